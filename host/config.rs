@@ -1,0 +1,242 @@
+//! What the operator configured, validated and ready to use.
+//!
+//! Two stages: [`tree`] is the document as written, with the place of every value; [`read`] turns it
+//! into the types of this file and reports every error at once. This is the only reader of
+//! configuration files and of the environment. It must not know Kafka, wasmtime or threads.
+
+pub mod places;
+pub mod read;
+pub mod tree;
+pub mod units;
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+pub use read::{ConfigError, Finding, load};
+
+/// The whole configuration of one host.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Config {
+    /// How to reach Kafka.
+    pub kafka: Kafka,
+    /// Plugins by the name that routes use.
+    pub plugins: BTreeMap<String, Plugin>,
+    /// Consumer groups, in the order written; ids are unique.
+    pub groups: Vec<Group>,
+    /// Gateways for publishers.
+    pub ingest: Ingest,
+    /// Where metrics and health are served.
+    pub admin: Admin,
+    /// How long a shutdown or a revoked partition may take to finish what is in flight.
+    /// Below the session timeout, because the group gives the partition away after that.
+    pub drain_timeout: Duration,
+}
+
+/// Connection to the Kafka cluster.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Kafka {
+    /// `bootstrap.servers`.
+    pub brokers: String,
+    /// librdkafka properties passed through, without those the delivery promise depends on.
+    pub properties: BTreeMap<String, String>,
+    /// Largest record the producers send, in bytes; `message.max.bytes` of librdkafka.
+    pub message_max_bytes: usize,
+}
+
+/// One sandboxed component and what it is allowed.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Plugin {
+    /// The component file, relative to the configuration file.
+    pub path: PathBuf,
+    /// What the component may import and where it may write.
+    pub grants: Grants,
+    /// How often `on-tick` is called for each assigned partition, where the plugin exports it.
+    pub tick: Duration,
+    /// The plugin's own settings, served by `wasi:config/store`.
+    pub settings: BTreeMap<String, String>,
+    /// The journal file; present exactly when the journal is granted.
+    pub journal: Option<Journal>,
+    /// Limits of each instance.
+    pub limits: Limits,
+}
+
+/// What a plugin may use. Nothing by default.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Grants {
+    /// `wasi:logging/logging`.
+    pub logging: bool,
+    /// `wasi:config/store`.
+    pub config: bool,
+    /// `millrace:plugin/metrics`.
+    pub metrics: bool,
+    /// `millrace:plugin/state`.
+    pub state: bool,
+    /// `millrace:plugin/tally`.
+    pub tally: bool,
+    /// `millrace:plugin/journal`.
+    pub journal: bool,
+    /// Topics that outputs may go to (`output:NAME`).
+    pub output_topics: Vec<String>,
+}
+
+/// An append-only file that the host owns on behalf of a plugin.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Journal {
+    /// The file, relative to the configuration file.
+    pub path: PathBuf,
+    /// Rotate when the file has reached this size.
+    pub rotate_bytes: u64,
+}
+
+/// Limits of one plugin instance; the defaults are those of the sandbox checklist.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Limits {
+    /// Linear memory, summed over all memories of the instance.
+    pub memory_bytes: usize,
+    /// One call: an event, or a batch whose events then run again singly.
+    pub deadline: Duration,
+    /// Bytes that one event's call may pass to and from the host.
+    pub event_hostcall_bytes: usize,
+    /// Bytes that one batch's call may pass to and from the host.
+    pub batch_hostcall_bytes: usize,
+    /// Outputs of one event, by count.
+    pub outputs: usize,
+    /// Outputs of one event, in bytes.
+    pub output_bytes: usize,
+    /// Calls of host functions that one event may make.
+    pub host_calls: u32,
+    /// Size of the component file.
+    pub component_bytes: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            memory_bytes: 64 << 20,
+            deadline: Duration::from_secs(1),
+            event_hostcall_bytes: 4 << 20,
+            batch_hostcall_bytes: 16 << 20,
+            outputs: 1_000,
+            output_bytes: 4 << 20,
+            host_calls: 10_000,
+            component_bytes: 32 << 20,
+        }
+    }
+}
+
+/// One Kafka consumer group.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Group {
+    /// `group.id`.
+    pub id: String,
+    /// Topic to plugin name; every plugin named exists.
+    pub routes: BTreeMap<String, String>,
+    /// What keeps its order.
+    pub ordering: Ordering,
+    /// Lanes of each plugin of this group, at least 1 and at most 256.
+    pub concurrency: usize,
+    /// How repeated ids are recognised; none switches deduplication off.
+    pub dedup: Option<Dedup>,
+    /// What happens to an event whose plugin asks for a retry.
+    pub retry: Retry,
+    /// Where an event goes that was given up on.
+    pub dead_letter_topic: String,
+    /// Folder of the settle store.
+    pub store: PathBuf,
+    /// How often the store is synced and offsets are committed.
+    pub commit_interval: Duration,
+    /// Where a group without a committed offset begins.
+    pub start_from: StartFrom,
+}
+
+/// What keeps its order within a partition.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ordering {
+    /// Everything of one partition.
+    Partition,
+    /// Everything of one key; a null key counts as its partition.
+    Key,
+    /// Nothing.
+    Unordered,
+}
+
+/// Where a group without a committed offset begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StartFrom {
+    /// The oldest record the broker still has.
+    Earliest,
+    /// What arrives from now on.
+    Latest,
+}
+
+/// How repeated ids are recognised.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Dedup {
+    /// Where the id of an event is found.
+    pub id: IdSource,
+    /// Ids older than this, in record time, are forgotten.
+    pub window: Duration,
+    /// At most this many ids are remembered for each partition.
+    pub max_events: usize,
+}
+
+/// Where the id of an event is found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum IdSource {
+    /// A header by name.
+    Header(String),
+    /// A JSON pointer (RFC 6901) into the value, split at its slashes and unescaped.
+    Json(Vec<String>),
+    /// CloudEvents `ce_id` together with `ce_source`.
+    CloudEvents,
+    /// The record's key.
+    Key,
+    /// The bytes of the value.
+    ValueHash,
+}
+
+/// What happens to an event whose plugin asks for a retry.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Retry {
+    /// Attempts in all, the first one included; at least 1.
+    pub attempts: u32,
+    /// Delay before the second attempt.
+    pub initial: Duration,
+    /// Each further delay is this many times the one before.
+    pub factor: f64,
+    /// No delay is longer.
+    pub max: Duration,
+    /// Share of each delay that is random, 0 to 1.
+    pub jitter: f64,
+    /// Events held back behind parked keys, in each lane, before its partitions pause.
+    pub park_events: usize,
+    /// The same in bytes.
+    pub park_bytes: usize,
+}
+
+/// Gateways for publishers.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Ingest {
+    /// The gRPC gateway; none when not configured.
+    pub grpc: Option<GrpcIngest>,
+}
+
+/// The gRPC gateway.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GrpcIngest {
+    /// Address to listen on.
+    pub listen: SocketAddr,
+    /// Largest event accepted: key, value and headers together.
+    pub event_max_bytes: usize,
+    /// Events that may wait for the broker at once, over all clients.
+    pub in_flight_max: usize,
+}
+
+/// Where metrics and health are served.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Admin {
+    /// Address to listen on.
+    pub listen: SocketAddr,
+}

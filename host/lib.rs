@@ -1,0 +1,6 @@
+//! Millrace: a WebAssembly-pluggable event processor for Kafka.
+//!
+//! Modules stand in reading order. Dependencies point one way:
+//! `main -> cli -> daemon -> {pipeline, kafka, sandbox, ingest, admin} -> delivery`.
+
+pub mod config;

@@ -1,0 +1,3 @@
+//! The `millrace` command: arguments in, exit code out.
+
+fn main() {}
