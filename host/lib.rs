@@ -4,3 +4,5 @@
 //! `main -> cli -> daemon -> {pipeline, kafka, sandbox, ingest, admin} -> delivery`.
 
 pub mod config;
+pub mod delivery;
+pub mod sandbox;
