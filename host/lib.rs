@@ -6,3 +6,4 @@
 pub mod config;
 pub mod delivery;
 pub mod sandbox;
+pub mod store;

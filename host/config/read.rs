@@ -1,1 +1,0 @@
-pub struct ConfigError; pub struct Finding; pub fn load() {}
