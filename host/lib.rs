@@ -3,4 +3,8 @@
 //! Modules stand in reading order. Dependencies point one way:
 //! `main -> cli -> daemon -> {pipeline, kafka, sandbox, ingest, admin} -> delivery`.
 
+pub mod cli;
 pub mod config;
+pub mod ingest;
+pub mod kafka;
+pub mod sample;
