@@ -215,5 +215,4 @@ impl Pace {
 }
 
 #[cfg(test)]
-#[path = "produce/tests.rs"]
 mod tests;

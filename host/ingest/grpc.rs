@@ -174,6 +174,9 @@ impl GrpcGateway {
                 health
                     .set_not_serving::<IngestServer<IngestService>>()
                     .await;
+                health
+                    .set_service_status("", ServingStatus::NotServing)
+                    .await;
                 stop.send_replace(true);
             });
         tracing::info!(%address, "gRPC gateway listens");
@@ -246,5 +249,4 @@ async fn flush(publisher: Arc<Publisher>, within: Duration) {
 }
 
 #[cfg(test)]
-#[path = "grpc_tests.rs"]
 mod tests;

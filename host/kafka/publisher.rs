@@ -3,21 +3,23 @@
 //! Idempotent and acknowledged by all in-sync replicas, in order for each partition, with a finite
 //! time for each event. It must not know gRPC or where the events come from.
 
+mod context;
+
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
-use rdkafka::ClientContext;
-use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
-use rdkafka::error::{KafkaError as ClientError, RDKafkaErrorCode};
-use rdkafka::message::{Header, Message, OwnedHeaders};
-use rdkafka::producer::{BaseRecord, DeliveryResult, Producer, ProducerContext, ThreadedProducer};
+use rdkafka::config::ClientConfig;
+use rdkafka::error::RDKafkaErrorCode as Code;
+use rdkafka::message::{Header, OwnedHeaders};
+use rdkafka::producer::{BaseRecord, Producer, ThreadedProducer};
 use tokio::sync::{Semaphore, oneshot};
 
+use self::context::Context;
 use super::known_topics::{Knowledge, KnownTopics};
 pub use super::outgoing::{Delivered, Done, Outcome, Outgoing, PublishError};
 use super::outgoing::{check, invalid_name};
-use super::{KafkaError, client_with_defaults, is_topic_name, log, log_error};
+use super::{KafkaError, client_with_defaults, is_topic_name};
 use crate::config;
 
 /// How long an event may wait for its acknowledgement. Longer than the failover of a partition
@@ -44,86 +46,6 @@ const DEFAULTS: [(&str, &str); 4] = [
     // A topic's absence is checked before; this is for one that is deleted later.
     ("topic.metadata.propagation.max.ms", "5000"),
 ];
-
-struct Context {
-    topics: Arc<KnownTopics>,
-    /// Set when librdkafka gave the producer up: an idempotent producer cannot go on after some
-    /// errors, and only a new one helps.
-    fatal: AtomicBool,
-    /// The latest complaint about a connection, to be shown when nothing answers.
-    complaint: Mutex<Option<String>>,
-}
-
-impl ClientContext for Context {
-    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
-        log(level, facility, message);
-    }
-
-    fn error(&self, error: ClientError, reason: &str) {
-        log_error(&error, reason);
-        match error.rdkafka_error_code() {
-            Some(RDKafkaErrorCode::Fatal) => self.fatal.store(true, Ordering::Relaxed),
-            // It says only that the others, which say more, have happened.
-            Some(RDKafkaErrorCode::AllBrokersDown) => {}
-            _ => {
-                *self
-                    .complaint
-                    .lock()
-                    .unwrap_or_else(PoisonError::into_inner) = Some(reason.to_owned());
-            }
-        }
-    }
-}
-
-impl ProducerContext for Context {
-    type DeliveryOpaque = Box<Done>;
-
-    fn delivery(&self, result: &DeliveryResult<'_>, done: Box<Done>) {
-        done(match result {
-            Ok(message) => Ok(Delivered {
-                partition: message.partition(),
-                offset: message.offset(),
-            }),
-            Err((error, message)) => {
-                Err(self.classify(error, message.topic(), message.partition()))
-            }
-        });
-    }
-}
-
-impl Context {
-    fn classify(&self, error: &ClientError, topic: &str, partition: i32) -> PublishError {
-        use RDKafkaErrorCode as Code;
-        match error.rdkafka_error_code() {
-            Some(Code::QueueFull) => PublishError::Overloaded,
-            Some(Code::MessageSizeTooLarge | Code::InvalidMessageSize) => PublishError::TooLarge(
-                format!("the event is larger than topic {topic} or this gateway accepts"),
-            ),
-            Some(Code::UnknownTopic | Code::UnknownTopicOrPartition) => {
-                self.topics.forget(topic);
-                PublishError::UnknownTopic(topic.to_owned())
-            }
-            Some(Code::UnknownPartition) => {
-                PublishError::Invalid(format!("topic {topic} has no partition {partition}"))
-            }
-            Some(Code::TopicAuthorizationFailed | Code::ClusterAuthorizationFailed) => {
-                PublishError::Denied(topic.to_owned())
-            }
-            Some(code @ (Code::InvalidRecord | Code::InvalidTimestamp | Code::PolicyViolation)) => {
-                PublishError::Invalid(format!("the broker refused the event: {code}"))
-            }
-            Some(code) => {
-                if code == Code::Fatal {
-                    self.fatal.store(true, Ordering::Relaxed);
-                }
-                PublishError::Unavailable(format!(
-                    "the broker did not acknowledge the event: {code}; send it again"
-                ))
-            }
-            None => PublishError::Invalid(error.to_string()),
-        }
-    }
-}
 
 type RunningProducer = ThreadedProducer<Context>;
 
@@ -248,7 +170,6 @@ impl Publisher {
         if let Some(answer) = self.remembered(topic) {
             return answer;
         }
-        use RDKafkaErrorCode as Code;
         let metadata = self
             .running()
             .client()
@@ -356,3 +277,6 @@ fn start(
 fn given_up() -> PublishError {
     PublishError::Unavailable("the producer is shutting down; send the event again".to_owned())
 }
+
+#[cfg(test)]
+mod tests;

@@ -74,6 +74,11 @@ async fn with_broker() -> (EmbeddedBroker, Running) {
     (broker, running)
 }
 
+async fn connect(running: &Running) -> Channel {
+    let endpoint = Channel::from_shared(format!("http://{}", running.address)).unwrap();
+    endpoint.connect().await.unwrap()
+}
+
 fn event(topic: &str, value: &[u8]) -> Event {
     Event {
         topic: topic.into(),
@@ -315,9 +320,7 @@ async fn a_broker_that_goes_away_is_unavailable_within_the_delivery_timeout() {
 #[tokio::test]
 async fn health_turns_to_not_serving_at_shutdown() {
     let (_broker, running) = with_broker().await;
-    let mut health = HealthClient::connect(format!("http://{}", running.address))
-        .await
-        .unwrap();
+    let mut health = HealthClient::new(connect(&running).await);
     for service in ["", "millrace.ingest.v1.Ingest"] {
         let request = HealthCheckRequest {
             service: service.into(),
@@ -349,11 +352,8 @@ async fn health_turns_to_not_serving_at_shutdown() {
 #[tokio::test]
 async fn reflection_lists_the_services() {
     let (_broker, running) = with_broker().await;
-    let mut client = reflection::server_reflection_client::ServerReflectionClient::connect(
-        format!("http://{}", running.address),
-    )
-    .await
-    .unwrap();
+    let mut client =
+        reflection::server_reflection_client::ServerReflectionClient::new(connect(&running).await);
     use reflection::server_reflection_request::MessageRequest;
     use reflection::server_reflection_response::MessageResponse;
     let request = reflection::ServerReflectionRequest {
