@@ -3,7 +3,13 @@
 //! Modules stand in reading order. Dependencies point one way:
 //! `main -> cli -> daemon -> {pipeline, kafka, sandbox, ingest, admin} -> delivery`.
 
+pub mod cli;
 pub mod config;
+pub mod pipeline;
 pub mod delivery;
+pub mod kafka;
 pub mod sandbox;
 pub mod store;
+pub mod ingest;
+pub mod telemetry;
+pub mod sample;

@@ -1,0 +1,17 @@
+//! The subcommands of `millrace`, one file each.
+//!
+//! A command prints its answer on standard output and nothing else. It must not hold logic that the
+//! daemon needs too.
+
+pub mod produce;
+pub mod topics;
+
+/// How a command prints its answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
+pub enum Output {
+    /// For people.
+    #[default]
+    Text,
+    /// One JSON value, for programs.
+    Json,
+}
