@@ -3,9 +3,11 @@
 //! This file holds what all clients share: their base settings, their errors, and where librdkafka's
 //! log goes. It must not know plugins, lanes or what events mean.
 
+pub mod consumer;
 pub mod embedded;
 mod known_topics;
 mod outgoing;
+pub mod producer;
 pub mod publisher;
 pub mod topics;
 

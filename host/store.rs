@@ -8,4 +8,6 @@ mod settle_store;
 
 pub use journal::{Journal, JournalError, JournalPosition};
 pub use rows::{Emission, PartitionRow, Sum};
+pub use rows::EmissionHeader;
+pub(crate) use settle_store::partition_key;
 pub use settle_store::{Settle, SettleStore, StoreError, StoredPartition};

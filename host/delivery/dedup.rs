@@ -59,6 +59,16 @@ impl Window {
         true
     }
 
+    /// Forgets an id that was remembered before its event settled, because the event will run again.
+    pub fn forget(&mut self, id: EventId) {
+        if self.seen.remove(&id.0) {
+            // It was remembered a moment ago, so it stands near the end.
+            if let Some(at) = self.order.iter().rposition(|(known, _)| *known == id.0) {
+                self.order.remove(at);
+            }
+        }
+    }
+
     /// How many ids are remembered.
     #[must_use]
     pub fn len(&self) -> usize {
@@ -104,6 +114,17 @@ mod tests {
         assert!(window.contains(EventId(7)));
         assert!(!window.insert(EventId(7), 5));
         assert_eq!(window.len(), 1);
+    }
+
+    #[test]
+    fn a_forgotten_id_may_come_again() {
+        let mut window = Window::new(1_000, 10);
+        window.insert(EventId(1), 0);
+        window.insert(EventId(2), 0);
+        window.forget(EventId(1));
+        assert!(!window.contains(EventId(1)) && window.contains(EventId(2)));
+        assert!(window.insert(EventId(1), 0));
+        assert_eq!(window.len(), 2);
     }
 
     #[test]

@@ -26,7 +26,10 @@ pub trait StateSource: Send + Debug {
     fn key(&self, event_index: u32, name: &str) -> Vec<u8>;
 
     /// The settled value under a full key, unless its time has run out.
-    fn get(&self, key: &[u8]) -> Option<Vec<u8>>;
+    ///
+    /// # Errors
+    /// Says why it could not be read.
+    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, String>;
 }
 
 /// The data of a store.
@@ -116,13 +119,18 @@ impl HostState {
     }
 
     /// What the running event reads: what its key wrote in this call, or else what has settled.
-    pub(super) fn read_state(&self, name: &str) -> Option<Vec<u8>> {
-        let source = self.state_source.as_ref()?;
+    ///
+    /// # Errors
+    /// The store cannot be read, which is the host's fault.
+    pub(super) fn read_state(&self, name: &str) -> wasmtime::Result<Option<Vec<u8>>> {
+        let Some(source) = self.state_source.as_ref() else { return Ok(None) };
         let key = source.key(self.event_index, name);
         let mut written = self.effects.state.iter().rev().chain(self.earlier_state.iter().rev());
         match written.find(|write| write.key == key) {
-            Some(write) => write.value.clone(),
-            None => source.get(&key),
+            Some(write) => Ok(write.value.clone()),
+            None => source
+                .get(&key)
+                .map_err(|message| Violation::error(FaultKind::Host, "state", message)),
         }
     }
 

@@ -11,7 +11,7 @@ impl Host for HostState {
     fn get(&mut self, name: String) -> wasmtime::Result<Option<Vec<u8>>> {
         self.count_call()?;
         check(&name)?;
-        Ok(self.read_state(&name))
+        self.read_state(&name)
     }
 
     fn set(&mut self, name: String, value: Vec<u8>, ttl_ms: Option<u64>) -> wasmtime::Result<()> {

@@ -1,0 +1,85 @@
+//! One assignment of one partition: what the polling thread, the lanes and the settling thread share of it.
+//!
+//! A partition that comes back is a new assignment, so what belongs to the old one can never be mistaken
+//! for the new one's.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
+
+use crate::delivery::offsets::{Applied, Offset};
+
+/// One assignment of one partition.
+#[derive(Debug)]
+pub(crate) struct Assignment {
+    /// Unique in the life of the group.
+    pub(crate) id: u64,
+    pub(crate) topic: Arc<str>,
+    /// Place of the topic in the group's topic table.
+    pub(crate) topic_index: u32,
+    pub(crate) partition: i32,
+    /// Place of the plugin among the group's plugins.
+    pub(crate) plugin_index: usize,
+    /// Records below were committed before; they only teach deduplication what was seen.
+    pub(crate) committed: Offset,
+    /// What this host settled before a crash, beyond the commit.
+    pub(crate) applied: Applied,
+    /// Records from here on are new for sure.
+    pub(crate) new_from: Offset,
+    /// How many events have been taken from Kafka.
+    polled: AtomicU64,
+    /// The offset after the newest record, as of the last fetch; negative before one.
+    end_offset: AtomicI64,
+    revoked: AtomicBool,
+}
+
+impl Assignment {
+    pub(crate) fn new(
+        id: u64,
+        (topic, topic_index): (Arc<str>, u32),
+        partition: i32,
+        plugin_index: usize,
+        committed: Offset,
+        applied: Applied,
+    ) -> Self {
+        let new_from = applied.end().unwrap_or(committed).max(committed);
+        Self {
+            id,
+            topic,
+            topic_index,
+            partition,
+            plugin_index,
+            committed,
+            applied,
+            new_from,
+            polled: AtomicU64::new(0),
+            end_offset: AtomicI64::new(-1),
+            revoked: AtomicBool::new(false),
+        }
+    }
+
+    /// Nothing of it may be started any more.
+    pub(crate) fn revoke(&self) {
+        self.revoked.store(true, Ordering::Release);
+    }
+
+    pub(crate) fn is_revoked(&self) -> bool {
+        self.revoked.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn polled(&self) -> u64 {
+        self.polled.load(Ordering::Acquire)
+    }
+
+    /// Set by the polling thread, which alone counts.
+    pub(crate) fn set_polled(&self, events: u64) {
+        self.polled.store(events, Ordering::Release);
+    }
+
+    pub(crate) fn end_offset(&self) -> Option<Offset> {
+        Some(self.end_offset.load(Ordering::Relaxed)).filter(|end| *end >= 0).map(Offset)
+    }
+
+    pub(crate) fn set_end_offset(&self, end: Offset) {
+        self.end_offset.store(end.0, Ordering::Relaxed);
+    }
+}

@@ -1,0 +1,348 @@
+//! A packed batch: events in the form that a plugin takes, with what the host knows of each beside it.
+
+use std::sync::Arc;
+
+use super::assignment::Assignment;
+use crate::delivery::lanes::OrderGroup;
+use crate::delivery::offsets::Offset;
+use crate::sandbox::{SLOT_WORDS, Span};
+
+/// Words before the first slot: the stride, and the span of the topic table.
+const HEADER_WORDS: usize = 2;
+
+/// What the host knows of one event of a batch.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct EventMeta {
+    /// Place in the batch's list of assignments.
+    pub(crate) assignment: u32,
+    pub(crate) kind: EventKind,
+    /// Number within the assignment; nothing for what is only seen.
+    pub(crate) seq: u64,
+    pub(crate) group: OrderGroup,
+}
+
+/// Why an event is in a batch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum EventKind {
+    /// To be handled.
+    New,
+    /// Handled and committed long ago; deduplication learns its id.
+    Seen,
+    /// Settled before a crash; deduplication learns its id, and it is settled again.
+    Recovered,
+}
+
+/// What goes into a slot besides the spans.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Place {
+    pub(crate) offset: Offset,
+    pub(crate) timestamp_ms: Option<i64>,
+    pub(crate) attempt: u32,
+}
+
+/// Events for one lane, in log order for every order group.
+#[derive(Debug, Default)]
+pub(crate) struct Batch {
+    pub(crate) bytes: Vec<u8>,
+    pub(crate) slots: Vec<u64>,
+    pub(crate) events: Vec<EventMeta>,
+    pub(crate) assignments: Vec<Arc<Assignment>>,
+}
+
+impl Batch {
+    /// An empty batch with this topic table.
+    pub(crate) fn new(topic_table: &[u8]) -> Self {
+        let mut batch = Self::default();
+        batch.begin(topic_table);
+        batch
+    }
+
+    /// Empties the batch and keeps its memory.
+    pub(crate) fn begin(&mut self, topic_table: &[u8]) {
+        self.bytes.clear();
+        self.slots.clear();
+        self.events.clear();
+        self.assignments.clear();
+        self.bytes.extend_from_slice(topic_table);
+        self.slots.extend([SLOT_WORDS as u64, Span::new(0, topic_table.len()).0]);
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.events.len()
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.events.is_empty()
+    }
+
+    /// Appends an event, copying its bytes once. `headers` writes them in the packed form and says
+    /// whether there were any.
+    #[inline]
+    pub(crate) fn push(
+        &mut self,
+        assignment: &Arc<Assignment>,
+        (kind, seq, group): (EventKind, u64, OrderGroup),
+        place: Place,
+        (key, value): (Option<&[u8]>, Option<&[u8]>),
+        headers: impl FnOnce(&mut Vec<u8>),
+    ) {
+        let assignment_at = self.assignment_at(assignment);
+        let key = self.append(key);
+        let value = self.append(value);
+        let start = self.bytes.len();
+        headers(&mut self.bytes);
+        let len = self.bytes.len() - start;
+        let headers = if len == 0 { Span::NULL } else { Span::new(start, len) };
+        self.slots.extend_from_slice(&[
+            u64::from(assignment.topic_index) | u64::from(assignment.partition as u32) << 32,
+            place.offset.0 as u64,
+            place.timestamp_ms.unwrap_or(i64::MIN) as u64,
+            u64::from(place.attempt) | u64::from(group.in_batch()) << 32,
+            key.0,
+            value.0,
+            headers.0,
+        ]);
+        self.events.push(EventMeta { assignment: assignment_at, kind, seq, group });
+    }
+
+    /// Appends an event that had been taken out of a batch.
+    pub(crate) fn push_owned(&mut self, event: &OwnedEvent) {
+        let at = event.view();
+        self.push(
+            &event.assignment,
+            (event.meta.kind, event.meta.seq, event.meta.group),
+            Place { offset: at.offset(), timestamp_ms: at.timestamp_ms(), attempt: at.attempt() },
+            (at.key(), at.value()),
+            |bytes| bytes.extend_from_slice(at.headers()),
+        );
+    }
+
+    pub(crate) fn assignment_of(&self, meta: EventMeta) -> &Arc<Assignment> {
+        &self.assignments[meta.assignment as usize]
+    }
+
+    pub(crate) fn view(&self, index: usize) -> EventView<'_> {
+        let start = HEADER_WORDS + index * SLOT_WORDS;
+        EventView { bytes: &self.bytes, slot: &self.slots[start..start + SLOT_WORDS] }
+    }
+
+    /// Takes a copy of one event out, with the given attempt.
+    pub(crate) fn take_out(&self, index: usize, attempt: u32) -> OwnedEvent {
+        let view = self.view(index);
+        let mut event = OwnedEvent {
+            assignment: Arc::clone(self.assignment_of(self.events[index])),
+            meta: self.events[index],
+            bytes: Vec::new(),
+            slot: [0; SLOT_WORDS],
+        };
+        event.slot.copy_from_slice(view.slot);
+        event.slot[3] = u64::from(attempt) | (view.slot[3] >> 32) << 32;
+        let spans = [(4, view.key()), (5, view.value()), (6, view.packed_headers())];
+        for (word, part) in spans {
+            event.slot[word] = part.map_or(Span::NULL, |part| {
+                let start = event.bytes.len();
+                event.bytes.extend_from_slice(part);
+                Span::new(start, part.len())
+            })
+            .0;
+        }
+        event
+    }
+
+    /// Keeps the events for which `keep` says so, in their order.
+    pub(crate) fn retain(&mut self, mut keep: impl FnMut(&Self, usize) -> bool) {
+        let mut kept = 0;
+        for index in 0..self.events.len() {
+            if keep(self, index) {
+                if kept != index {
+                    let (from, to) =
+                        (HEADER_WORDS + index * SLOT_WORDS, HEADER_WORDS + kept * SLOT_WORDS);
+                    self.slots.copy_within(from..from + SLOT_WORDS, to);
+                    self.events[kept] = self.events[index];
+                }
+                kept += 1;
+            }
+        }
+        self.events.truncate(kept);
+        self.slots.truncate(HEADER_WORDS + kept * SLOT_WORDS);
+    }
+
+    fn append(&mut self, part: Option<&[u8]>) -> Span {
+        part.map_or(Span::NULL, |part| {
+            let start = self.bytes.len();
+            self.bytes.extend_from_slice(part);
+            Span::new(start, part.len())
+        })
+    }
+
+    /// Records of one partition come in long runs, so the last one is nearly always right.
+    fn assignment_at(&mut self, assignment: &Arc<Assignment>) -> u32 {
+        let same = |known: &Arc<Assignment>| Arc::ptr_eq(known, assignment);
+        if let Some(last) = self.events.last() {
+            if same(&self.assignments[last.assignment as usize]) {
+                return last.assignment;
+            }
+        }
+        let known = self.assignments.iter().position(same);
+        known.unwrap_or_else(|| {
+            self.assignments.push(Arc::clone(assignment));
+            self.assignments.len() - 1
+        }) as u32
+    }
+}
+
+/// Reads one event in place.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct EventView<'a> {
+    bytes: &'a [u8],
+    slot: &'a [u64],
+}
+
+impl<'a> EventView<'a> {
+    pub(crate) fn offset(&self) -> Offset {
+        Offset(self.slot[1] as i64)
+    }
+
+    pub(crate) fn timestamp_ms(&self) -> Option<i64> {
+        Some(self.slot[2] as i64).filter(|timestamp| *timestamp != i64::MIN)
+    }
+
+    pub(crate) fn attempt(&self) -> u32 {
+        self.slot[3] as u32
+    }
+
+    pub(crate) fn key(&self) -> Option<&'a [u8]> {
+        Span(self.slot[4]).of(self.bytes)
+    }
+
+    pub(crate) fn value(&self) -> Option<&'a [u8]> {
+        Span(self.slot[5]).of(self.bytes)
+    }
+
+    /// Headers in the packed form; empty when there are none.
+    pub(crate) fn headers(&self) -> &'a [u8] {
+        self.packed_headers().unwrap_or_default()
+    }
+
+    fn packed_headers(&self) -> Option<&'a [u8]> {
+        Span(self.slot[6]).of(self.bytes)
+    }
+
+    /// Headers one by one.
+    pub(crate) fn header_list(&self) -> Vec<(Vec<u8>, Option<Vec<u8>>)> {
+        let mut rest = self.headers();
+        let mut list = Vec::new();
+        while let Some((name, value, after)) = split_header(rest) {
+            list.push((name.to_vec(), value.map(<[u8]>::to_vec)));
+            rest = after;
+        }
+        list
+    }
+
+    /// The last header of that name with a value.
+    pub(crate) fn header(&self, wanted: &[u8]) -> Option<&'a [u8]> {
+        let mut rest = self.headers();
+        let mut found = None;
+        while let Some((name, value, after)) = split_header(rest) {
+            if name == wanted {
+                found = value.or(found);
+            }
+            rest = after;
+        }
+        found
+    }
+}
+
+/// Writes one header in the packed form.
+pub(crate) fn pack_header(bytes: &mut Vec<u8>, name: &[u8], value: Option<&[u8]>) {
+    bytes.extend_from_slice(&(name.len() as u32).to_le_bytes());
+    bytes.extend_from_slice(&value.map_or(u32::MAX, |value| value.len() as u32).to_le_bytes());
+    bytes.extend_from_slice(name);
+    bytes.extend_from_slice(value.unwrap_or_default());
+}
+
+type HeaderAndRest<'a> = (&'a [u8], Option<&'a [u8]>, &'a [u8]);
+
+fn split_header(packed: &[u8]) -> Option<HeaderAndRest<'_>> {
+    let (name_len, rest) = packed.split_first_chunk::<4>()?;
+    let (value_len, rest) = rest.split_first_chunk::<4>()?;
+    let (name, rest) = rest.split_at_checked(u32::from_le_bytes(*name_len) as usize)?;
+    match u32::from_le_bytes(*value_len) {
+        u32::MAX => Some((name, None, rest)),
+        len => {
+            let (value, rest) = rest.split_at_checked(len as usize)?;
+            Some((name, Some(value), rest))
+        }
+    }
+}
+
+/// An event with its own bytes, held back for a retry.
+#[derive(Debug)]
+pub(crate) struct OwnedEvent {
+    pub(crate) assignment: Arc<Assignment>,
+    pub(crate) meta: EventMeta,
+    bytes: Vec<u8>,
+    slot: [u64; SLOT_WORDS],
+}
+
+impl OwnedEvent {
+    pub(crate) fn view(&self) -> EventView<'_> {
+        EventView { bytes: &self.bytes, slot: &self.slot }
+    }
+
+    /// What it takes in memory, roughly.
+    pub(crate) fn size_bytes(&self) -> usize {
+        self.bytes.len() + size_of::<Self>()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::delivery::offsets::Applied;
+
+    fn assignment(id: u64) -> Arc<Assignment> {
+        let topic = ("t".into(), 0);
+        Arc::new(Assignment::new(id, topic, 3, 0, Offset(0), Applied::default()))
+    }
+
+    fn push(batch: &mut Batch, to: &Arc<Assignment>, offset: i64, value: Option<&[u8]>) {
+        let place = Place { offset: Offset(offset), timestamp_ms: None, attempt: 1 };
+        let meta = (EventKind::New, offset as u64, OrderGroup(offset as u64));
+        batch.push(to, meta, place, (Some(b"key"), value), |bytes| {
+            pack_header(bytes, b"h", Some(b"1"));
+            pack_header(bytes, b"h", None);
+        });
+    }
+
+    #[test]
+    fn an_event_comes_out_as_it_went_in_and_null_is_not_empty() {
+        let mut batch = Batch::new(b"table");
+        let to = assignment(1);
+        push(&mut batch, &to, 7, None);
+        push(&mut batch, &to, 8, Some(b""));
+        assert_eq!((batch.view(0).value(), batch.view(1).value()), (None, Some(&b""[..])));
+        assert_eq!(batch.view(1).key(), Some(&b"key"[..]));
+        assert_eq!(batch.view(0).header(b"h"), Some(&b"1"[..]));
+        assert_eq!(batch.view(0).header_list().len(), 2);
+        let again = batch.take_out(1, 4);
+        let mut other = Batch::new(b"another table");
+        other.push_owned(&again);
+        assert_eq!(other.view(0).offset(), Offset(8));
+        assert_eq!(other.view(0).attempt(), 4);
+        assert_eq!(other.view(0).header_list(), batch.view(1).header_list());
+    }
+
+    #[test]
+    fn dropping_events_keeps_the_others_in_order() {
+        let mut batch = Batch::new(b"");
+        let (one, two) = (assignment(1), assignment(2));
+        for offset in 0..6 {
+            push(&mut batch, if offset % 2 == 0 { &one } else { &two }, offset, Some(b"v"));
+        }
+        batch.retain(|batch, index| batch.view(index).offset().0 % 3 != 0);
+        let left: Vec<i64> = (0..batch.len()).map(|i| batch.view(i).offset().0).collect();
+        assert_eq!(left, [1, 2, 4, 5]);
+        assert_eq!(batch.assignment_of(batch.events[0]).id, 2);
+    }
+}

@@ -1,0 +1,165 @@
+//! The books of one assigned partition: offsets, ledger, sums, and what waits to become durable.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::assignment::Assignment;
+use crate::delivery::ledger::Ledger;
+use crate::delivery::offsets::{Applied, Offset, OffsetTracker};
+use crate::sandbox::{TallyChange, TallyOp, TickAnswer};
+use crate::store::{Emission, PartitionRow, Sum};
+use crate::telemetry::metrics::PartitionMetrics;
+
+/// Settled sums by name.
+type Sums = BTreeMap<String, (TallyOp, i64)>;
+
+/// The books of one assignment, kept by the settling thread.
+#[derive(Debug)]
+pub(crate) struct Books {
+    pub(crate) assignment: Arc<Assignment>,
+    pub(crate) tracker: OffsetTracker,
+    pub(crate) ledger: Ledger,
+    pub(crate) metrics: PartitionMetrics,
+    /// What the broker has acknowledged as committed.
+    pub(crate) acknowledged: Option<Offset>,
+    /// What the polling thread was last asked to commit.
+    pub(crate) asked: Option<Offset>,
+    /// Whether the row in the store is behind.
+    pub(crate) dirty: bool,
+    sums: Sums,
+    /// Sums that a running tick has been given; they are still settled.
+    lent: Option<Sums>,
+    changed_sums: BTreeSet<String>,
+    pub(crate) next_tick: Instant,
+    /// Emissions that the broker has not acknowledged, by number.
+    pub(crate) outbox: BTreeMap<u64, Emission>,
+}
+
+impl Books {
+    pub(crate) fn open(
+        assignment: Arc<Assignment>,
+        position: Offset,
+        acknowledged: Option<Offset>,
+        stored: (Vec<Sum>, Vec<Emission>),
+        metrics: PartitionMetrics,
+        next_tick: Instant,
+    ) -> Self {
+        let (sums, outbox) = stored;
+        Self {
+            tracker: OffsetTracker::starting_at(position),
+            ledger: Ledger::default(),
+            metrics,
+            acknowledged,
+            asked: acknowledged,
+            dirty: false,
+            sums: sums.into_iter().map(|sum| (sum.name, (op_of(sum.operation), sum.value))).collect(),
+            lent: None,
+            changed_sums: BTreeSet::new(),
+            next_tick,
+            outbox: outbox.into_iter().map(|emission| (emission.number, emission)).collect(),
+            assignment,
+        }
+    }
+
+    /// Joins a change to its sum.
+    pub(crate) fn add(&mut self, change: TallyChange) {
+        self.changed_sums.insert(change.name.clone());
+        join(&mut self.sums, change.name, change.op, change.value);
+    }
+
+    /// Gives all settled sums to a tick. They count as settled until [`Self::end_tick`].
+    pub(crate) fn lend_sums(&mut self) -> Vec<(String, i64)> {
+        let lent = std::mem::take(&mut self.sums);
+        let given = lent.iter().map(|(name, (_, value))| (name.clone(), *value)).collect();
+        self.lent = Some(lent);
+        given
+    }
+
+    /// Whether a tick is running.
+    pub(crate) fn ticking(&self) -> bool {
+        self.lent.is_some()
+    }
+
+    /// Takes back what a tick did not take; everything, when it failed.
+    pub(crate) fn end_tick(&mut self, answer: Option<&TickAnswer>) {
+        for (name, (op, value)) in self.lent.take().unwrap_or_default() {
+            if answer.is_some_and(|answer| answer.taken.iter().any(|(taken, _)| *taken == name)) {
+                self.changed_sums.insert(name);
+            } else {
+                join(&mut self.sums, name, op, value);
+            }
+        }
+    }
+
+    /// The rows of the sums that changed since the last call, and whether each is still there.
+    pub(crate) fn changed_sums(&mut self, plugin: &str) -> Vec<(Sum, bool)> {
+        let changed = std::mem::take(&mut self.changed_sums);
+        changed
+            .into_iter()
+            .map(|name| {
+                let lent = self.lent.as_ref().and_then(|lent| lent.get(&name));
+                let joined = match (self.sums.get(&name), lent) {
+                    (Some((op, a)), Some((_, b))) => Some((*op, op.join(*a, *b))),
+                    (one, other) => one.or(other).copied(),
+                };
+                let (op, value) = joined.unwrap_or((TallyOp::Add, 0));
+                let sum = Sum { plugin: plugin.to_owned(), name, operation: number_of(op), value };
+                (sum, joined.is_some())
+            })
+            .collect()
+    }
+
+    /// The row of this partition as it stands.
+    pub(crate) fn row(&self) -> PartitionRow {
+        let below = (self.tracker.settled() > 0).then(|| self.tracker.position());
+        let applied = Applied {
+            below: below.or(self.assignment.applied.below),
+            ranges: if below.is_some() {
+                // Ranges settled before a crash are settled again as they are read; until then they stand.
+                let mut ranges = self.tracker.settled_above();
+                let end = ranges.last().map_or(self.tracker.position(), |range| range.last.next());
+                ranges.extend(self.assignment.applied.ranges.iter().filter(|r| r.first >= end));
+                ranges
+            } else {
+                self.assignment.applied.ranges.clone()
+            },
+        };
+        PartitionRow::new(self.acknowledged, &applied)
+    }
+
+    /// What may be committed and has not been asked for.
+    pub(crate) fn to_commit(&self) -> Option<Offset> {
+        let position = self.tracker.position();
+        let settled = self.tracker.settled() > 0;
+        (settled && self.asked.is_none_or(|asked| position > asked)).then_some(position)
+    }
+
+    /// How far the group is behind the end of the partition; none before the first fetch.
+    pub(crate) fn lag(&self) -> Option<i64> {
+        let end = self.assignment.end_offset()?;
+        Some((end.0 - self.tracker.position().0).max(0))
+    }
+}
+
+fn join(sums: &mut Sums, name: String, op: TallyOp, value: i64) {
+    sums.entry(name)
+        .and_modify(|(known, sum)| *sum = known.join(*sum, value))
+        .or_insert((op, value));
+}
+
+fn op_of(number: u32) -> TallyOp {
+    match number {
+        1 => TallyOp::Max,
+        2 => TallyOp::Min,
+        _ => TallyOp::Add,
+    }
+}
+
+fn number_of(op: TallyOp) -> u32 {
+    match op {
+        TallyOp::Add => 0,
+        TallyOp::Max => 1,
+        TallyOp::Min => 2,
+    }
+}

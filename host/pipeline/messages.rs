@@ -1,0 +1,103 @@
+//! What the threads of a group tell each other.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use crossbeam_channel::Sender;
+
+use super::assignment::Assignment;
+use crate::delivery::ledger::Settled;
+use crate::delivery::offsets::{Offset, Run};
+use crate::kafka::consumer::{Offered, StartAt};
+use crate::kafka::producer::OutgoingRecord;
+use crate::sandbox::{Fault, StateWrite, TallyChange, TickAnswer, TickReason};
+
+/// From the settling thread to a lane.
+#[derive(Debug)]
+pub(crate) enum ToLane {
+    /// Run `on-tick` over these settled sums.
+    Tick(TickJob),
+    /// Forget what is held back of revoked assignments, and answer when everything started is handed over.
+    Fence,
+}
+
+/// One call of `on-tick`.
+#[derive(Debug)]
+pub(crate) struct TickJob {
+    pub(crate) assignment: Arc<Assignment>,
+    pub(crate) reason: TickReason,
+    pub(crate) now_ms: i64,
+    pub(crate) sums: Vec<(String, i64)>,
+}
+
+/// From a lane to the settling thread.
+#[derive(Debug)]
+pub(crate) enum FromLane {
+    Settlement(usize, Settlement),
+    Ticked { assignment: u64, result: Result<TickAnswer, Fault> },
+    FenceReached(usize),
+}
+
+/// What a batch came to. It settles as a whole, when all its records are acknowledged.
+#[derive(Debug, Default)]
+pub(crate) struct Settlement {
+    pub(crate) assignments: Vec<Arc<Assignment>>,
+    pub(crate) runs: Vec<SettledRun>,
+    /// Change in the number of events held back, by place in `assignments`.
+    pub(crate) parked: Vec<(u32, i64)>,
+    pub(crate) tallies: Vec<(u32, TallyChange)>,
+    /// Whole lines for the plugin's journal.
+    pub(crate) journal: Vec<u8>,
+    pub(crate) state: Vec<StateWrite>,
+    pub(crate) records: Vec<OutgoingRecord>,
+    /// Rises with each settlement of the lane that wrote state.
+    pub(crate) state_serial: u64,
+}
+
+impl Settlement {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.runs.is_empty() && self.parked.is_empty() && self.records.is_empty()
+    }
+
+    /// Adds one settled event, joined with its neighbours where they are without a gap.
+    pub(crate) fn settle(&mut self, assignment: u32, settled: Settled, seq: u64, offset: Offset) {
+        if let Some(last) = self.runs.last_mut() {
+            let run = &mut last.run;
+            if last.assignment == assignment
+                && last.settled == settled
+                && run.first_seq + run.count == seq
+                && run.first_offset.0 + run.count as i64 == offset.0
+            {
+                run.count += 1;
+                return;
+            }
+        }
+        let run = Run { first_seq: seq, first_offset: offset, count: 1 };
+        self.runs.push(SettledRun { assignment, settled, run });
+    }
+}
+
+/// Events that left the data path the same way.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct SettledRun {
+    /// Place in the settlement's list of assignments.
+    pub(crate) assignment: u32,
+    pub(crate) settled: Settled,
+    pub(crate) run: Run,
+}
+
+/// From the polling thread to the settling thread.
+#[derive(Debug)]
+pub(crate) enum Control {
+    Assign { offered: Vec<Offered>, reply: Sender<Vec<(Arc<Assignment>, StartAt)>> },
+    Revoke {
+        assignments: Vec<Arc<Assignment>>,
+        reason: TickReason,
+        lost: bool,
+        deadline: Instant,
+        reply: Sender<Vec<(String, i32, Offset)>>,
+    },
+    Committed(Vec<(String, i32, Offset)>),
+    CommitFailed(String),
+    Stop,
+}

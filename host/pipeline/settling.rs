@@ -1,0 +1,474 @@
+//! The settling thread of a group: keeps the books, makes effects durable, and says what may be committed.
+//!
+//! Order of a settle: records are acknowledged, journals are synced, the store's transaction is durable,
+//! and only then the offsets are offered for commit.
+
+mod drain;
+mod take_up;
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, Sender, never, select};
+
+use self::drain::Drain;
+use super::books::Books;
+use super::lane::wall_ms;
+use super::messages::{Control, FromLane, Settlement, TickJob, ToLane};
+use super::sending::{Sending, WaitedForBy};
+use super::status::GroupStatus;
+use crate::delivery::ledger::{Ledger, Settled};
+use crate::delivery::offsets::Offset;
+use crate::kafka::producer::OutgoingRecord;
+use crate::sandbox::{Fault, LoadedPlugin, Output, TickAnswer, TickReason};
+use crate::store::{Emission, EmissionHeader, Journal, Settle, SettleStore};
+use crate::telemetry::metrics::GroupMetrics;
+
+/// Bytes of records that may wait for the broker before lanes have to wait too.
+const UNACKNOWLEDGED_BYTES_MAX: usize = 64 << 20;
+
+/// Settlements that may wait for their records, over all lanes.
+const WAITING_SETTLEMENTS_MAX: usize = 1_024;
+
+/// How often a failed write of the store or a journal is reported. It is tried again at every commit.
+const REPORT_EVERY: Duration = Duration::from_secs(5);
+
+/// One plugin of the group, as the settling thread needs it.
+#[derive(Debug)]
+pub(crate) struct SettlingPlugin {
+    pub(crate) plugin: Arc<LoadedPlugin>,
+    pub(crate) tick: Duration,
+    pub(crate) journal: Option<Journal>,
+    /// The lanes of this plugin.
+    pub(crate) lanes: Vec<usize>,
+}
+
+/// One lane, as the settling thread reaches it.
+#[derive(Debug)]
+pub(crate) struct SettlingLane {
+    pub(crate) commands: Sender<ToLane>,
+    pub(crate) plugin_index: usize,
+    /// The last serial of state writes that the store has.
+    pub(crate) state_stored: Arc<AtomicU64>,
+}
+
+/// What the polling thread is asked to commit.
+pub(crate) type CommitDesk = Arc<Mutex<BTreeMap<(String, i32), Offset>>>;
+
+/// The settling thread's ends of its channels.
+#[derive(Debug)]
+pub(crate) struct SettlingEnds {
+    pub(crate) lanes: Receiver<FromLane>,
+    pub(crate) control: Receiver<Control>,
+    pub(crate) commit_desk: CommitDesk,
+}
+
+#[derive(Debug)]
+struct Waiting {
+    serial: u64,
+    unacknowledged: usize,
+    settlement: Settlement,
+}
+
+/// The settling thread.
+#[derive(Debug)]
+pub(crate) struct Settling {
+    pub(crate) group: Arc<str>,
+    pub(crate) topics: Arc<[Arc<str>]>,
+    /// The plugin of each topic.
+    pub(crate) routes: Vec<usize>,
+    pub(crate) plugins: Vec<SettlingPlugin>,
+    pub(crate) lanes: Vec<SettlingLane>,
+    pub(crate) store: Arc<SettleStore>,
+    pub(crate) sending: Sending,
+    pub(crate) metrics: GroupMetrics,
+    pub(crate) status: Arc<GroupStatus>,
+    pub(crate) commit_interval: Duration,
+    pub(crate) dedup_events_max: Option<usize>,
+    pub(crate) start_from: crate::config::StartFrom,
+    pub(crate) work: Work,
+}
+
+/// What the settling thread has in hand.
+#[derive(Debug, Default)]
+pub(crate) struct Work {
+    books: HashMap<u64, Books>,
+    /// Settlements in the order of their lane, which is the order of their effects.
+    waiting: Vec<VecDeque<Waiting>>,
+    next_serial: u64,
+    next_assignment: u64,
+    next_emission: u64,
+    /// What the next transaction holds, apart from the rows of the books.
+    pending: Settle,
+    /// State serials that the next transaction covers, by lane.
+    pending_serials: HashMap<usize, u64>,
+    /// Emissions that become durable with the next transaction and are sent after it.
+    unsent: Vec<(u64, Emission)>,
+    /// Emissions that the broker has, whose row can go.
+    sent: Vec<(u64, u64)>,
+    drain: Option<Drain>,
+    totals: BTreeMap<(Arc<str>, i32), Ledger>,
+    failing: bool,
+    reported: Option<Instant>,
+}
+
+impl Settling {
+    /// Works until it is told to stop. Returns what became of every event, by topic and partition.
+    pub(crate) fn run(mut self, ends: &SettlingEnds) -> BTreeMap<(Arc<str>, i32), Ledger> {
+        self.work.waiting = self.lanes.iter().map(|_| VecDeque::new()).collect();
+        self.work.next_emission = self.store.next_emission().unwrap_or_else(|error| {
+            tracing::error!(%error, "the settle store cannot be read");
+            // Numbers only have to be new; the clock has passed every number that was counted up.
+            wall_ms()
+        });
+        let deliveries = self.sending.deliveries().clone();
+        let nothing = never();
+        let mut next_settle = Instant::now() + self.commit_interval;
+        loop {
+            // Lanes wait while too much is on its way: that is how a slow broker reaches the consumer.
+            let lanes = if self.overfull() { &nothing } else { &ends.lanes };
+            select! {
+                recv(lanes) -> message => if let Ok(message) = message { self.from_lane(message) },
+                recv(deliveries) -> delivery => if let Ok(delivery) = delivery {
+                    if let Some(by) = self.sending.delivered(delivery) { self.acknowledged(by) }
+                },
+                recv(ends.control) -> control => match control {
+                    Ok(Control::Stop) | Err(_) => break,
+                    Ok(control) => self.control(control),
+                },
+                default(next_settle.saturating_duration_since(Instant::now())) => {}
+            }
+            let now = Instant::now();
+            if now >= next_settle {
+                next_settle = now + self.commit_interval;
+                self.sending.resend_due(now);
+                self.start_ticks(now);
+                self.settle();
+                self.offer_commits(&ends.commit_desk);
+                self.check_ledgers();
+            }
+            self.drain_further();
+        }
+        for (_, books) in std::mem::take(&mut self.work.books) {
+            self.close(books);
+        }
+        self.work.totals
+    }
+
+    fn overfull(&self) -> bool {
+        let waiting: usize = self.work.waiting.iter().map(VecDeque::len).sum();
+        self.work.failing
+            || waiting >= WAITING_SETTLEMENTS_MAX
+            || self.sending.bytes() >= UNACKNOWLEDGED_BYTES_MAX
+    }
+
+    fn from_lane(&mut self, message: FromLane) {
+        match message {
+            FromLane::Settlement(lane, mut settlement) => {
+                let records = std::mem::take(&mut settlement.records);
+                if records.is_empty() && self.work.waiting[lane].is_empty() {
+                    self.apply(lane, settlement);
+                    return;
+                }
+                let serial = self.work.next_serial;
+                self.work.next_serial += 1;
+                let unacknowledged = records.len();
+                self.work.waiting[lane].push_back(Waiting { serial, unacknowledged, settlement });
+                for record in records {
+                    self.sending.send(record, WaitedForBy::Settlement { lane, serial });
+                }
+            }
+            FromLane::Ticked { assignment, result } => self.ticked(assignment, result),
+            FromLane::FenceReached(lane) => {
+                if let Some(drain) = self.work.drain.as_mut() {
+                    drain.fence_reached(lane);
+                }
+            }
+        }
+    }
+
+    fn acknowledged(&mut self, by: WaitedForBy) {
+        match by {
+            WaitedForBy::Settlement { lane, serial } => {
+                let queue = &mut self.work.waiting[lane];
+                if let Some(waiting) = queue.iter_mut().find(|waiting| waiting.serial == serial) {
+                    waiting.unacknowledged -= 1;
+                }
+                while self.work.waiting[lane].front().is_some_and(|first| first.unacknowledged == 0) {
+                    if let Some(first) = self.work.waiting[lane].pop_front() {
+                        self.apply(lane, first.settlement);
+                    }
+                }
+            }
+            WaitedForBy::Emission { assignment, number } => {
+                self.work.sent.push((assignment, number));
+                self.metrics.emissions.inc();
+            }
+        }
+    }
+
+    /// Takes the events of a settlement as settled. Their effects become durable with the next settle.
+    fn apply(&mut self, lane: usize, settlement: Settlement) {
+        let plugin_index = self.lanes[lane].plugin_index;
+        for settled in &settlement.runs {
+            let assignment = &settlement.assignments[settled.assignment as usize];
+            let Some(books) = self.work.books.get_mut(&assignment.id) else { continue };
+            books.dirty = true;
+            books.ledger.count(settled.settled, settled.run.count);
+            if settled.settled == Settled::Abandoned {
+                // Whoever has the partition next reads it again.
+                continue;
+            }
+            if let Err(twice) = books.tracker.settle(settled.run) {
+                tracing::error!(topic = %assignment.topic, partition = assignment.partition, %twice,
+                    "the ledger has a hole");
+                self.metrics.ledger_holes.inc();
+            }
+        }
+        for (assignment, change) in &settlement.parked {
+            let assignment = &settlement.assignments[*assignment as usize];
+            if let Some(books) = self.work.books.get_mut(&assignment.id) {
+                books.ledger.parked = books.ledger.parked.saturating_add_signed(*change);
+            }
+        }
+        for (assignment, change) in settlement.tallies {
+            let assignment = &settlement.assignments[assignment as usize];
+            if let Some(books) = self.work.books.get_mut(&assignment.id) {
+                books.add(change);
+            }
+        }
+        if !settlement.journal.is_empty() {
+            self.append_journal(plugin_index, &settlement.journal);
+        }
+        if !settlement.state.is_empty() {
+            let rows = settlement.state.into_iter().map(|write| {
+                (write.key, write.value.map(|value| (value, write.expires_ms)))
+            });
+            self.work.pending.state.extend(rows);
+            self.work.pending_serials.insert(lane, settlement.state_serial);
+        }
+    }
+
+    fn append_journal(&mut self, plugin_index: usize, lines: &[u8]) {
+        let Some(journal) = self.plugins[plugin_index].journal.as_mut() else { return };
+        // Effects and offsets settle together, so a line must not be skipped: wait for room.
+        while let Err(error) = journal.append(lines) {
+            self.work.reported = report(self.work.reported, &error);
+            self.status.set_trouble(Some(error.to_string()));
+            std::thread::sleep(self.commit_interval);
+        }
+    }
+
+    /// Makes everything that has been applied durable.
+    fn settle(&mut self) {
+        for entry in &mut self.plugins {
+            let Some(journal) = entry.journal.as_mut() else { continue };
+            match journal.sync() {
+                Ok(Some(position)) => {
+                    let name = entry.plugin.name.clone();
+                    self.work.pending.journals.retain(|(plugin, _)| *plugin != name);
+                    self.work.pending.journals.push((name, position));
+                }
+                Ok(None) => {}
+                Err(error) => {
+                    self.settle_failed(&error);
+                    return;
+                }
+            }
+        }
+        self.collect_rows();
+        if !self.work.pending.is_empty() {
+            if let Err(error) = self.store.settle(&self.work.pending) {
+                self.settle_failed(&error);
+                return;
+            }
+            self.work.pending = Settle::default();
+        }
+        self.work.failing = false;
+        self.status.set_trouble(self.sending.trouble.clone());
+        for (lane, serial) in self.work.pending_serials.drain() {
+            self.lanes[lane].state_stored.store(serial, Ordering::Release);
+        }
+        for books in self.work.books.values_mut() {
+            books.dirty = false;
+        }
+        for (assignment, emission) in std::mem::take(&mut self.work.unsent) {
+            self.send_emission(assignment, &emission);
+        }
+    }
+
+    fn settle_failed(&mut self, error: &dyn std::fmt::Display) {
+        self.work.failing = true;
+        self.work.reported = report(self.work.reported, error);
+        self.status.set_trouble(Some(error.to_string()));
+    }
+
+    fn collect_rows(&mut self) {
+        let Work { books, pending, sent, .. } = &mut self.work;
+        for (assignment, number) in sent.drain(..) {
+            if let Some(books) = books.get_mut(&assignment) {
+                books.outbox.remove(&number);
+                let of = &books.assignment;
+                pending.acknowledged_emissions.push((of.topic.to_string(), of.partition, number));
+            }
+        }
+        // After a failed settle the rows are still pending; newer ones take their place.
+        pending.partitions.clear();
+        for books in books.values_mut().filter(|books| books.dirty) {
+            let (topic, partition) = (books.assignment.topic.to_string(), books.assignment.partition);
+            let plugin = &self.plugins[books.assignment.plugin_index].plugin.name;
+            for (sum, there) in books.changed_sums(plugin) {
+                pending.sums.push((topic.clone(), partition, sum, there));
+            }
+            pending.partitions.push((topic, partition, books.row()));
+        }
+    }
+
+    fn offer_commits(&mut self, desk: &CommitDesk) {
+        if self.work.failing {
+            return;
+        }
+        let mut desk = desk.lock().unwrap_or_else(PoisonError::into_inner);
+        for books in self.work.books.values_mut().filter(|books| !books.dirty) {
+            if let Some(position) = books.to_commit() {
+                let of = &books.assignment;
+                desk.insert((of.topic.to_string(), of.partition), position);
+                books.asked = Some(position);
+            }
+        }
+    }
+
+    fn check_ledgers(&mut self) {
+        for books in self.work.books.values_mut() {
+            books.ledger.polled = books.assignment.polled();
+            let abandoned = books.ledger.of(Settled::Abandoned);
+            if let Err(hole) = books.ledger.check(books.tracker.settled() + abandoned) {
+                tracing::error!(topic = %books.assignment.topic,
+                    partition = books.assignment.partition, %hole, "the ledger has a hole");
+                self.metrics.ledger_holes.inc();
+            }
+            books.metrics.publish(&books.ledger, books.lag());
+        }
+    }
+
+    /// Starts the ticks that are due.
+    fn start_ticks(&mut self, now: Instant) {
+        let due: Vec<u64> = self
+            .work
+            .books
+            .values()
+            .filter(|books| {
+                let plugin = &self.plugins[books.assignment.plugin_index].plugin;
+                plugin.has_timer && books.next_tick <= now && !books.ticking()
+            })
+            .map(|books| books.assignment.id)
+            .collect();
+        for id in due {
+            self.start_tick(id, TickReason::Interval);
+        }
+    }
+
+    fn start_tick(&mut self, id: u64, reason: TickReason) {
+        let Some(books) = self.work.books.get_mut(&id) else { return };
+        let plugin = &self.plugins[books.assignment.plugin_index];
+        books.next_tick = Instant::now() + plugin.tick;
+        // The ticks of one partition stay on one lane, so that a plugin sees them in order.
+        let lane = plugin.lanes[books.assignment.partition as usize % plugin.lanes.len()];
+        let job = TickJob {
+            assignment: Arc::clone(&books.assignment),
+            reason,
+            now_ms: wall_ms() as i64,
+            sums: books.lend_sums(),
+        };
+        if self.lanes[lane].commands.try_send(ToLane::Tick(job)).is_err() {
+            // The lane has more commands waiting than it can take; the next interval asks again.
+            books.end_tick(None);
+        }
+    }
+
+    /// Sums taken and emissions made by a tick become durable together.
+    fn ticked(&mut self, id: u64, result: Result<TickAnswer, Fault>) {
+        let Some(books) = self.work.books.get_mut(&id) else { return };
+        let of = Arc::clone(&books.assignment);
+        let plugin = &self.plugins[of.plugin_index].plugin.name;
+        match result {
+            Ok(answer) => {
+                books.end_tick(Some(&answer));
+                books.dirty |= !answer.taken.is_empty() || !answer.outputs.is_empty();
+                for output in answer.outputs {
+                    let number = self.work.next_emission;
+                    self.work.next_emission += 1;
+                    let emission = emission(self.store.incarnation(), number, plugin, output);
+                    books.outbox.insert(number, emission.clone());
+                    let row = (of.topic.to_string(), of.partition, emission.clone());
+                    self.work.pending.emissions.push(row);
+                    self.work.unsent.push((id, emission));
+                }
+            }
+            Err(fault) => {
+                tracing::warn!(%plugin, topic = %of.topic, partition = of.partition,
+                    kind = fault.kind.word(), message = %fault.message,
+                    "on-tick failed; its sums stay and the next tick gets them");
+                books.end_tick(None);
+            }
+        }
+    }
+
+    fn send_emission(&mut self, assignment: u64, emission: &Emission) {
+        let mut headers: Vec<(Vec<u8>, Option<Vec<u8>>)> =
+            emission.headers.iter().map(|h| (h.name.clone(), h.value.clone())).collect();
+        headers.push((b"millrace.emission".to_vec(), Some(emission.id.clone().into_bytes())));
+        let record = OutgoingRecord {
+            topic: emission.topic.clone(),
+            partition: emission.partition,
+            timestamp_ms: emission.timestamp_ms,
+            key: emission.key.clone(),
+            value: emission.value.clone(),
+            headers,
+        };
+        let by = WaitedForBy::Emission { assignment, number: emission.number };
+        self.sending.send(record, by);
+    }
+
+    /// Adds the ledger of an assignment that has ended to the totals. What was polled and is not
+    /// accounted for was abandoned.
+    fn close(&mut self, mut books: Books) {
+        let assignment = &books.assignment;
+        books.ledger.polled = assignment.polled();
+        books.ledger.parked = 0;
+        let open = books.ledger.in_flight();
+        books.ledger.count(Settled::Abandoned, open);
+        books.metrics.publish(&books.ledger, None);
+        let place = (Arc::clone(&assignment.topic), assignment.partition);
+        self.work.totals.entry(place).or_default().add(&books.ledger);
+    }
+}
+
+fn report(reported: Option<Instant>, error: &dyn std::fmt::Display) -> Option<Instant> {
+    if reported.is_some_and(|at| at.elapsed() < REPORT_EVERY) {
+        return reported;
+    }
+    tracing::error!(%error, "nothing can be settled; events wait, and nothing is lost");
+    Some(Instant::now())
+}
+
+/// An emission with its stable id: unique by the store it was made in and its number there.
+fn emission(incarnation: u64, number: u64, plugin: &str, output: Output) -> Emission {
+    Emission {
+        number,
+        id: format!("{incarnation:016x}-{number}"),
+        plugin: plugin.to_owned(),
+        topic: output.topic,
+        partition: output.partition,
+        key: output.key,
+        value: output.value,
+        timestamp_ms: output.timestamp_ms,
+        headers: output
+            .headers
+            .into_iter()
+            .map(|(name, value)| EmissionHeader { name, value })
+            .collect(),
+    }
+}

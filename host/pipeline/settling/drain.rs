@@ -1,0 +1,147 @@
+//! Giving partitions up in order: what was started is finished, the last tick is emitted, and everything is
+//! durable before the offsets are handed back. Nothing new is started meanwhile.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use crossbeam_channel::Sender;
+
+use super::super::assignment::Assignment;
+use super::super::messages::ToLane;
+use super::Settling;
+use crate::delivery::offsets::Offset;
+use crate::sandbox::TickReason;
+
+type Committable = Vec<(String, i32, Offset)>;
+
+/// Partitions on their way out.
+#[derive(Debug)]
+pub(super) struct Drain {
+    assignments: Vec<Arc<Assignment>>,
+    reason: TickReason,
+    /// Another member may have them already, so nothing of them is emitted any more.
+    lost: bool,
+    deadline: Instant,
+    reply: Sender<Committable>,
+    /// Lanes that have not reached the fence.
+    fences: Vec<usize>,
+    phase: Phase,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    /// Lanes finish what they had started; their settlements are acknowledged.
+    Finishing,
+    /// The last ticks run.
+    Ticking,
+    /// Their emissions are acknowledged.
+    Emitting,
+}
+
+impl Drain {
+    pub(super) fn new(
+        assignments: Vec<Arc<Assignment>>,
+        reason: TickReason,
+        lost: bool,
+        deadline: Instant,
+        reply: Sender<Committable>,
+    ) -> Self {
+        let fences = Vec::new();
+        Self { assignments, reason, lost, deadline, reply, fences, phase: Phase::Finishing }
+    }
+
+    pub(super) fn fence_reached(&mut self, lane: usize) {
+        self.fences.retain(|waiting| *waiting != lane);
+    }
+
+    fn ids(&self) -> Vec<u64> {
+        self.assignments.iter().map(|assignment| assignment.id).collect()
+    }
+}
+
+impl Settling {
+    /// Begins to give partitions up.
+    pub(super) fn revoke(&mut self, mut drain: Drain) {
+        for (index, lane) in self.lanes.iter().enumerate() {
+            // A lane that has gone has nothing left to finish.
+            if lane.commands.send(ToLane::Fence).is_ok() {
+                drain.fences.push(index);
+            }
+        }
+        self.work.drain = Some(drain);
+    }
+
+    /// Takes the next step of giving partitions up, when the last one is done.
+    pub(super) fn drain_further(&mut self) {
+        let Some(drain) = self.work.drain.as_ref() else { return };
+        if Instant::now() >= drain.deadline {
+            tracing::warn!(group = %self.group, phase = ?drain.phase,
+                "not everything could be finished in time (drain_timeout); the rest runs again");
+            self.end_drain();
+            return;
+        }
+        let ids = drain.ids();
+        let phase = drain.phase;
+        let step_done = match phase {
+            Phase::Finishing => {
+                drain.fences.is_empty() && self.work.waiting.iter().all(|queue| queue.is_empty())
+            }
+            Phase::Ticking => {
+                !ids.iter().any(|id| self.work.books.get(id).is_some_and(|books| books.ticking()))
+            }
+            Phase::Emitting => ids.iter().all(|id| {
+                let acknowledged = |number| self.work.sent.contains(&(*id, number));
+                self.work
+                    .books
+                    .get(id)
+                    .is_none_or(|books| books.outbox.keys().all(|number| acknowledged(*number)))
+            }),
+        };
+        if !step_done {
+            return;
+        }
+        let next = match (phase, drain.lost) {
+            (Phase::Finishing, false) => Phase::Ticking,
+            (Phase::Ticking, false) => Phase::Emitting,
+            (Phase::Emitting, _) | (_, true) => return self.end_drain(),
+        };
+        let reason = drain.reason;
+        if let Some(drain) = self.work.drain.as_mut() {
+            drain.phase = next;
+        }
+        match next {
+            Phase::Ticking => {
+                for id in ids {
+                    let books = self.work.books.get(&id);
+                    let has_timer = books.is_some_and(|books| {
+                        self.plugins[books.assignment.plugin_index].plugin.has_timer
+                    });
+                    if has_timer && !books.is_some_and(|books| books.ticking()) {
+                        self.start_tick(id, reason);
+                    }
+                }
+            }
+            // Emissions leave only after they are durable.
+            Phase::Emitting => self.settle(),
+            Phase::Finishing => {}
+        }
+    }
+
+    /// Settles what there is, hands back what may be committed, and closes the books.
+    fn end_drain(&mut self) {
+        self.settle();
+        let Some(drain) = self.work.drain.take() else { return };
+        let mut committable = Vec::new();
+        for id in drain.ids() {
+            let Some(books) = self.work.books.remove(&id) else { continue };
+            let settled = books.tracker.settled() > 0 && !self.work.failing;
+            if settled {
+                let of = &books.assignment;
+                committable.push((of.topic.to_string(), of.partition, books.tracker.position()));
+            }
+            self.close(books);
+        }
+        // The polling thread waits for this answer, or the process is ending.
+        let _ended = drain.reply.send(committable);
+    }
+}

@@ -1,0 +1,143 @@
+//! Taking partitions up: what the store knows is held against what the broker says, and decides where
+//! reading begins.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use crossbeam_channel::Sender;
+
+use super::super::assignment::Assignment;
+use super::super::books::Books;
+use super::super::messages::Control;
+use super::{Settling, drain::Drain};
+use crate::config::StartFrom;
+use crate::delivery::offsets::{Applied, Offset};
+use crate::kafka::consumer::{Offered, StartAt};
+use crate::store::StoredPartition;
+
+type TakenUp = Vec<(Arc<Assignment>, StartAt)>;
+
+impl Settling {
+    pub(super) fn control(&mut self, control: Control) {
+        match control {
+            Control::Assign { offered, reply } => self.assign(&offered, &reply),
+            Control::Revoke { assignments, reason, lost, deadline, reply } => {
+                self.revoke(Drain::new(assignments, reason, lost, deadline, reply));
+            }
+            Control::Committed(offsets) => {
+                self.metrics.commits.inc();
+                for (topic, partition, offset) in offsets {
+                    let books = self.work.books.values_mut();
+                    let mut books = books.filter(|books| {
+                        *books.assignment.topic == *topic && books.assignment.partition == partition
+                    });
+                    if let Some(books) = books.next() {
+                        books.acknowledged = Some(offset);
+                        books.dirty = true;
+                    }
+                }
+            }
+            Control::CommitFailed(reason) => {
+                self.metrics.commit_failures.inc();
+                tracing::warn!(group = %self.group, %reason, "a commit was refused; the next one tries again");
+                for books in self.work.books.values_mut() {
+                    books.asked = books.acknowledged;
+                }
+            }
+            Control::Stop => {}
+        }
+    }
+
+    fn assign(&mut self, offered: &[Offered], reply: &Sender<TakenUp>) {
+        let taken_up = offered.iter().map(|offered| self.take_up(offered)).collect();
+        // The polling thread waits for this answer, or the process is ending.
+        let _ended = reply.send(taken_up);
+    }
+
+    fn take_up(&mut self, offered: &Offered) -> (Arc<Assignment>, StartAt) {
+        let stored = self.store.partition(&offered.topic, offered.partition).unwrap_or_else(|error| {
+            tracing::error!(%error, "the settle store cannot be read; starting from the commit");
+            StoredPartition::default()
+        });
+        let (applied, stored) = self.reconcile(offered, stored);
+        // Without a commit the group begins at the oldest record or after the newest.
+        let begin = match self.start_from {
+            StartFrom::Earliest => offered.oldest,
+            StartFrom::Latest => applied.below.unwrap_or(Offset(0)),
+        };
+        let committed = offered.committed.unwrap_or(begin);
+        let topic_index = self.topics.iter().position(|topic| **topic == *offered.topic).unwrap_or(0);
+        let id = self.work.next_assignment;
+        self.work.next_assignment += 1;
+        let assignment = Arc::new(Assignment::new(
+            id,
+            (Arc::clone(&self.topics[topic_index]), topic_index as u32),
+            offered.partition,
+            self.routes[topic_index],
+            committed,
+            applied,
+        ));
+        let start = match (offered.committed, self.start_from) {
+            (None, StartFrom::Earliest) => StartAt::Earliest,
+            (None, StartFrom::Latest) => StartAt::Latest,
+            (Some(committed), _) => {
+                // Deduplication learns what was seen by reading behind the commit.
+                let behind = self.dedup_events_max.unwrap_or(0) as i64;
+                let from = (committed.0 - behind).max(offered.oldest.0);
+                StartAt::Offset(Offset(from.min(committed.0)))
+            }
+        };
+        let plugin = &self.plugins[assignment.plugin_index];
+        let metrics = self.metrics.partition(&assignment.topic, assignment.partition);
+        let outbox: Vec<_> = stored.outbox.clone();
+        let books = Books::open(
+            Arc::clone(&assignment),
+            committed,
+            offered.committed,
+            (stored.sums, stored.outbox),
+            metrics,
+            Instant::now() + plugin.tick,
+        );
+        self.work.books.insert(id, books);
+        for emission in outbox {
+            self.send_emission(id, &emission);
+        }
+        tracing::info!(group = %self.group, topic = %offered.topic, partition = offered.partition,
+            committed = offered.committed.map(|offset| offset.0), "partition assigned");
+        (assignment, start)
+    }
+
+    /// Whether what the store knows is still true. The broker decides: a commit that is lower than the
+    /// last one it acknowledged, or gone, means that someone rewound the group; one beyond everything
+    /// settled here means that another host went on.
+    fn reconcile(&self, offered: &Offered, stored: StoredPartition) -> (Applied, StoredPartition) {
+        let place = || (offered.topic.clone(), offered.partition);
+        let Some(row) = stored.row.as_ref() else { return (Applied::default(), stored) };
+        let applied = row.applied();
+        let acknowledged = row.acknowledged.map(Offset);
+        let rewound = acknowledged.is_some_and(|acknowledged| {
+            offered.committed.is_none_or(|committed| committed < acknowledged)
+        });
+        if rewound {
+            tracing::warn!(place = ?place(), committed = ?offered.committed, ?acknowledged,
+                "the group was rewound; what was settled beyond its commit is forgotten and runs again");
+            self.metrics.rewinds.inc();
+            return (Applied::default(), stored);
+        }
+        let passed = offered.committed.is_some_and(|committed| {
+            applied.end().is_none_or(|end| committed > end)
+        });
+        if passed {
+            let lost = stored.sums.len();
+            tracing::warn!(place = ?place(), committed = ?offered.committed, settled = ?applied.end(),
+                sums_lost = lost, unsent_emissions = stored.outbox.len(),
+                "another host went on with this partition; the store's rows of it are set aside");
+            self.metrics.stale_stores.inc();
+            if let Err(error) = self.store.forget(&offered.topic, offered.partition) {
+                tracing::error!(%error, "the stale rows could not be removed");
+            }
+            return (Applied::default(), StoredPartition::default());
+        }
+        (applied, stored)
+    }
+}
