@@ -16,6 +16,12 @@ use super::{process, wait};
 /// A node was up in 2 s on two idle cores; a busy machine gets time.
 const START_TIMEOUT: Duration = Duration::from_secs(90);
 
+/// How long the controller waits for a broker that says nothing. A killed broker is let in again only
+/// after this, so private nodes make it short; the shared one keeps Kafka's default, because a starved
+/// machine must not look like a dead broker.
+const SHARED_SESSION_MS: u32 = 9_000;
+const PRIVATE_SESSION_MS: u32 = 2_000;
+
 /// The brokers that all tests share: those named by `MILLRACE_TEST_BROKERS`, or one node started at
 /// the first call. Tests keep apart by their own topics and groups.
 pub(crate) fn shared() -> &'static str {
@@ -23,7 +29,7 @@ pub(crate) fn shared() -> &'static str {
         if let Some(brokers) = process::setting("MILLRACE_TEST_BROKERS") {
             return (None, brokers);
         }
-        let node = Node::start(Speed::QuickStart);
+        let node = Node::start_with(Speed::QuickStart, SHARED_SESSION_MS);
         let brokers = node.brokers();
         (Some(node), brokers)
     });
@@ -54,13 +60,18 @@ impl Node {
     /// # Panics
     /// When the jars are missing or the node does not come up, with the end of its log.
     pub(crate) fn start(speed: Speed) -> Self {
+        Self::start_with(speed, PRIVATE_SESSION_MS)
+    }
+
+    fn start_with(speed: Speed, session_ms: u32) -> Self {
         let mut node = Self {
             java: None,
             speed,
             folder: process::folder("kafka"),
             port: process::free_port(),
         };
-        fs::write(node.properties(), node.server_properties()).expect("the folder can be written");
+        fs::write(node.properties(), node.server_properties(session_ms))
+            .expect("the folder can be written");
         node.format();
         node.launch();
         node
@@ -172,7 +183,7 @@ impl Node {
 
     /// One process is broker and controller. Everything internal is as small as one node allows, and
     /// groups form at once: a test would wait 3 s for the first member otherwise.
-    fn server_properties(&self) -> String {
+    fn server_properties(&self, session_ms: u32) -> String {
         let port = self.port;
         let controller_port = process::free_port();
         let data = self.folder.join("data");
@@ -186,6 +197,8 @@ impl Node {
              advertised.listeners=PLAINTEXT://127.0.0.1:{port}\n\
              listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT\n\
              log.dirs={data}\n\
+             broker.session.timeout.ms={session_ms}\n\
+             broker.heartbeat.interval.ms=500\n\
              auto.create.topics.enable=false\n\
              group.initial.rebalance.delay.ms=0\n\
              group.min.session.timeout.ms=1000\n\

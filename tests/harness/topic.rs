@@ -2,8 +2,8 @@
 //! librdkafka directly, so that a fault of the host's client code cannot hide here.
 
 use std::collections::BTreeMap;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
@@ -200,20 +200,22 @@ impl Topic {
     /// # Panics
     /// When the broker refuses one.
     pub(crate) fn produce(&self, records: &[Record]) -> Vec<(i32, i64)> {
-        let reports = Reports(Mutex::new(vec![None; records.len()]));
-        let producer: BaseProducer<Reports> = self
-            .client()
-            .set("enable.idempotence", "true")
-            .set("linger.ms", "1")
-            .create_with_context(reports)
-            .expect("a producer can be made");
+        let producer = self.producer();
+        let reports: Reports = Arc::new(Mutex::new(vec![None; records.len()]));
         for (index, record) in records.iter().enumerate() {
-            self.send(&producer, index, record);
+            self.send(
+                &producer,
+                Slot {
+                    reports: Arc::clone(&reports),
+                    index,
+                },
+                record,
+            );
         }
         producer
             .flush(REQUEST_TIMEOUT)
             .expect("the broker acknowledges everything");
-        let reports = std::mem::take(&mut *producer.context().0.lock().expect("no report panics"));
+        let reports = std::mem::take(&mut *reports.lock().expect("no report panics"));
         let report = |(index, report): (usize, Option<_>)| match report {
             Some(Ok(place)) => place,
             Some(Err(error)) => panic!("record {index} for {} was refused: {error}", self.name),
@@ -235,12 +237,14 @@ impl Topic {
             .set("group.id", "unused: nothing is committed")
             .set("enable.auto.commit", "false")
             .set("enable.partition.eof", "true")
+            // The broker says that a partition has ended only after it has waited for more.
+            .set("fetch.wait.max.ms", "10")
             .set("auto.offset.reset", "earliest")
             .create()
             .expect("a consumer can be made");
         let mut assignment = TopicPartitionList::new();
         // The end of a partition is news once; what is written later is left for the next reader.
-        let mut unfinished = self.partitions().expect("the topic exists");
+        let mut unfinished = self.partitions_seen_by(&reader).expect("the topic exists");
         for partition in &unfinished {
             let from = offsets
                 .get(partition)
@@ -322,6 +326,10 @@ impl Topic {
     fn client(&self) -> ClientConfig {
         let mut config = ClientConfig::new();
         config.set("bootstrap.servers", &self.brokers);
+        // A broker that has just come back is found at once.
+        config
+            .set("reconnect.backoff.ms", "20")
+            .set("reconnect.backoff.max.ms", "200");
         config
     }
 
@@ -334,7 +342,12 @@ impl Topic {
     }
 
     fn partitions(&self) -> Result<Vec<i32>, KafkaError> {
-        let client: BaseConsumer = self.client().create()?;
+        self.partitions_seen_by(&self.client().create()?)
+    }
+
+    /// Asking a new client for metadata also connects it; what it is then told to do starts at once,
+    /// not with librdkafka's next round a second later.
+    fn partitions_seen_by(&self, client: &BaseConsumer) -> Result<Vec<i32>, KafkaError> {
         let metadata = client.fetch_metadata(Some(&self.name), REQUEST_TIMEOUT)?;
         let partitions = metadata
             .topics()
@@ -346,7 +359,29 @@ impl Topic {
             .collect())
     }
 
-    fn send(&self, producer: &BaseProducer<Reports>, index: usize, record: &Record) {
+    /// One producer for each cluster, because a new one takes a second to get its producer id.
+    fn producer(&self) -> Arc<BaseProducer<Reporting>> {
+        type Producers = BTreeMap<String, Arc<BaseProducer<Reporting>>>;
+        static PRODUCERS: Mutex<Producers> = Mutex::new(BTreeMap::new());
+        let mut producers = PRODUCERS.lock().unwrap_or_else(PoisonError::into_inner);
+        let producer = producers.entry(self.brokers.clone()).or_insert_with(|| {
+            let mut config = self.client();
+            config
+                .set("enable.idempotence", "true")
+                .set("linger.ms", "1");
+            // What a test sends is for the broker to refuse, not for the client.
+            config.set("message.max.bytes", "100000000");
+            Arc::new(
+                config
+                    .create_with_context(Reporting)
+                    .expect("a producer can be made"),
+            )
+        });
+        Arc::clone(producer)
+    }
+
+    fn send(&self, producer: &BaseProducer<Reporting>, slot: Slot, record: &Record) {
+        let index = slot.index;
         let mut headers = OwnedHeaders::new_with_capacity(record.headers.len());
         for (name, value) in &record.headers {
             headers = headers.insert(Header {
@@ -354,9 +389,8 @@ impl Topic {
                 value: value.as_ref(),
             });
         }
-        let mut message =
-            BaseRecord::<[u8], [u8], Box<usize>>::with_opaque_to(&self.name, Box::new(index))
-                .headers(headers);
+        let mut message: BaseRecord<'_, [u8], [u8], Box<Slot>> =
+            BaseRecord::with_opaque_to(&self.name, Box::new(slot)).headers(headers);
         message.partition = record.partition;
         message.timestamp = record.timestamp_ms;
         message.key = record.key.as_deref();
@@ -374,23 +408,31 @@ impl Topic {
     }
 }
 
-/// What the broker said about each record, by its place in the list.
-struct Reports(Mutex<Vec<Option<Report>>>);
+/// What the broker said about each record of one call, by its place in the list.
+type Reports = Arc<Mutex<Vec<Option<Report>>>>;
 
 /// Partition and offset, or why it was refused.
 type Report = Result<(i32, i64), KafkaError>;
 
-impl ClientContext for Reports {}
+/// Where the report on one record goes.
+struct Slot {
+    reports: Reports,
+    index: usize,
+}
 
-impl ProducerContext for Reports {
-    type DeliveryOpaque = Box<usize>;
+struct Reporting;
 
-    fn delivery(&self, result: &DeliveryResult<'_>, index: Box<usize>) {
+impl ClientContext for Reporting {}
+
+impl ProducerContext for Reporting {
+    type DeliveryOpaque = Box<Slot>;
+
+    fn delivery(&self, result: &DeliveryResult<'_>, slot: Box<Slot>) {
         let report = match result {
             Ok(message) => Ok((message.partition(), message.offset())),
             Err((error, _)) => Err(error.clone()),
         };
-        self.0.lock().expect("no report panics")[*index] = Some(report);
+        slot.reports.lock().expect("no report panics")[slot.index] = Some(report);
     }
 }
 
