@@ -5,8 +5,10 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use saphyr::{LoadableYamlNode, Yaml};
+use millrace::config::{self, Config};
 use serde_json::Value;
+
+use crate::harness::yaml;
 
 #[test]
 fn every_yaml_and_json_file_parses() {
@@ -14,129 +16,74 @@ fn every_yaml_and_json_file_parses() {
     assert!(files.len() >= 6, "only {files:?} below deploy/");
     for file in files {
         let text = fs::read_to_string(&file).expect("it is text");
-        let error = if file
+        let parsed = if file
             .extension()
             .is_some_and(|extension| extension == "json")
         {
-            serde_json::from_str::<Value>(&text)
-                .err()
-                .map(|error| error.to_string())
+            serde_json::from_str(&text).map_err(|error| error.to_string())
         } else {
-            Yaml::load_from_str(&text)
-                .err()
-                .map(|error| error.to_string())
+            yaml::parse(&text)
         };
-        assert_eq!(error, None, "{}", file.display());
+        parsed.unwrap_or_else(|error| panic!("{}: {error}", file.display()));
     }
 }
 
 #[test]
 fn compose_names_only_files_and_services_that_exist() {
-    let text = read("docker-compose.yml");
-    let compose = yaml(&text);
-    let services = compose
-        .as_mapping_get("services")
-        .expect("there are services");
-    let names: BTreeSet<&str> = keys(services).into_iter().collect();
-    for name in &names {
-        let service = services.as_mapping_get(name).expect("it was listed");
-        if let Some(build) = service.as_mapping_get("build") {
-            let dockerfile = build.as_mapping_get("dockerfile").and_then(Yaml::as_str);
-            assert!(
-                exists(dockerfile.expect("the build names its file")),
-                "{name}: {dockerfile:?}"
-            );
+    let compose = parsed("docker-compose.yml");
+    let services = compose["services"].as_object().expect("there are services");
+    for (name, service) in services {
+        if let Some(dockerfile) = service["build"]["dockerfile"].as_str() {
+            assert!(exists(dockerfile), "{name}: {dockerfile}");
         }
-        for volume in service
-            .as_mapping_get("volumes")
-            .map(texts)
-            .unwrap_or_default()
-        {
+        for volume in texts(&service["volumes"]) {
             let source = volume.split(':').next().unwrap_or_default();
-            let declared = compose
-                .as_mapping_get("volumes")
-                .is_some_and(|volumes| volumes.contains_mapping_key(source));
+            let declared = compose["volumes"].get(source).is_some();
             assert!(
                 declared || (source.starts_with("./") && exists(source)),
                 "{name}: {volume}"
             );
         }
-        if let Some(before) = service.as_mapping_get("depends_on") {
-            let mut before: BTreeSet<&str> =
-                texts(before).into_iter().chain(keys(before)).collect();
-            before.retain(|before| !names.contains(before));
-            assert!(before.is_empty(), "{name} depends on {before:?}");
+        let after = &service["depends_on"];
+        for after in texts(after).into_iter().chain(keys(after)) {
+            assert!(services.contains_key(after), "{name} depends on {after}");
         }
     }
 }
 
 #[test]
 fn compose_makes_every_topic_that_its_host_uses() {
-    let compose = read("docker-compose.yml");
-    let made = compose
-        .lines()
-        .find_map(|line| line.trim().strip_prefix("TOPICS: "));
+    let compose = parsed("docker-compose.yml");
+    let made = compose["services"]["topics-init"]["environment"]["TOPICS"].as_str();
     let made: BTreeSet<&str> = made
         .expect("topics-init lists its topics")
-        .trim_matches('"')
         .split(' ')
         .filter_map(|topic| topic.split(':').next())
         .collect();
-    let text = read("deploy/millrace.yaml");
-    let config = yaml(&text);
+    let config = config();
     let mut used = BTreeSet::new();
-    for group in sequence(config.as_mapping_get("groups").expect("there are groups")) {
-        used.extend(keys(
-            group.as_mapping_get("routes").expect("a group has routes"),
-        ));
-        let dead_letter = group.as_mapping_get("dead_letter");
-        used.extend(
-            dead_letter
-                .and_then(|it| it.as_mapping_get("topic"))
-                .and_then(Yaml::as_str),
-        );
+    for group in &config.groups {
+        used.extend(group.routes.keys().map(String::as_str));
+        used.insert(&group.dead_letter_topic);
     }
-    let plugins = config.as_mapping_get("plugins").expect("there are plugins");
-    for name in keys(plugins) {
-        let plugin = plugins.as_mapping_get(name).expect("it was listed");
-        let grants = plugin
-            .as_mapping_get("grants")
-            .map(texts)
-            .unwrap_or_default();
-        used.extend(
-            grants
-                .into_iter()
-                .filter_map(|grant| grant.strip_prefix("output:")),
-        );
-        let path = plugin
-            .as_mapping_get("path")
-            .and_then(Yaml::as_str)
-            .expect("a plugin has a path");
-        let source = path
-            .strip_prefix("/opt/millrace/")
-            .and_then(|path| path.strip_suffix(".wasm"));
-        assert!(
-            exists(source.expect("the image has its plugins there")),
-            "{name}: {path}"
-        );
+    for plugin in config.plugins.values() {
+        used.extend(plugin.grants.output_topics.iter().map(String::as_str));
     }
     assert_eq!(used, made);
 }
 
 #[test]
 fn prometheus_and_grafana_find_the_files_they_are_told_of() {
-    let text = read("deploy/prometheus/prometheus.yml");
-    for rules in texts(
-        yaml(&text)
-            .as_mapping_get("rule_files")
-            .expect("there are rules"),
-    ) {
+    for rules in texts(&parsed("deploy/prometheus/prometheus.yml")["rule_files"]) {
         assert!(exists(&format!("deploy/prometheus/{rules}")), "{rules}");
     }
-    let dashboards = read("deploy/grafana/provisioning/dashboards/millrace.yml");
-    let mounted = "./deploy/grafana/dashboards:/etc/millrace-dashboards:ro";
-    assert!(dashboards.contains("path: /etc/millrace-dashboards"));
-    assert!(read("docker-compose.yml").contains(mounted));
+    let provider = parsed("deploy/grafana/provisioning/dashboards/millrace.yml");
+    let folder = provider["providers"][0]["options"]["path"]
+        .as_str()
+        .expect("it names a folder");
+    let compose = parsed("docker-compose.yml");
+    let mounted = format!("./deploy/grafana/dashboards:{folder}:ro");
+    assert!(texts(&compose["services"]["grafana"]["volumes"]).contains(&mounted.as_str()));
     assert!(!files_below("deploy/grafana/dashboards", &["json"]).is_empty());
 }
 
@@ -192,28 +139,49 @@ fn exists(path: &str) -> bool {
     top().join(path).exists()
 }
 
-fn read(path: &str) -> String {
-    fs::read_to_string(top().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
+fn parsed(path: &str) -> Value {
+    let text = fs::read_to_string(top().join(path));
+    let text = text.unwrap_or_else(|error| panic!("{path}: {error}"));
+    yaml::parse(&text).unwrap_or_else(|error| panic!("{path}: {error}"))
 }
 
-fn yaml(text: &str) -> Yaml<'_> {
-    let mut documents = Yaml::load_from_str(text).expect("it is YAML");
-    assert_eq!(documents.len(), 1, "one document a file");
-    documents.remove(0)
+/// The configuration that the compose file mounts, read by the host's own reader; the plugins of the
+/// image are those that are built here.
+fn config() -> Config {
+    let written = parsed("deploy/millrace.yaml");
+    let here = top().display();
+    let mut sets = Vec::new();
+    for (name, plugin) in written["plugins"].as_object().expect("there are plugins") {
+        let path = plugin["path"].as_str().expect("a plugin has a path");
+        let file = path
+            .strip_prefix("/opt/millrace/plugins/")
+            .expect("the image has them there");
+        sets.push(format!("plugins.{name}.path={here}/plugins/dist/{file}"));
+    }
+    config::load(
+        &top().join("deploy/millrace.yaml"),
+        std::iter::empty(),
+        &sets,
+    )
+    .unwrap_or_else(|error| panic!("{error}\n(`make plugins` builds the plugins)"))
 }
 
-fn keys<'a>(mapping: &'a Yaml<'_>) -> Vec<&'a str> {
-    let mapping = mapping.as_mapping().into_iter().flatten();
-    mapping.filter_map(|(key, _)| key.as_str()).collect()
+fn keys(mapping: &Value) -> Vec<&str> {
+    mapping
+        .as_object()
+        .into_iter()
+        .flatten()
+        .map(|(key, _)| key.as_str())
+        .collect()
 }
 
-fn sequence<'a, 'b>(node: &'a Yaml<'b>) -> &'a [Yaml<'b>] {
-    node.as_sequence()
-        .map_or(&[], |sequence| sequence.as_slice())
-}
-
-fn texts<'a>(node: &'a Yaml<'_>) -> Vec<&'a str> {
-    sequence(node).iter().filter_map(Yaml::as_str).collect()
+fn texts(sequence: &Value) -> Vec<&str> {
+    sequence
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(Value::as_str)
+        .collect()
 }
 
 fn files_below(folder: &str, extensions: &[&str]) -> Vec<PathBuf> {

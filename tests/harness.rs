@@ -13,3 +13,4 @@ pub(crate) mod metrics;
 pub(crate) mod process;
 pub(crate) mod topic;
 pub(crate) mod wait;
+pub(crate) mod yaml;
