@@ -1,1 +1,20 @@
-fn main(){}
+//! The integration tests: one binary, because linking is what costs time.
+//!
+//! Every test that needs Kafka shares one node (`harness::kafka::shared`) and makes its own topics, so
+//! tests run side by side; a test that harms its broker starts a private one.
+
+#![allow(
+    clippy::expect_used,
+    clippy::unwrap_used,
+    reason = "clippy knows #[test], not its helpers"
+)]
+
+// What everything below is written with: Kafka, the host as a child process, topics, waiting.
+mod harness;
+
+// Rules about the source itself: who may use which library, which way modules depend, house style.
+mod architecture;
+// What an operator copies from deploy/: files parse, and name only what exists.
+mod deployment;
+// The harness proves itself: the node starts, a record goes round, a crash loses nothing.
+mod kafka_node;

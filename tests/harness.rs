@@ -1,0 +1,16 @@
+//! What the integration tests are written with. It knows Kafka and the `millrace` binary from outside
+//! only: no test that uses it may reach into the host's modules.
+
+#![allow(dead_code, reason = "tests and benches each use a part of the harness")]
+#![allow(
+    clippy::expect_used,
+    reason = "a test that cannot go on fails, and says where"
+)]
+
+pub(crate) mod host;
+pub(crate) mod kafka;
+pub(crate) mod metrics;
+pub(crate) mod process;
+pub(crate) mod topic;
+pub(crate) mod wait;
+pub(crate) mod yaml;
