@@ -1,12 +1,16 @@
 //! What the operator configured, validated and ready to use.
 //!
-//! Two stages: [`tree`] is the document as written, with the place of every value; [`read`] turns it
-//! into the types of this file and reports every error at once. This is the only reader of
-//! configuration files and of the environment. It must not know Kafka, wasmtime or threads.
+//! Stages: `tree` is the document as written, with the place of every value; `overrides` and
+//! `interpolate` complete it; [`read`] turns it into the types of this file and reports every error at
+//! once. This is the only reader of configuration files and of the environment. It must not know
+//! Kafka, wasmtime or threads.
 
+mod finding;
+mod interpolate;
+mod overrides;
 pub mod places;
 pub mod read;
-pub mod tree;
+mod tree;
 pub mod units;
 
 use std::collections::BTreeMap;
@@ -14,7 +18,9 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-pub use read::{ConfigError, Finding, load};
+pub use finding::{ConfigError, Finding};
+pub use places::process_environment;
+pub use read::{load, parse};
 
 /// The whole configuration of one host.
 #[derive(Debug, Clone, PartialEq)]

@@ -5,6 +5,11 @@
 
 pub mod cli;
 pub mod config;
-pub mod ingest;
+pub mod pipeline;
+pub mod delivery;
 pub mod kafka;
+pub mod sandbox;
+pub mod store;
+pub mod ingest;
+pub mod telemetry;
 pub mod sample;

@@ -1,0 +1,125 @@
+//! Where things are found on this machine: files, folders, the environment.
+//!
+//! The only reader of the process environment. This must not know what the files hold.
+
+use std::collections::BTreeMap;
+use std::path::{Component, Path, PathBuf};
+
+use thiserror::Error;
+
+/// The environment variables by name.
+pub(super) type Environment = BTreeMap<String, String>;
+
+/// There is no folder to keep state in.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum PlaceError {
+    /// Neither `XDG_STATE_HOME` nor `HOME` names a folder.
+    #[error("there is no state folder: set `store`, or the variable XDG_STATE_HOME or HOME")]
+    NoStateFolder,
+    /// The id of the group cannot be the name of a folder.
+    #[error("`{0}` cannot be the name of a folder: set `store`")]
+    NotAFolderName(String),
+}
+
+/// The environment of this process. Variables that are not Unicode are left out.
+pub fn process_environment() -> impl Iterator<Item = (String, String)> {
+    std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+}
+
+/// The lanes of a group that does not say how many: the cores less one, which is left to polling and
+/// settling; at least 1 and at most 256.
+#[must_use]
+pub fn default_concurrency() -> usize {
+    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    cores.saturating_sub(1).clamp(1, 256)
+}
+
+/// The store of a group that does not say where: its folder in the platform's state folder.
+///
+/// # Errors
+/// The environment names no state folder, or the group's id is no folder name.
+pub(super) fn default_store(env: &Environment, group_id: &str) -> Result<PathBuf, PlaceError> {
+    if group_id.contains(['/', '\\', '\0']) || matches!(group_id, "" | "." | "..") {
+        return Err(PlaceError::NotAFolderName(group_id.to_owned()));
+    }
+    // The XDG specification says that a relative path there is to be ignored.
+    let absolute = |name| {
+        env.get(name)
+            .map(PathBuf::from)
+            .filter(|path| path.is_absolute())
+    };
+    absolute("XDG_STATE_HOME")
+        .or_else(|| absolute("HOME").map(|home| home.join(".local/state")))
+        .map(|state| state.join("millrace").join(group_id))
+        .ok_or(PlaceError::NoStateFolder)
+}
+
+/// The path to compare by: two spellings of one place are equal. Links are not followed, because what
+/// is compared may not exist yet.
+pub(super) fn comparable(path: &Path) -> PathBuf {
+    let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    let mut comparable = PathBuf::new();
+    for component in absolute.components() {
+        match component {
+            Component::CurDir => {}
+            Component::ParentDir => {
+                comparable.pop();
+            }
+            component => comparable.push(component),
+        }
+    }
+    comparable
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn env(pairs: &[(&str, &str)]) -> Environment {
+        pairs
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+            .collect()
+    }
+
+    #[test]
+    fn the_store_is_in_the_state_folder_of_the_platform() {
+        let both = env(&[("XDG_STATE_HOME", "/state"), ("HOME", "/home/me")]);
+        assert_eq!(
+            default_store(&both, "g"),
+            Ok(PathBuf::from("/state/millrace/g"))
+        );
+        let home = env(&[("XDG_STATE_HOME", "relative"), ("HOME", "/home/me")]);
+        assert_eq!(
+            default_store(&home, "g"),
+            Ok(PathBuf::from("/home/me/.local/state/millrace/g"))
+        );
+    }
+
+    #[test]
+    fn without_a_state_folder_or_a_folder_name_the_store_must_be_set() {
+        assert_eq!(
+            default_store(&env(&[]), "g"),
+            Err(PlaceError::NoStateFolder)
+        );
+        let home = env(&[("HOME", "/home/me")]);
+        for id in ["a/b", "..", ""] {
+            let error = default_store(&home, id);
+            assert_eq!(error, Err(PlaceError::NotAFolderName(id.to_owned())));
+        }
+    }
+
+    #[test]
+    fn two_spellings_of_a_path_compare_equal() {
+        assert_eq!(
+            comparable(Path::new("/a/./b/../c")),
+            comparable(Path::new("/a/c/"))
+        );
+    }
+
+    #[test]
+    fn concurrency_is_at_least_one_lane() {
+        assert!((1..=256).contains(&default_concurrency()));
+    }
+}

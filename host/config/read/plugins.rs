@@ -1,0 +1,264 @@
+//! The section `plugins`.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::field::{Field, is_topic, not_a_topic};
+use super::section::{Context, Section, suggest};
+use crate::config::units::show_bytes;
+use crate::config::{Grants, Journal, Limits, Plugin, places};
+
+const TICK_DEFAULT: Duration = Duration::from_secs(10);
+
+const ROTATE_DEFAULT_BYTES: u64 = 100 << 20;
+
+const GRANTS: [&str; 7] = [
+    "logging",
+    "config",
+    "metrics",
+    "state",
+    "tally",
+    "journal",
+    "output:TOPIC",
+];
+
+/// What the groups must know of the plugins, whether or not these could be read.
+#[derive(Default)]
+pub(super) struct Known {
+    pub(super) names: BTreeSet<String>,
+    pub(super) journalling: BTreeSet<String>,
+    pub(super) stateful: BTreeSet<String>,
+}
+
+pub(super) fn read(
+    field: &Field<'_>,
+    context: &mut Context<'_>,
+) -> (BTreeMap<String, Plugin>, Known) {
+    let mut plugins = BTreeMap::new();
+    let mut known = Known::default();
+    let mut journals: BTreeMap<PathBuf, String> = BTreeMap::new();
+    for (name, field) in field.entries(context) {
+        known.names.insert(name.to_owned());
+        check_name(name, &field, context);
+        let Some((plugin, has_journal)) = one(&field, &mut journals, name, context) else {
+            continue;
+        };
+        if has_journal {
+            known.journalling.insert(name.to_owned());
+        }
+        if plugin.grants.state {
+            known.stateful.insert(name.to_owned());
+        }
+        plugins.insert(name.to_owned(), plugin);
+    }
+    (plugins, known)
+}
+
+fn check_name(name: &str, field: &Field<'_>, context: &mut Context<'_>) {
+    let fits = (1..=64).contains(&name.len())
+        && name
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-'));
+    if !fits {
+        let message = format!(
+            "`{name}` cannot be the name of a plugin: use 1 to 64 of letters, digits, `_` and `-`"
+        );
+        context.problem(&field.place, message);
+    }
+}
+
+fn one(
+    field: &Field<'_>,
+    journals: &mut BTreeMap<PathBuf, String>,
+    name: &str,
+    context: &mut Context<'_>,
+) -> Option<(Plugin, bool)> {
+    let mut section = field.section(context)?;
+    let path = component(&mut section, context);
+    let grants_field = section.take("grants");
+    let grants = grants(&grants_field, context);
+    let tick = section.take("tick").duration(
+        context,
+        TICK_DEFAULT,
+        Duration::from_millis(100)..=Duration::from_hours(24),
+    );
+    let settings = section
+        .take("config")
+        .entries(context)
+        .into_iter()
+        .filter_map(|(key, value)| Some((key.to_owned(), value.text(context)?.to_owned())))
+        .collect();
+    let journal_field = section.take("journal");
+    let journal = journal(&journal_field, journals, name, context);
+    match (grants.journal, journal_field.is_absent()) {
+        (true, true) => grants_field.problem(
+            context,
+            "the journal is granted but has no file: write for example `journal: { path: audit.log }` \
+             beside it",
+        ),
+        (false, false) => context.problem(
+            &journal_field.place,
+            format!("`{}` is not granted: add `journal` to `{}`", journal_field.path, grants_field.path),
+        ),
+        _ => {}
+    }
+    let limits = limits(&section.take("limits"), context);
+    section.finish(context);
+    let has_journal = grants.journal || !journal_field.is_absent();
+    Some((
+        Plugin {
+            path,
+            grants,
+            tick,
+            settings,
+            journal,
+            limits,
+        },
+        has_journal,
+    ))
+}
+
+fn component(section: &mut Section<'_>, context: &mut Context<'_>) -> PathBuf {
+    let field = section.require("path", "plugins/audit.wasm", context);
+    let Some(path) = field.file_path(context) else {
+        return PathBuf::new();
+    };
+    match std::fs::metadata(&path) {
+        Ok(file) if file.is_file() => {}
+        Ok(_) => field.problem(context, format!("{} is not a file", path.display())),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => field.problem(
+            context,
+            format!(
+                "there is no file {}: build the plugin, or correct the path",
+                path.display()
+            ),
+        ),
+        Err(error) => {
+            field.problem(
+                context,
+                format!("the file {} cannot be read: {error}", path.display()),
+            );
+        }
+    }
+    path
+}
+
+fn grants(field: &Field<'_>, context: &mut Context<'_>) -> Grants {
+    let mut grants = Grants::default();
+    let mut seen = BTreeSet::new();
+    for item in field.items(context) {
+        let Some(text) = item.text(context) else {
+            continue;
+        };
+        if !seen.insert(text) {
+            item.problem(context, format!("`{text}` is granted twice: keep one"));
+            continue;
+        }
+        match text {
+            "logging" => grants.logging = true,
+            "config" => grants.config = true,
+            "metrics" => grants.metrics = true,
+            "state" => grants.state = true,
+            "tally" => grants.tally = true,
+            "journal" => grants.journal = true,
+            _ => match text.strip_prefix("output:") {
+                Some(topic) if is_topic(topic) => grants.output_topics.push(topic.to_owned()),
+                Some(topic) => item.problem(context, not_a_topic(topic)),
+                None => {
+                    let advice = suggest(text, GRANTS.into_iter()).map_or_else(
+                        || format!("write one of {}", GRANTS.join(", ")),
+                        |known| format!("did you mean `{known}`?"),
+                    );
+                    item.problem(context, format!("there is no grant `{text}`: {advice}"));
+                }
+            },
+        }
+    }
+    grants
+}
+
+fn journal(
+    field: &Field<'_>,
+    journals: &mut BTreeMap<PathBuf, String>,
+    name: &str,
+    context: &mut Context<'_>,
+) -> Option<Journal> {
+    let mut section = field.section(context)?;
+    let path_field = section.require("path", "audit.log", context);
+    let path = path_field.file_path(context);
+    // A smaller journal would rotate more often than it is synced.
+    let rotate_bytes =
+        section
+            .take("rotate")
+            .bytes(context, ROTATE_DEFAULT_BYTES, 64 << 10..=1 << 40);
+    section.finish(context);
+    let path = path?;
+    if let Some(other) = journals.insert(places::comparable(&path), name.to_owned()) {
+        let message = format!(
+            "plugin `{other}` writes its journal to the same file: give each journal its own, or lines \
+             are lost after a crash"
+        );
+        path_field.problem(context, message);
+    }
+    Some(Journal { path, rotate_bytes })
+}
+
+fn limits(field: &Field<'_>, context: &mut Context<'_>) -> Limits {
+    const GIB: u64 = 1 << 30;
+    let default = Limits::default();
+    let Some(mut section) = field.section(context) else {
+        return default;
+    };
+    // From one page of WebAssembly to all that 32-bit memory can address.
+    let memory_bytes =
+        section
+            .take("memory")
+            .memory_bytes(context, default.memory_bytes, 64 << 10..=4 * GIB);
+    // A deadline is measured by ticks of 10 ms.
+    let deadline = section.take("deadline").duration(
+        context,
+        default.deadline,
+        Duration::from_millis(10)..=Duration::from_mins(5),
+    );
+    let event_hostcall_bytes = section.take("event_hostcall").memory_bytes(
+        context,
+        default.event_hostcall_bytes,
+        1 << 10..=GIB,
+    );
+    let batch_hostcall = section.take("batch_hostcall");
+    let batch_hostcall_bytes =
+        batch_hostcall.memory_bytes(context, default.batch_hostcall_bytes, 1 << 10..=GIB);
+    if batch_hostcall_bytes < event_hostcall_bytes {
+        let message = format!(
+            "is {}, below `event_hostcall` of a single event: write at least {}",
+            show_bytes(batch_hostcall_bytes as u64),
+            show_bytes(event_hostcall_bytes as u64)
+        );
+        batch_hostcall.problem(context, message);
+    }
+    let limits = Limits {
+        memory_bytes,
+        deadline,
+        event_hostcall_bytes,
+        batch_hostcall_bytes,
+        outputs: section
+            .take("outputs")
+            .number(context, default.outputs, 0..=1_000_000),
+        output_bytes: section.take("output_size").memory_bytes(
+            context,
+            default.output_bytes,
+            0..=GIB,
+        ),
+        host_calls: section
+            .take("host_calls")
+            .number(context, default.host_calls, 1..=100_000_000),
+        component_bytes: section.take("component_size").bytes(
+            context,
+            default.component_bytes,
+            1 << 10..=GIB,
+        ),
+    };
+    section.finish(context);
+    limits
+}

@@ -1,0 +1,11 @@
+//! The promises, as plain data: offsets, order, retries, repeated ids, the ledger, dead letters.
+//!
+//! Pure: nothing here does I/O, reads a clock or knows a library. Time and randomness are arguments, so
+//! that every rule can be tested without waiting.
+
+pub mod dead_letter;
+pub mod dedup;
+pub mod lanes;
+pub mod ledger;
+pub mod offsets;
+pub mod retry;

@@ -1,0 +1,190 @@
+//! What a dead letter says of itself: the headers added to the untouched record.
+
+use super::offsets::Offset;
+
+/// Common start of every header name that the host adds to a dead letter.
+pub const PREFIX: &str = "millrace.dlq.";
+
+/// Longest value of an added header, in bytes. A message tells its story in a line or two; whole stack
+/// traces have made records too large for their topic in other systems.
+pub const VALUE_BYTES_MAX: usize = 1024;
+
+/// Why an event was given up on. Part of the format: words may be added, never changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cause {
+    /// The plugin said that no further attempt can help.
+    Reject,
+    /// The plugin asked for one retry more than are configured.
+    Exhausted,
+    /// The plugin trapped.
+    Trap,
+    /// The call ran past its deadline.
+    Deadline,
+    /// The instance asked for more memory than its limit.
+    Memory,
+    /// The call passed more bytes to and from the host than its limit.
+    Fuel,
+    /// The plugin used what it was not granted.
+    Capability,
+    /// An output was invalid, too large or too many.
+    Output,
+}
+
+impl Cause {
+    /// The word in the header, in metrics and in the summary.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Reject => "reject",
+            Self::Exhausted => "exhausted",
+            Self::Trap => "trap",
+            Self::Deadline => "deadline",
+            Self::Memory => "memory",
+            Self::Fuel => "fuel",
+            Self::Capability => "capability",
+            Self::Output => "output",
+        }
+    }
+
+    /// Whether another attempt could end differently.
+    #[must_use]
+    pub fn retriable(self) -> bool {
+        !matches!(self, Self::Reject | Self::Exhausted | Self::Capability)
+    }
+}
+
+/// The facts of one dead letter.
+#[derive(Debug, Clone)]
+pub struct Facts<'a> {
+    /// Topic, partition and offset that the event was read from.
+    pub origin: (&'a str, i32, Offset),
+    /// Record time of the origin in milliseconds.
+    pub timestamp_ms: Option<i64>,
+    /// Consumer group.
+    pub group: &'a str,
+    /// Plugin name.
+    pub plugin: &'a str,
+    /// SHA-256 of the component.
+    pub digest: &'a str,
+    /// Why.
+    pub cause: Cause,
+    /// The plugin's own word, or the name of the limit.
+    pub code: &'a str,
+    /// For a person.
+    pub message: &'a str,
+    /// Counted attempts.
+    pub attempts: u32,
+    /// Wall-clock times of the first and the last failure, in milliseconds since the Unix epoch.
+    pub failed_at_ms: (u64, u64),
+}
+
+/// A header: name, and value unless it is null. Names are bytes, because Kafka does not promise UTF-8.
+pub type Header = (Vec<u8>, Option<Vec<u8>>);
+
+/// The headers of the dead letter: those of the record as they were, then the host's own. On a second
+/// failure the host's are replaced, except the origin, which stays the first one.
+#[must_use]
+pub fn headers(original: Vec<Header>, facts: &Facts<'_>) -> Vec<Header> {
+    let origin_prefix = format!("{PREFIX}origin.");
+    let has_origin = original.iter().any(|(name, _)| name.starts_with(origin_prefix.as_bytes()));
+    let mut headers: Vec<Header> = original
+        .into_iter()
+        .filter(|(name, _)| {
+            !name.starts_with(PREFIX.as_bytes())
+                || name.starts_with(origin_prefix.as_bytes())
+                || name == b"millrace.dlq.redrives"
+        })
+        .collect();
+    let mut add = |name: &str, value: String| {
+        headers.push((format!("{PREFIX}{name}").into_bytes(), Some(capped(value).into_bytes())));
+    };
+    add("version", "1".to_owned());
+    if !has_origin {
+        let (topic, partition, offset) = facts.origin;
+        add("origin.topic", topic.to_owned());
+        add("origin.partition", partition.to_string());
+        add("origin.offset", offset.to_string());
+        if let Some(timestamp_ms) = facts.timestamp_ms {
+            add("origin.timestamp", timestamp_ms.to_string());
+        }
+    }
+    add("group", facts.group.to_owned());
+    add("plugin", facts.plugin.to_owned());
+    add("plugin.digest", facts.digest.to_owned());
+    add("cause", facts.cause.word().to_owned());
+    add("code", facts.code.to_owned());
+    add("message", facts.message.to_owned());
+    add("signature", format!("{}:{}:{}", facts.plugin, facts.cause.word(), facts.code));
+    add("attempts", facts.attempts.to_string());
+    add("first-failed-at", facts.failed_at_ms.0.to_string());
+    add("last-failed-at", facts.failed_at_ms.1.to_string());
+    headers
+}
+
+/// Cuts a text to [`VALUE_BYTES_MAX`] at a character boundary.
+fn capped(mut text: String) -> String {
+    if text.len() > VALUE_BYTES_MAX {
+        let mut end = VALUE_BYTES_MAX;
+        while !text.is_char_boundary(end) {
+            end -= 1;
+        }
+        text.truncate(end);
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn facts(message: &str) -> Facts<'_> {
+        Facts {
+            origin: ("orders", 3, Offset(77)),
+            timestamp_ms: Some(5),
+            group: "g",
+            plugin: "p",
+            digest: "abc",
+            cause: Cause::Reject,
+            code: "malformed",
+            message,
+            attempts: 1,
+            failed_at_ms: (10, 11),
+        }
+    }
+
+    fn value(headers: &[Header], name: &str) -> Vec<String> {
+        let wanted = format!("{PREFIX}{name}").into_bytes();
+        let found = headers.iter().filter(|(name, _)| *name == wanted);
+        found.map(|(_, v)| String::from_utf8(v.clone().unwrap()).unwrap()).collect()
+    }
+
+    #[test]
+    fn the_records_own_headers_stay_as_they_were() {
+        let own: Vec<Header> = vec![
+            (b"trace".to_vec(), Some(vec![0xff, 0])),
+            (b"trace".to_vec(), None),
+            (vec![0xfe], Some(vec![])),
+        ];
+        assert_eq!(headers(own.clone(), &facts("m"))[..3], own);
+    }
+
+    #[test]
+    fn a_second_failure_replaces_the_facts_and_keeps_the_first_origin() {
+        let first = headers(Vec::new(), &facts("first"));
+        let second = headers(
+            first,
+            &Facts { origin: ("orders.dlq", 0, Offset(1)), ..facts("second") },
+        );
+        assert_eq!(value(&second, "message"), ["second"]);
+        assert_eq!(value(&second, "origin.topic"), ["orders"]);
+        assert_eq!(value(&second, "origin.offset"), ["77"]);
+        assert_eq!(value(&second, "version"), ["1"]);
+    }
+
+    #[test]
+    fn a_long_message_is_cut_at_a_character() {
+        let long = "é".repeat(VALUE_BYTES_MAX);
+        let cut = &value(&headers(Vec::new(), &facts(&long)), "message")[0];
+        assert_eq!(cut.len(), VALUE_BYTES_MAX);
+    }
+}

@@ -1,0 +1,241 @@
+//! Which offsets of one assigned partition are settled, and how far a commit may go.
+//!
+//! Every polled event gets the next number of a dense sequence. A commit covers the longest run of
+//! settled numbers from the first one on; compaction and transaction markers leave gaps in offsets but
+//! none in the sequence, so contiguity is exact.
+
+use std::collections::VecDeque;
+use std::fmt;
+
+/// A Kafka offset.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Offset(pub i64);
+
+impl Offset {
+    /// The offset after this one, which is what Kafka wants committed.
+    #[must_use]
+    pub fn next(self) -> Self {
+        Self(self.0 + 1)
+    }
+}
+
+impl fmt::Display for Offset {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// Settled events with consecutive numbers and consecutive offsets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Run {
+    /// Number of the first event.
+    pub first_seq: u64,
+    /// Offset of the first event; the others follow without a gap.
+    pub first_offset: Offset,
+    /// How many events.
+    pub count: u64,
+}
+
+/// Offsets from `first` to `last`, both included.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OffsetRange {
+    /// The lowest.
+    pub first: Offset,
+    /// The highest.
+    pub last: Offset,
+}
+
+/// An event was settled twice, or one that was never polled: the host's own bug, never the plugin's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("event number {seq} was settled twice")]
+pub struct SettledTwice {
+    /// The number of the event.
+    pub seq: u64,
+}
+
+/// Tracks one assignment of one partition.
+#[derive(Debug)]
+pub struct OffsetTracker {
+    /// Everything below this number is settled.
+    head: u64,
+    /// From `head` on: the offset of a settled event, or none.
+    above: VecDeque<Option<Offset>>,
+    position: Offset,
+    settled: u64,
+}
+
+impl OffsetTracker {
+    /// Starts at the offset of the first event that will be polled.
+    #[must_use]
+    pub fn starting_at(position: Offset) -> Self {
+        Self { head: 0, above: VecDeque::new(), position, settled: 0 }
+    }
+
+    /// Marks a run of events as settled.
+    ///
+    /// # Errors
+    /// Says which event had been settled before; the tracker keeps what it knew of that event.
+    pub fn settle(&mut self, run: Run) -> Result<(), SettledTwice> {
+        // The common case: one lane settles in log order, and the whole run joins the head at once.
+        if run.first_seq == self.head && self.above.is_empty() {
+            self.head += run.count;
+            self.settled += run.count;
+            self.position = Offset(run.first_offset.0 + run.count as i64);
+            return Ok(());
+        }
+        for step in 0..run.count {
+            let seq = run.first_seq + step;
+            let at = seq.checked_sub(self.head).ok_or(SettledTwice { seq })? as usize;
+            if at >= self.above.len() {
+                self.above.resize(at + 1, None);
+            }
+            if self.above[at].is_some() {
+                return Err(SettledTwice { seq });
+            }
+            self.above[at] = Some(Offset(run.first_offset.0 + step as i64));
+            self.settled += 1;
+        }
+        while let Some(Some(offset)) = self.above.front().copied() {
+            self.above.pop_front();
+            self.head += 1;
+            self.position = offset.next();
+        }
+        Ok(())
+    }
+
+    /// What may be committed: the offset after the last event below which everything is settled.
+    #[must_use]
+    pub fn position(&self) -> Offset {
+        self.position
+    }
+
+    /// How many events are settled.
+    #[must_use]
+    pub fn settled(&self) -> u64 {
+        self.settled
+    }
+
+    /// What is settled above [`Self::position`], lowest first. Gaps between two settled neighbours in the
+    /// sequence hold no records, so a range may cover them.
+    #[must_use]
+    pub fn settled_above(&self) -> Vec<OffsetRange> {
+        let mut ranges: Vec<OffsetRange> = Vec::new();
+        let mut open = false;
+        for slot in &self.above {
+            match (slot, open, ranges.last_mut()) {
+                (Some(offset), true, Some(range)) => range.last = *offset,
+                (Some(offset), _, _) => ranges.push(OffsetRange { first: *offset, last: *offset }),
+                (None, _, _) => {}
+            }
+            open = slot.is_some();
+        }
+        ranges
+    }
+}
+
+/// What an earlier owner of the partition settled, as the store remembers it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Applied {
+    /// Everything below this offset; none when nothing is known.
+    pub below: Option<Offset>,
+    /// Further ranges above it, lowest first.
+    pub ranges: Vec<OffsetRange>,
+}
+
+impl Applied {
+    /// Whether the event at this offset was settled before.
+    #[must_use]
+    pub fn contains(&self, offset: Offset) -> bool {
+        self.below.is_some_and(|below| offset < below)
+            || self.ranges.iter().any(|range| range.first <= offset && offset <= range.last)
+    }
+
+    /// The first offset above everything settled; none when nothing is known.
+    #[must_use]
+    pub fn end(&self) -> Option<Offset> {
+        self.ranges.last().map(|range| range.last.next()).max(self.below)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn run(first_seq: u64, first_offset: i64, count: u64) -> Run {
+        Run { first_seq, first_offset: Offset(first_offset), count }
+    }
+
+    #[test]
+    fn a_commit_never_passes_an_unsettled_event() {
+        let mut tracker = OffsetTracker::starting_at(Offset(100));
+        tracker.settle(run(1, 101, 3)).unwrap();
+        assert_eq!(tracker.position(), Offset(100));
+        tracker.settle(run(0, 100, 1)).unwrap();
+        assert_eq!(tracker.position(), Offset(104));
+        assert_eq!(tracker.settled(), 4);
+    }
+
+    #[test]
+    fn gaps_in_the_log_do_not_hold_the_commit_back() {
+        let mut tracker = OffsetTracker::starting_at(Offset(5));
+        tracker.settle(run(0, 5, 1)).unwrap();
+        tracker.settle(run(1, 90, 1)).unwrap();
+        assert_eq!(tracker.position(), Offset(91));
+    }
+
+    #[test]
+    fn what_is_settled_above_the_position_is_listed_as_ranges() {
+        let mut tracker = OffsetTracker::starting_at(Offset(0));
+        tracker.settle(run(1, 1, 2)).unwrap();
+        tracker.settle(run(4, 9, 1)).unwrap();
+        let applied =
+            Applied { below: Some(tracker.position()), ranges: tracker.settled_above() };
+        assert_eq!(
+            applied.ranges,
+            [
+                OffsetRange { first: Offset(1), last: Offset(2) },
+                OffsetRange { first: Offset(9), last: Offset(9) }
+            ]
+        );
+        assert!(applied.contains(Offset(2)) && !applied.contains(Offset(3)));
+        assert_eq!(applied.end(), Some(Offset(10)));
+    }
+
+    #[test]
+    fn settling_an_event_twice_is_noticed() {
+        let mut tracker = OffsetTracker::starting_at(Offset(0));
+        tracker.settle(run(0, 0, 2)).unwrap();
+        assert_eq!(tracker.settle(run(1, 1, 1)), Err(SettledTwice { seq: 1 }));
+        tracker.settle(run(3, 3, 1)).unwrap();
+        assert_eq!(tracker.settle(run(3, 3, 1)), Err(SettledTwice { seq: 3 }));
+    }
+
+    /// Against a model: any order of settling, with gaps in the offsets, keeps the position at the lowest
+    /// unsettled event.
+    #[test]
+    fn the_position_is_always_the_lowest_unsettled_event() {
+        for seed in 0..500 {
+            let mut random = fastrand::Rng::with_seed(seed);
+            let mut offsets: Vec<i64> = vec![1_000];
+            for _ in 0..random.usize(1..60) {
+                let last = offsets[offsets.len() - 1];
+                offsets.push(last + 1 + random.i64(0..3));
+            }
+            let mut order: Vec<usize> = (0..offsets.len()).collect();
+            random.shuffle(&mut order);
+            let mut tracker = OffsetTracker::starting_at(Offset(offsets[0]));
+            let mut settled = vec![false; offsets.len()];
+            for seq in order {
+                tracker.settle(run(seq as u64, offsets[seq], 1)).unwrap();
+                settled[seq] = true;
+                let lowest = settled.iter().position(|done| !done);
+                let expected = match lowest {
+                    Some(0) => Offset(offsets[0]),
+                    Some(at) => Offset(offsets[at - 1]).next(),
+                    None => Offset(offsets[offsets.len() - 1]).next(),
+                };
+                assert_eq!(tracker.position(), expected, "seed {seed}");
+            }
+        }
+    }
+}

@@ -1,0 +1,479 @@
+//! One instance of a plugin, owned by one lane: calls it, and says how the call ended.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use wasmtime::component::{ComponentType, Lift, Lower};
+use wasmtime::{Store, Trap};
+
+use super::effects::Effects;
+use super::engine::EPOCH_TICK;
+use super::fault::{Fault, FaultKind, Violation};
+use super::host_state::{HostState, StateSource, Sums};
+use super::load::{Handler, LoadError, LoadedPlugin};
+use super::packed::{self, Answer, Output, Problem, SLOT_WORDS, Span};
+
+/// How long one call may take.
+pub type Waits = Duration;
+
+/// What a batch came to.
+#[derive(Debug, Default)]
+pub struct BatchAnswer {
+    /// The outcomes that are not plain success, by event index, in their order.
+    pub answers: Vec<(u32, Answer)>,
+    /// Records to produce, in the order of their events.
+    pub outputs: Vec<Output>,
+}
+
+/// What a tick came to.
+#[derive(Debug, Default)]
+pub struct TickAnswer {
+    /// Sums that were taken.
+    pub taken: Vec<(String, i64)>,
+    /// Sums that were left.
+    pub left: Vec<(String, i64)>,
+    /// Records to produce.
+    pub outputs: Vec<Output>,
+}
+
+/// Why `on-tick` is called.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ComponentType, Lift, Lower)]
+#[component(enum)]
+#[repr(u8)]
+pub enum TickReason {
+    /// The interval has passed.
+    #[component(name = "interval")]
+    Interval,
+    /// The partition is given up in a rebalance.
+    #[component(name = "revoked")]
+    Revoked,
+    /// The host shuts down.
+    #[component(name = "shutdown")]
+    Shutdown,
+}
+
+#[derive(ComponentType, Lower)]
+#[component(record)]
+struct PackedEvents<'a> {
+    bytes: &'a [u8],
+    slots: &'a [u64],
+}
+
+#[derive(ComponentType, Lift)]
+#[component(record)]
+struct PackedResults {
+    bytes: Vec<u8>,
+    outcomes: Vec<u64>,
+    outputs: Vec<u64>,
+}
+
+/// The nested records of the world `handler`.
+mod nested {
+    use wasmtime::component::{ComponentType, Lift, Lower};
+
+    #[derive(ComponentType, Lower)]
+    #[component(record)]
+    pub(super) struct HeaderIn<'a> {
+        pub(super) name: String,
+        pub(super) value: Option<&'a [u8]>,
+    }
+
+    #[derive(ComponentType, Lower)]
+    #[component(record)]
+    pub(super) struct EventIn<'a> {
+        pub(super) topic: &'a str,
+        pub(super) partition: i32,
+        pub(super) offset: i64,
+        #[component(name = "timestamp-ms")]
+        pub(super) timestamp_ms: Option<i64>,
+        pub(super) key: Option<&'a [u8]>,
+        pub(super) value: Option<&'a [u8]>,
+        pub(super) headers: &'a [HeaderIn<'a>],
+        pub(super) attempt: u32,
+    }
+
+    #[derive(ComponentType, Lift)]
+    #[component(record)]
+    pub(super) struct HeaderOut {
+        pub(super) name: String,
+        pub(super) value: Option<Vec<u8>>,
+    }
+
+    #[derive(ComponentType, Lift)]
+    #[component(record)]
+    pub(super) struct OutputOut {
+        pub(super) topic: String,
+        pub(super) key: Option<Vec<u8>>,
+        pub(super) value: Option<Vec<u8>>,
+        pub(super) partition: Option<i32>,
+        #[component(name = "timestamp-ms")]
+        pub(super) timestamp_ms: Option<i64>,
+        pub(super) headers: Vec<HeaderOut>,
+    }
+
+    #[derive(ComponentType, Lift)]
+    #[component(record)]
+    pub(super) struct ProblemOut {
+        pub(super) code: String,
+        pub(super) message: String,
+        #[component(name = "after-ms")]
+        pub(super) after_ms: Option<u64>,
+    }
+
+    #[derive(ComponentType, Lift)]
+    #[component(variant)]
+    pub(super) enum SuccessOut {
+        #[component(name = "processed")]
+        Processed(Vec<OutputOut>),
+        #[component(name = "filtered")]
+        Filtered,
+    }
+
+    #[derive(ComponentType, Lift)]
+    #[component(variant)]
+    pub(super) enum FailureOut {
+        #[component(name = "retry")]
+        Retry(ProblemOut),
+        #[component(name = "reject")]
+        Reject(ProblemOut),
+        #[component(name = "overloaded")]
+        Overloaded(ProblemOut),
+    }
+}
+
+/// A live instance. After a fault it is spent and must be dropped.
+pub struct Instance {
+    plugin: Arc<LoadedPlugin>,
+    store: Store<HostState>,
+    instance: wasmtime::component::Instance,
+}
+
+impl std::fmt::Debug for Instance {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Instance").field("plugin", &self.plugin.name).finish_non_exhaustive()
+    }
+}
+
+impl Instance {
+    /// Makes an instance and runs its `init`, where it has one.
+    ///
+    /// # Errors
+    /// The instance does not fit its limits, its start traps, or its `init` refuses.
+    pub fn new(plugin: &Arc<LoadedPlugin>) -> Result<Self, LoadError> {
+        let mut store = Store::new(plugin.pre.engine(), HostState::new(plugin));
+        store.limiter(|state| &mut state.limits);
+        let refused =
+            |message: String| LoadError::Init { plugin: plugin.name.clone(), message };
+        arm(&mut store, plugin, 1);
+        let instance =
+            plugin.pre.instantiate(&mut store).map_err(|error| refused(format!("{error:#}")))?;
+        let mut made = Self { plugin: Arc::clone(plugin), store, instance };
+        if let Some(export) = made.plugin.init {
+            let init = made.instance.get_func(&mut made.store, export);
+            let init = init.ok_or_else(|| refused("init is not a function".to_owned()))?;
+            let answer = init
+                .typed::<(), (Result<(), String>,)>(&made.store)
+                .and_then(|init| init.call(&mut made.store, ()))
+                .map_err(|error| refused(made.fault(&error).message))?;
+            answer.0.map_err(refused)?;
+        }
+        Ok(made)
+    }
+
+    /// Where state is read from during the calls that follow.
+    pub fn set_state_source(&mut self, source: Option<Box<dyn StateSource>>) {
+        self.store.data_mut().state_source = source;
+    }
+
+    /// Runs events. `slots` is in the packed form: stride, span of the topic table, then the slots.
+    /// Effects are read with [`Self::effects`] before the next call.
+    ///
+    /// # Errors
+    /// The call ended without an answer, or with one that breaks the contract.
+    pub fn call(
+        &mut self,
+        bytes: &[u8],
+        slots: &[u64],
+        topics: &[Arc<str>],
+    ) -> Result<BatchAnswer, Fault> {
+        let events = slots.len().saturating_sub(2) / SLOT_WORDS;
+        let answer = match self.plugin.handler {
+            Handler::Batch(_) => self.call_batch(bytes, slots, events)?,
+            Handler::Single(_) => self.call_each(bytes, slots, topics)?,
+        };
+        self.check_outputs(&answer.outputs)?;
+        Ok(answer)
+    }
+
+    /// Effects of the last call. They count only where the outcome of their event does.
+    pub fn effects(&mut self) -> &mut Effects {
+        &mut self.store.data_mut().effects
+    }
+
+    /// Runs `on-tick` for one topic-partition over its settled sums.
+    ///
+    /// # Errors
+    /// The call ended without an answer, failed by the plugin's own word, or broke the contract.
+    pub fn tick(
+        &mut self,
+        topic: &str,
+        partition: i32,
+        now_ms: i64,
+        reason: TickReason,
+        sums: Vec<(String, i64)>,
+    ) -> Result<TickAnswer, Fault> {
+        let Some(export) = self.plugin.on_tick else {
+            return Ok(TickAnswer { left: sums, ..TickAnswer::default() });
+        };
+        arm(&mut self.store, &self.plugin, 1);
+        self.store.data_mut().sums = Some(Sums { left: sums, taken: Vec::new() });
+        type Answered = (Result<Vec<nested::OutputOut>, nested::FailureOut>,);
+        let answer = self
+            .instance
+            .get_func(&mut self.store, export)
+            .ok_or_else(|| wasmtime::Error::msg("on-tick is not a function"))
+            .and_then(|f| f.typed::<(&str, i32, i64, TickReason), Answered>(&self.store))
+            .and_then(|f| f.call(&mut self.store, (topic, partition, now_ms, reason)));
+        let sums = self.store.data_mut().sums.take().unwrap_or_default();
+        let (outputs,) = answer.map_err(|error| self.fault(&error))?;
+        let outputs = outputs.map_err(|failure| {
+            let problem = problem_of(failure);
+            Fault::new(FaultKind::Trap, &problem.1.code, &problem.1.message)
+        })?;
+        let outputs: Vec<Output> = outputs.into_iter().map(|o| output_of(0, o)).collect();
+        self.check_outputs(&outputs)?;
+        Ok(TickAnswer { taken: sums.taken, left: sums.left, outputs })
+    }
+
+    fn call_batch(
+        &mut self,
+        bytes: &[u8],
+        slots: &[u64],
+        events: usize,
+    ) -> Result<BatchAnswer, Fault> {
+        let Handler::Batch(export) = self.plugin.handler else {
+            return Ok(BatchAnswer::default());
+        };
+        arm(&mut self.store, &self.plugin, events);
+        let answer = self
+            .instance
+            .get_func(&mut self.store, export)
+            .ok_or_else(|| wasmtime::Error::msg("handle-batch is not a function"))
+            .and_then(|f| f.typed::<(PackedEvents<'_>,), (PackedResults,)>(&self.store))
+            .and_then(|f| f.call(&mut self.store, (PackedEvents { bytes, slots },)));
+        let (results,) = answer.map_err(|error| self.fault(&error))?;
+        Ok(BatchAnswer {
+            answers: packed::outcomes(&results.outcomes, &results.bytes, events)?,
+            outputs: packed::outputs(&results.outputs, &results.bytes, events)?,
+        })
+    }
+
+    /// Runs a component of the world `handler`, one call an event, with the batch's own rules: after a
+    /// failure, later events of the order group are held, and a failed event leaves no effects.
+    fn call_each(
+        &mut self,
+        bytes: &[u8],
+        slots: &[u64],
+        topics: &[Arc<str>],
+    ) -> Result<BatchAnswer, Fault> {
+        let mut batch = BatchAnswer::default();
+        let mut effects = Effects::default();
+        let mut held: Vec<u32> = Vec::new();
+        self.store.data_mut().earlier_state.clear();
+        for (index, slot) in slots[2..].chunks_exact(SLOT_WORDS).enumerate() {
+            let (index, group) = (index as u32, (slot[3] >> 32) as u32);
+            if held.contains(&group) {
+                batch.answers.push((index, Answer::Held));
+                continue;
+            }
+            let answer = self.call_one(bytes, slot, topics, index, &mut batch.outputs)?;
+            let state = self.store.data_mut();
+            match answer {
+                Answer::Processed => take_effects(&mut effects, state, index),
+                Answer::Filtered => {
+                    take_effects(&mut effects, state, index);
+                    batch.answers.push((index, answer));
+                }
+                answer => {
+                    if !matches!(answer, Answer::Reject(_)) {
+                        held.push(group);
+                    }
+                    batch.answers.push((index, answer));
+                }
+            }
+        }
+        effects.state = std::mem::take(&mut self.store.data_mut().earlier_state);
+        self.store.data_mut().effects = effects;
+        Ok(batch)
+    }
+
+    fn call_one(
+        &mut self,
+        bytes: &[u8],
+        slot: &[u64],
+        topics: &[Arc<str>],
+        index: u32,
+        outputs: &mut Vec<Output>,
+    ) -> Result<Answer, Fault> {
+        let Handler::Single(export) = self.plugin.handler else { return Ok(Answer::Processed) };
+        arm(&mut self.store, &self.plugin, 1);
+        self.store.data_mut().event_index = index;
+        let headers = packed::headers(Span(slot[6]).of(bytes).unwrap_or_default())?;
+        let headers: Vec<nested::HeaderIn<'_>> = headers
+            .iter()
+            .map(|(name, value)| nested::HeaderIn {
+                name: String::from_utf8_lossy(name).into_owned(),
+                value: value.as_deref(),
+            })
+            .collect();
+        let event = nested::EventIn {
+            topic: topics.get(slot[0] as u32 as usize).map_or("", |topic| topic),
+            partition: (slot[0] >> 32) as u32 as i32,
+            offset: slot[1] as i64,
+            timestamp_ms: (slot[2] as i64 != i64::MIN).then_some(slot[2] as i64),
+            key: Span(slot[4]).of(bytes),
+            value: Span(slot[5]).of(bytes),
+            headers: &headers,
+            attempt: slot[3] as u32,
+        };
+        type Answered = (Result<nested::SuccessOut, nested::FailureOut>,);
+        let answer = self
+            .instance
+            .get_func(&mut self.store, export)
+            .ok_or_else(|| wasmtime::Error::msg("handle is not a function"))
+            .and_then(|f| f.typed::<(nested::EventIn<'_>,), Answered>(&self.store))
+            .and_then(|f| f.call(&mut self.store, (event,)));
+        let (answer,) = answer.map_err(|error| self.fault(&error))?;
+        Ok(match answer {
+            Ok(nested::SuccessOut::Processed(made)) => {
+                outputs.extend(made.into_iter().map(|output| output_of(index, output)));
+                Answer::Processed
+            }
+            Ok(nested::SuccessOut::Filtered) => Answer::Filtered,
+            Err(failure) => match problem_of(failure) {
+                (2, problem) => Answer::Retry(problem),
+                (3, problem) => Answer::Reject(problem),
+                (_, problem) => Answer::Overloaded(problem),
+            },
+        })
+    }
+
+    /// Every output must be granted and within its limits.
+    fn check_outputs(&self, outputs: &[Output]) -> Result<(), Fault> {
+        let limits = &self.plugin.limits;
+        let (mut of_event, mut count, mut bytes) = (u32::MAX, 0_usize, 0_usize);
+        for output in outputs {
+            if !self.plugin.output_topics.contains(&output.topic) {
+                let message = format!(
+                    "an output to topic {:?}, which is not granted (`output:{}`)",
+                    output.topic, output.topic
+                );
+                return Err(Fault::new(FaultKind::Capability, "output-topic", message));
+            }
+            if output.event_index != of_event {
+                (of_event, count, bytes) = (output.event_index, 0, 0);
+            }
+            count += 1;
+            bytes += output.key.as_ref().map_or(0, Vec::len)
+                + output.value.as_ref().map_or(0, Vec::len)
+                + output.headers.iter().map(|(n, v)| n.len() + v.as_ref().map_or(0, Vec::len)).sum::<usize>();
+            if count > limits.outputs {
+                let message = format!("more than {} outputs (limits.outputs)", limits.outputs);
+                return Err(Fault::new(FaultKind::Output, "outputs", message));
+            }
+            if bytes > limits.output_bytes {
+                let message =
+                    format!("more than {} bytes of outputs (limits.output_size)", limits.output_bytes);
+                return Err(Fault::new(FaultKind::Output, "output-size", message));
+            }
+        }
+        Ok(())
+    }
+
+    /// Tells from an error of wasmtime, and from the limits, why a call ended.
+    fn fault(&self, error: &wasmtime::Error) -> Fault {
+        if let Some(Violation(fault)) = error.downcast_ref::<Violation>() {
+            return fault.clone();
+        }
+        let limits = &self.plugin.limits;
+        if matches!(error.downcast_ref::<Trap>(), Some(Trap::Interrupt)) {
+            let message =
+                format!("ran past the deadline of {} ms (limits.deadline)", limits.deadline.as_millis());
+            return Fault::new(FaultKind::Deadline, "deadline", message);
+        }
+        let memory_refused = self.store.data().limits.memory_refused;
+        if memory_refused && error.downcast_ref::<Trap>().is_some() {
+            let message =
+                format!("needs more memory than {} bytes (limits.memory)", limits.memory_bytes);
+            return Fault::new(FaultKind::Memory, "memory", message);
+        }
+        let text = format!("{:#}", error.root_cause());
+        if text.contains("fuel") {
+            let message = format!("passed too many bytes to or from the host (limits.event_hostcall): {text}");
+            return Fault::new(FaultKind::Fuel, "hostcall-fuel", message);
+        }
+        let code = error.downcast_ref::<Trap>().map_or_else(|| "trap".to_owned(), |t| format!("{t:?}"));
+        Fault::new(FaultKind::Trap, &code, text)
+    }
+}
+
+/// Sets every limit of the next call.
+fn arm(store: &mut Store<HostState>, plugin: &LoadedPlugin, events: usize) {
+    let limits = &plugin.limits;
+    // One tick more, because the current one may be nearly over.
+    let ticks = limits.deadline.as_millis() / EPOCH_TICK.as_millis() + 1;
+    store.set_epoch_deadline(ticks as u64);
+    store.set_hostcall_fuel(if events > 1 {
+        limits.batch_hostcall_bytes
+    } else {
+        limits.event_hostcall_bytes
+    });
+    let calls = limits.host_calls.saturating_mul(events.max(1) as u32);
+    store.data_mut().begin_call(Instant::now() + limits.deadline, calls);
+}
+
+/// Moves the effects of one event's call to those of its batch.
+fn take_effects(all: &mut Effects, state: &mut HostState, index: u32) {
+    let made = &mut state.effects;
+    let shift = all.journal_bytes.len();
+    all.journal_bytes.append(&mut made.journal_bytes);
+    all.journal.extend(made.journal.drain(..).map(|mut line| {
+        (line.event_index, line.start) = (index, line.start + shift);
+        line
+    }));
+    all.tallies.extend(made.tallies.drain(..).map(|mut change| {
+        change.event_index = index;
+        change
+    }));
+    all.metrics.extend(made.metrics.drain(..).map(|mut change| {
+        change.event_index = index;
+        change
+    }));
+    state.earlier_state.extend(made.state.drain(..).map(|mut write| {
+        write.event_index = index;
+        write
+    }));
+}
+
+fn output_of(event_index: u32, output: nested::OutputOut) -> Output {
+    Output {
+        event_index,
+        topic: output.topic,
+        partition: output.partition,
+        timestamp_ms: output.timestamp_ms,
+        key: output.key,
+        value: output.value,
+        headers: output.headers.into_iter().map(|h| (h.name.into_bytes(), h.value)).collect(),
+    }
+}
+
+/// The kind by its number in the packed form, and the problem.
+fn problem_of(failure: nested::FailureOut) -> (u32, Problem) {
+    let (kind, problem) = match failure {
+        nested::FailureOut::Retry(problem) => (2, problem),
+        nested::FailureOut::Reject(problem) => (3, problem),
+        nested::FailureOut::Overloaded(problem) => (4, problem),
+    };
+    let nested::ProblemOut { code, message, after_ms } = problem;
+    (kind, Problem { code, message, after_ms })
+}

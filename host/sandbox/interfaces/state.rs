@@ -1,0 +1,43 @@
+//! `millrace:plugin/state`: key-value state in the scope of the running event's key.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use super::super::fault::{FaultKind, Violation};
+use super::super::host_state::HostState;
+use super::NAME_BYTES_MAX;
+use super::generated::millrace::plugin::state::Host;
+
+impl Host for HostState {
+    fn get(&mut self, name: String) -> wasmtime::Result<Option<Vec<u8>>> {
+        self.count_call()?;
+        check(&name)?;
+        Ok(self.read_state(&name))
+    }
+
+    fn set(&mut self, name: String, value: Vec<u8>, ttl_ms: Option<u64>) -> wasmtime::Result<()> {
+        self.count_call()?;
+        check(&name)?;
+        let expires_ms = ttl_ms.map(|ttl_ms| {
+            // A clock before 1970 reads as 1970; the value then lives longer, never shorter.
+            let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+            (now.as_millis() as u64).saturating_add(ttl_ms)
+        });
+        self.write_state(&name, Some(value), expires_ms);
+        Ok(())
+    }
+
+    fn delete(&mut self, name: String) -> wasmtime::Result<()> {
+        self.count_call()?;
+        check(&name)?;
+        self.write_state(&name, None, None);
+        Ok(())
+    }
+}
+
+fn check(name: &str) -> wasmtime::Result<()> {
+    if name.len() <= NAME_BYTES_MAX {
+        return Ok(());
+    }
+    let message = format!("the name of a state entry is longer than {NAME_BYTES_MAX} bytes");
+    Err(Violation::error(FaultKind::Output, "state", message))
+}

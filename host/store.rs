@@ -1,0 +1,11 @@
+//! What a group keeps on disk: the settle store, and the journals it vouches for.
+//!
+//! The only user of redb. It must not know Kafka clients, plugins or threads: it reads and writes rows.
+
+mod journal;
+mod rows;
+mod settle_store;
+
+pub use journal::{Journal, JournalError, JournalPosition};
+pub use rows::{Emission, PartitionRow, Sum};
+pub use settle_store::{Settle, SettleStore, StoreError, StoredPartition};

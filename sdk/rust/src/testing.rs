@@ -1,0 +1,84 @@
+//! Runs plugin functions natively, without a host, and shows their effects.
+//!
+//! ```
+//! use millrace_sdk::{Event, Failure, tally, testing};
+//!
+//! fn handle(_: &Event<'_>) -> Result<(), Failure> {
+//!     tally::add("seen", 1);
+//!     Ok(())
+//! }
+//!
+//! let (outcome, effects) = testing::run(&Event::of_value(b"x"), handle);
+//! assert!(outcome.is_ok());
+//! assert_eq!(effects.tallies[0].name, "seen");
+//! ```
+
+use std::cell::RefCell;
+
+pub use crate::effects::{Effects, MetricChange, MetricKind, Operation, TallyChange};
+use crate::event::Event;
+use crate::outcome::{Failure, Output, Success};
+use crate::timer::{Reason, Tick};
+use crate::effects;
+
+/// Runs one event. The effects are those the host would apply: none when the outcome is a failure.
+///
+/// # Errors
+/// Returns the handler's own failure.
+pub fn run<S: Into<Success>>(
+    event: &Event<'_>,
+    handle: impl FnOnce(&Event<'_>) -> Result<S, Failure>,
+) -> (Result<Success, Failure>, Effects) {
+    let outcome = run_buffered(event, handle);
+    (outcome, effects::take())
+}
+
+/// Runs one event and leaves its effects in the buffer, merged with those before, as in a batch.
+///
+/// # Errors
+/// Returns the handler's own failure.
+#[inline]
+pub fn run_buffered<S: Into<Success>>(
+    event: &Event<'_>,
+    handle: impl FnOnce(&Event<'_>) -> Result<S, Failure>,
+) -> Result<Success, Failure> {
+    effects::begin(0, event.partition as u64);
+    let outcome = handle(event).map(Into::into);
+    match outcome {
+        Ok(_) => effects::keep(),
+        Err(_) => effects::undo(),
+    }
+    outcome
+}
+
+/// What [`run_buffered`] has left since the last call.
+#[must_use]
+pub fn take_effects() -> Effects {
+    effects::take()
+}
+
+thread_local! {
+    static SUMS: RefCell<Vec<(String, i64)>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Runs `on_tick` over the given settled sums and returns its outputs and the sums it left.
+///
+/// # Errors
+/// Returns the plugin's own failure.
+pub fn tick(
+    sums: Vec<(String, i64)>,
+    reason: Reason,
+    on_tick: impl FnOnce(&Tick<'_>) -> Result<Vec<Output>, Failure>,
+) -> Result<(Vec<Output>, Vec<(String, i64)>), Failure> {
+    SUMS.set(sums);
+    let take = |prefix: &str| {
+        SUMS.with_borrow_mut(|sums| {
+            let (taken, left) =
+                std::mem::take(sums).into_iter().partition(|(name, _)| name.starts_with(prefix));
+            *sums = left;
+            taken
+        })
+    };
+    let outputs = on_tick(&Tick { topic: "test", partition: 0, now_ms: 0, reason, take })?;
+    Ok((outputs, SUMS.take()))
+}

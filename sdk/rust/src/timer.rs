@@ -1,0 +1,55 @@
+//! What `on_tick` sees: one topic-partition, the time, and its settled sums.
+
+/// One call of `on_tick`.
+#[derive(Debug)]
+pub struct Tick<'a> {
+    pub(crate) topic: &'a str,
+    pub(crate) partition: i32,
+    pub(crate) now_ms: i64,
+    pub(crate) reason: Reason,
+    pub(crate) take: fn(&str) -> Vec<(String, i64)>,
+}
+
+/// Why `on_tick` is called.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reason {
+    /// The configured interval has passed.
+    Interval,
+    /// The partition is given up in a rebalance.
+    Revoked,
+    /// The host shuts down.
+    Shutdown,
+}
+
+impl Tick<'_> {
+    /// The topic whose sums these are.
+    #[must_use]
+    pub fn topic(&self) -> &str {
+        self.topic
+    }
+
+    /// The partition whose sums these are.
+    #[must_use]
+    pub fn partition(&self) -> i32 {
+        self.partition
+    }
+
+    /// The host's clock, in milliseconds since the Unix epoch.
+    #[must_use]
+    pub fn now_ms(&self) -> i64 {
+        self.now_ms
+    }
+
+    /// Why this call is made.
+    #[must_use]
+    pub fn reason(&self) -> Reason {
+        self.reason
+    }
+
+    /// Moves every settled sum whose name starts with `prefix` to the caller. They become part of what
+    /// this call returns: durable with its outputs, or still there when it fails.
+    #[must_use]
+    pub fn take(&self, prefix: &str) -> Vec<(String, i64)> {
+        (self.take)(prefix)
+    }
+}
