@@ -49,9 +49,9 @@ pub enum KafkaError {
     )]
     TopicName(String),
     /// The cluster answered, and refused.
-    #[error("the Kafka cluster refused {action}: {reason}")]
+    #[error("the Kafka cluster did not {action}: {reason}")]
     Refused {
-        /// What was asked.
+        /// What was asked, such as `create topic orders`.
         action: String,
         /// The cluster's answer.
         reason: String,
@@ -149,12 +149,13 @@ pub fn log(level: RDKafkaLogLevel, facility: &str, message: &str) {
     }
 }
 
-/// Passes a global error of a client on. Single connections that fail are in the log already, so
-/// only what stops the whole client is loud.
+/// Passes a global error of a client on. Connections that fail are in the log already, and "all
+/// brokers down" comes hundreds of times a second while they do, so only what stops the client for
+/// good, or what no retry can heal, is loud.
 pub fn log_error(error: &ClientError, reason: &str) {
     match error.rdkafka_error_code() {
         Some(RDKafkaErrorCode::Fatal) => tracing::error!(target: "librdkafka", %error, "{reason}"),
-        Some(RDKafkaErrorCode::AllBrokersDown | RDKafkaErrorCode::Authentication) => {
+        Some(RDKafkaErrorCode::Authentication) => {
             tracing::warn!(target: "librdkafka", %error, "{reason}");
         }
         _ => tracing::debug!(target: "librdkafka", %error, "{reason}"),

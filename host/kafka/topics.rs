@@ -135,7 +135,7 @@ impl Topics {
             None | Some(Code::LeaderNotAvailable) => Ok(Some(summary(topic))),
             Some(Code::UnknownTopic | Code::UnknownTopicOrPartition) => Ok(None),
             Some(code) => Err(KafkaError::Refused {
-                action: format!("to describe topic {name}"),
+                action: format!("describe topic {name}"),
                 reason: code.to_string(),
             }),
         }
@@ -171,11 +171,20 @@ impl Topics {
             .request_timeout(Some(self.timeout))
             .operation_timeout(Some(self.timeout));
         let refused = |reason: String| KafkaError::Refused {
-            action: format!("to create topic {}", spec.name),
+            action: format!("create topic {}", spec.name),
             reason,
         };
-        let results = wait_for(admin.create_topics([&topic], &options))
-            .map_err(|error| refused(error.to_string()))?;
+        let results = wait_for(admin.create_topics([&topic], &options)).map_err(|error| {
+            refused(match error {
+                // It answered the question before, so it is this one that it does not know.
+                ClientError::AdminOp(Code::OperationTimedOut) => format!(
+                    "no answer within {:?}; the broker that `millrace dev` embeds creates topics \
+                     only from its own configuration",
+                    self.timeout
+                ),
+                error => error.to_string(),
+            })
+        })?;
         for result in results {
             match result {
                 Ok(_) => {}
