@@ -112,18 +112,13 @@ impl Books {
 
     /// The row of this partition as it stands.
     pub(crate) fn row(&self) -> PartitionRow {
-        let below = (self.tracker.settled() > 0).then(|| self.tracker.position());
-        let applied = Applied {
-            below: below.or(self.assignment.applied.below),
-            ranges: if below.is_some() {
-                // Ranges settled before a crash are settled again as they are read; until then they stand.
-                let mut ranges = self.tracker.settled_above();
-                let end = ranges.last().map_or(self.tracker.position(), |range| range.last.next());
-                ranges.extend(self.assignment.applied.ranges.iter().filter(|r| r.first >= end));
-                ranges
-            } else {
-                self.assignment.applied.ranges.clone()
-            },
+        // What was settled before a crash stays settled until it has been read again.
+        let known = &self.assignment.applied;
+        let applied = if self.tracker.settled() == 0 {
+            known.clone()
+        } else {
+            let below = Some(self.tracker.position());
+            known.union(&Applied { below, ranges: self.tracker.settled_above() })
         };
         PartitionRow::new(self.acknowledged, &applied)
     }

@@ -211,6 +211,7 @@ impl Settling {
 
     /// Takes the events of a settlement as settled. Their effects become durable with the next settle.
     fn apply(&mut self, lane: usize, settlement: Settlement) {
+        self.status.settled_at(wall_ms());
         let plugin_index = self.lanes[lane].plugin_index;
         for settled in &settlement.runs {
             let assignment = &settlement.assignments[settled.assignment as usize];

@@ -125,7 +125,7 @@ impl Settling {
             return (Applied::default(), stored);
         }
         let passed = offered.committed.is_some_and(|committed| {
-            applied.end().is_none_or(|end| committed > end)
+            applied.end().max(acknowledged).is_none_or(|end| committed > end)
         });
         if passed {
             let lost = stored.sums.len();
