@@ -3,13 +3,15 @@
 //! Modules stand in reading order. Dependencies point one way:
 //! `main -> cli -> daemon -> {pipeline, kafka, sandbox, ingest, admin} -> delivery`.
 
+pub mod admin;
 pub mod cli;
 pub mod config;
-pub mod pipeline;
+pub mod daemon;
 pub mod delivery;
+pub mod ingest;
 pub mod kafka;
+pub mod pipeline;
+pub mod sample;
 pub mod sandbox;
 pub mod store;
-pub mod ingest;
 pub mod telemetry;
-pub mod sample;

@@ -53,11 +53,17 @@ impl Books {
             acknowledged,
             asked: acknowledged,
             dirty: false,
-            sums: sums.into_iter().map(|sum| (sum.name, (op_of(sum.operation), sum.value))).collect(),
+            sums: sums
+                .into_iter()
+                .map(|sum| (sum.name, (op_of(sum.operation), sum.value)))
+                .collect(),
             lent: None,
             changed_sums: BTreeSet::new(),
             next_tick,
-            outbox: outbox.into_iter().map(|emission| (emission.number, emission)).collect(),
+            outbox: outbox
+                .into_iter()
+                .map(|emission| (emission.number, emission))
+                .collect(),
             assignment,
         }
     }
@@ -71,7 +77,10 @@ impl Books {
     /// Gives all settled sums to a tick. They count as settled until [`Self::end_tick`].
     pub(crate) fn lend_sums(&mut self) -> Vec<(String, i64)> {
         let lent = std::mem::take(&mut self.sums);
-        let given = lent.iter().map(|(name, (_, value))| (name.clone(), *value)).collect();
+        let given = lent
+            .iter()
+            .map(|(name, (_, value))| (name.clone(), *value))
+            .collect();
         self.lent = Some(lent);
         given
     }
@@ -104,7 +113,12 @@ impl Books {
                     (one, other) => one.or(other).copied(),
                 };
                 let (op, value) = joined.unwrap_or((TallyOp::Add, 0));
-                let sum = Sum { plugin: plugin.to_owned(), name, operation: number_of(op), value };
+                let sum = Sum {
+                    plugin: plugin.to_owned(),
+                    name,
+                    operation: number_of(op),
+                    value,
+                };
                 (sum, joined.is_some())
             })
             .collect()
@@ -118,7 +132,10 @@ impl Books {
             known.clone()
         } else {
             let below = Some(self.tracker.position());
-            known.union(&Applied { below, ranges: self.tracker.settled_above() })
+            known.union(&Applied {
+                below,
+                ranges: self.tracker.settled_above(),
+            })
         };
         PartitionRow::new(self.acknowledged, &applied)
     }

@@ -2,7 +2,9 @@
 
 use std::borrow::Cow;
 
-use serde::de::{DeserializeSeed, Deserializer, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::de::{
+    DeserializeSeed, Deserializer, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor,
+};
 use xxhash_rust::xxh3::xxh3_128_with_seed;
 
 use super::batch::EventView;
@@ -12,7 +14,11 @@ use crate::delivery::lanes::OrderGroup;
 
 /// The id of an event; none when it has none, and then it is never a duplicate. Ids are scoped by their
 /// order group, because that is what shares a lane.
-pub(crate) fn id_of(source: &IdSource, event: &EventView<'_>, group: OrderGroup) -> Option<EventId> {
+pub(crate) fn id_of(
+    source: &IdSource,
+    event: &EventView<'_>,
+    group: OrderGroup,
+) -> Option<EventId> {
     let bytes = match source {
         IdSource::Header(name) => Cow::Borrowed(event.header(name.as_bytes())?),
         IdSource::Json(path) => json_id(event.value()?, path)?,
@@ -33,7 +39,11 @@ fn json_id<'a>(value: &'a [u8], path: &[String]) -> Option<Cow<'a, [u8]>> {
     let mut found = None;
     let mut json = serde_json::Deserializer::from_slice(value);
     // The error that ends an early stop says nothing; what counts is whether something was found.
-    let _stopped = Finder { path, found: &mut found }.deserialize(&mut json);
+    let _stopped = Finder {
+        path,
+        found: &mut found,
+    }
+    .deserialize(&mut json);
     found
 }
 
@@ -96,7 +106,10 @@ impl<'de> Visitor<'de> for Finder<'_, '_, 'de> {
         };
         while let Some(matches) = map.next_key_seed(NameIs(wanted))? {
             if matches {
-                return map.next_value_seed(Finder { path: rest, found: self.found });
+                return map.next_value_seed(Finder {
+                    path: rest,
+                    found: self.found,
+                });
             }
             map.next_value::<IgnoredAny>()?;
         }
@@ -104,7 +117,10 @@ impl<'de> Visitor<'de> for Finder<'_, '_, 'de> {
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<(), A::Error> {
-        let index = self.path.split_first().and_then(|(at, rest)| Some((at.parse().ok()?, rest)));
+        let index = self
+            .path
+            .split_first()
+            .and_then(|(at, rest)| Some((at.parse().ok()?, rest)));
         let Some((index, rest)) = index else {
             return Err(A::Error::custom("an array is no id"));
         };
@@ -113,7 +129,10 @@ impl<'de> Visitor<'de> for Finder<'_, '_, 'de> {
                 return Ok(());
             }
         }
-        list.next_element_seed(Finder { path: rest, found: self.found })?;
+        list.next_element_seed(Finder {
+            path: rest,
+            found: self.found,
+        })?;
         Ok(())
     }
 }
@@ -152,8 +171,14 @@ mod tests {
 
     #[test]
     fn ids_are_found_by_their_pointer() {
-        assert_eq!(id(r#"{"a":{"x":1},"id":"7"}"#, &["id"]).as_deref(), Some("7"));
-        assert_eq!(id(r#"{"a":{"x":[0,{"y":-5}]}}"#, &["a", "x", "1", "y"]).as_deref(), Some("-5"));
+        assert_eq!(
+            id(r#"{"a":{"x":1},"id":"7"}"#, &["id"]).as_deref(),
+            Some("7")
+        );
+        assert_eq!(
+            id(r#"{"a":{"x":[0,{"y":-5}]}}"#, &["a", "x", "1", "y"]).as_deref(),
+            Some("-5")
+        );
         assert_eq!(id(r#"{"id":"a\u0041"}"#, &["id"]).as_deref(), Some("aA"));
     }
 

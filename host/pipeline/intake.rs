@@ -99,7 +99,9 @@ impl Intake {
     /// Takes one record into the open batch of its lane.
     #[inline]
     pub(crate) fn take(&mut self, record: &Record<'_>, consumer: &GroupConsumer<Member>) {
-        let Some(at) = self.local(record, consumer.membership()) else { return };
+        let Some(at) = self.local(record, consumer.membership()) else {
+            return;
+        };
         let local = &mut self.locals[at];
         let offset = record.offset();
         // After a resume librdkafka has been seen to begin again at an older position.
@@ -143,7 +145,11 @@ impl Intake {
         lane.open.push(
             assignment,
             (kind, seq, group),
-            Place { offset, timestamp_ms: record.timestamp_ms(), attempt: 1 },
+            Place {
+                offset,
+                timestamp_ms: record.timestamp_ms(),
+                attempt: 1,
+            },
             (record.key(), record.value()),
             |bytes| record.for_each_header(|name, value| pack_header(bytes, name, value)),
         );
@@ -187,7 +193,10 @@ impl Intake {
                 return;
             }
             let batch = lane.take_open(&self.topic_table);
-            match lane.inbox.send_timeout(batch, Duration::from_millis(PATIENCE_MS - patience + 1)) {
+            match lane
+                .inbox
+                .send_timeout(batch, Duration::from_millis(PATIENCE_MS - patience + 1))
+            {
                 Ok(()) => return,
                 Err(SendTimeoutError::Timeout(batch) | SendTimeoutError::Disconnected(batch)) => {
                     lane.open = batch;
@@ -228,7 +237,10 @@ impl Intake {
                         lane.try_hand_over(&self.topic_table);
                     }
                 }
-                let room = plugin.lanes.iter().all(|lane| lane.inbox.is_empty() && lane.open.is_empty());
+                let room = plugin
+                    .lanes
+                    .iter()
+                    .all(|lane| lane.inbox.is_empty() && lane.open.is_empty());
                 // Half of the budget: pausing and resuming at one mark would throw prefetched records
                 // away for nothing.
                 let half = |share: usize| {
@@ -274,7 +286,12 @@ impl Intake {
         self.locals
             .iter()
             .filter(|local| local.assignment.plugin_index == plugin_at)
-            .map(|local| (local.assignment.topic.to_string(), local.assignment.partition))
+            .map(|local| {
+                (
+                    local.assignment.topic.to_string(),
+                    local.assignment.partition,
+                )
+            })
             .collect()
     }
 
@@ -285,9 +302,8 @@ impl Intake {
             self.refresh(member);
         }
         let (token, partition) = (record.topic_token(), record.partition());
-        let is_it = |local: &Local| {
-            local.topic_token == token && local.assignment.partition == partition
-        };
+        let is_it =
+            |local: &Local| local.topic_token == token && local.assignment.partition == partition;
         if self.locals.get(self.last).is_some_and(is_it) {
             return Some(self.last);
         }
@@ -316,7 +332,9 @@ impl Intake {
         self.locals = current
             .into_iter()
             .map(|assignment| {
-                let at = known.iter().position(|local| local.assignment.id == assignment.id);
+                let at = known
+                    .iter()
+                    .position(|local| local.assignment.id == assignment.id);
                 at.map(|at| known.swap_remove(at)).unwrap_or_else(|| Local {
                     hash: xxh3_64(assignment.topic.as_bytes())
                         .wrapping_add(assignment.partition as u64),
@@ -339,7 +357,10 @@ impl Intake {
 impl IntakeLane {
     /// The open batch, with an empty one in its place.
     fn take_open(&mut self, topic_table: &[u8]) -> Batch {
-        let empty = self.spent.try_recv().unwrap_or_else(|_| Batch::new(topic_table));
+        let empty = self
+            .spent
+            .try_recv()
+            .unwrap_or_else(|_| Batch::new(topic_table));
         std::mem::replace(&mut self.open, empty)
     }
 
@@ -362,7 +383,11 @@ fn id_group(
 ) -> OrderGroup {
     let mut one = Batch::new(&[]);
     let scope = OrderGroup::new(assignment.id, None);
-    let place = Place { offset: record.offset(), timestamp_ms: None, attempt: 1 };
+    let place = Place {
+        offset: record.offset(),
+        timestamp_ms: None,
+        attempt: 1,
+    };
     one.push(
         assignment,
         (EventKind::New, 0, scope),

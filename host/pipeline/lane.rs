@@ -65,17 +65,24 @@ impl LaneGauge {
     /// How long the current call has been running.
     pub(crate) fn busy_ms(&self, now: Millis) -> Option<u64> {
         let since = self.busy_since_ms.load(Ordering::Relaxed);
-        since.checked_sub(1).map(|since| now.0.saturating_sub(since))
+        since
+            .checked_sub(1)
+            .map(|since| now.0.saturating_sub(since))
     }
 
     /// Events that the next batch should hold at most.
     pub(crate) fn events_limit(&self) -> usize {
-        self.events_limit.load(Ordering::Relaxed).clamp(1, BATCH_EVENTS_MAX)
+        self.events_limit
+            .load(Ordering::Relaxed)
+            .clamp(1, BATCH_EVENTS_MAX)
     }
 
     /// Events and bytes held back.
     pub(crate) fn parked(&self) -> (usize, usize) {
-        (self.parked_events.load(Ordering::Relaxed), self.parked_bytes.load(Ordering::Relaxed))
+        (
+            self.parked_events.load(Ordering::Relaxed),
+            self.parked_bytes.load(Ordering::Relaxed),
+        )
     }
 }
 
@@ -92,7 +99,10 @@ impl Clock {
 /// The wall clock, in milliseconds since the Unix epoch.
 pub(crate) fn wall_ms() -> u64 {
     // A clock before 1970 reads as 1970; the time is for people and for record timestamps only.
-    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis() as u64
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default()
+        .as_millis() as u64
 }
 
 /// How a lane is reached, and where it answers.
@@ -224,7 +234,13 @@ impl Lane {
     /// key. Returns the events whose id is already known; among them may be repeats of an event of this
     /// very batch, so they are settled after it.
     fn admit(&mut self, batch: &mut Batch, settlement: &mut Settlement) -> Vec<OwnedEvent> {
-        let Self { settings, park, windows, ids, .. } = self;
+        let Self {
+            settings,
+            park,
+            windows,
+            ids,
+            ..
+        } = self;
         let mut repeats = Vec::new();
         ids.clear();
         batch.retain(|batch, index| {
@@ -251,7 +267,10 @@ impl Lane {
                 let id = id_of(&dedup.id, &event, meta.group)?;
                 let (_, window) = windows.entry(assignment.id).or_insert_with(|| {
                     let window_ms = dedup.window.as_millis() as i64;
-                    (Arc::clone(assignment), Window::new(window_ms, dedup.max_events))
+                    (
+                        Arc::clone(assignment),
+                        Window::new(window_ms, dedup.max_events),
+                    )
                 });
                 let record_ms = event.timestamp_ms().unwrap_or(0);
                 Some((id, window.insert(id, record_ms)))
@@ -294,9 +313,14 @@ impl Lane {
     }
 
     fn hand_over(&mut self, batch: &Batch, mut settlement: Settlement) {
-        self.gauge.parked_events.store(self.park.events(), Ordering::Relaxed);
-        self.gauge.parked_bytes.store(self.park.bytes(), Ordering::Relaxed);
-        self.metrics.dedup_window(self.windows.values().map(|(_, window)| window.len()).sum());
+        self.gauge
+            .parked_events
+            .store(self.park.events(), Ordering::Relaxed);
+        self.gauge
+            .parked_bytes
+            .store(self.park.bytes(), Ordering::Relaxed);
+        self.metrics
+            .dedup_window(self.windows.values().map(|(_, window)| window.len()).sum());
         if settlement.is_empty() {
             return;
         }
@@ -305,25 +329,43 @@ impl Lane {
             settlement.state_serial = state.remember(&settlement.state);
         }
         // The settling thread outlives its lanes; a closed channel means that the process is ending.
-        let _ended = self.ends.settle.send(FromLane::Settlement(self.settings.index, settlement));
+        let _ended = self
+            .ends
+            .settle
+            .send(FromLane::Settlement(self.settings.index, settlement));
     }
 
     /// Runs `on-tick`.
     fn tick(&mut self, job: TickJob) {
-        let TickJob { assignment, reason, now_ms, sums } = job;
+        let TickJob {
+            assignment,
+            reason,
+            now_ms,
+            sums,
+        } = job;
         let result = self.instance().and_then(|instance| {
-            instance.tick(&assignment.topic, assignment.partition, now_ms, reason, sums)
+            instance.tick(
+                &assignment.topic,
+                assignment.partition,
+                now_ms,
+                reason,
+                sums,
+            )
         });
         if let Err(fault) = &result {
             self.spent(fault);
         }
-        let _ended = self.ends.settle.send(FromLane::Ticked { assignment: assignment.id, result });
+        let _ended = self.ends.settle.send(FromLane::Ticked {
+            assignment: assignment.id,
+            result,
+        });
     }
 
     /// Forgets what is held back of revoked assignments. Their events will be read again by whoever has
     /// the partition next.
     fn fence(&mut self) {
-        self.windows.retain(|_, (assignment, _)| !assignment.is_revoked());
+        self.windows
+            .retain(|_, (assignment, _)| !assignment.is_revoked());
         let forgotten = self.park.forget(|event| !event.assignment.is_revoked());
         let mut settlement = Settlement::default();
         let mut batch = Batch::new(&[]);
@@ -336,6 +378,9 @@ impl Lane {
             self.first_failures.remove(&(event.assignment.id, meta.seq));
         }
         self.hand_over(&batch, settlement);
-        let _ended = self.ends.settle.send(FromLane::FenceReached(self.settings.index));
+        let _ended = self
+            .ends
+            .settle
+            .send(FromLane::FenceReached(self.settings.index));
     }
 }

@@ -45,7 +45,10 @@ impl Member {
     }
 
     pub(crate) fn assignments(&self) -> Vec<Arc<Assignment>> {
-        self.current.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.current
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 
     /// Gives everything up because the host shuts down. Answers what may be committed.
@@ -69,11 +72,19 @@ impl Member {
         }
         let (reply, answer) = bounded(1);
         let deadline = Instant::now() + self.drain_timeout;
-        let control = Control::Revoke { assignments, reason, lost, deadline, reply };
+        let control = Control::Revoke {
+            assignments,
+            reason,
+            lost,
+            deadline,
+            reply,
+        };
         if self.control.send(control).is_err() {
             return Vec::new();
         }
-        answer.recv_timeout(self.drain_timeout + ANSWER_MARGIN).unwrap_or_default()
+        answer
+            .recv_timeout(self.drain_timeout + ANSWER_MARGIN)
+            .unwrap_or_default()
     }
 
     fn change(&self, change: impl FnOnce(&mut Vec<Arc<Assignment>>)) {
@@ -85,7 +96,10 @@ impl Member {
 impl Membership for Member {
     fn assigned(&self, offered: &[Offered]) -> Vec<StartAt> {
         let (reply, answer) = bounded(1);
-        let control = Control::Assign { offered: offered.to_vec(), reply };
+        let control = Control::Assign {
+            offered: offered.to_vec(),
+            reply,
+        };
         let taken_up = match self.control.send(control) {
             Ok(()) => answer.recv().unwrap_or_default(),
             Err(_) => Vec::new(),

@@ -96,7 +96,9 @@ impl Group {
             bounded(SETTLEMENTS_PER_LANE * group.concurrency * plan.names.len().max(1));
         let mut lanes = Lanes::default();
         for (plugin_index, name) in plan.names.iter().enumerate() {
-            let Some((plugin, settings)) = parts.plugins.get(name) else { continue };
+            let Some((plugin, settings)) = parts.plugins.get(name) else {
+                continue;
+            };
             let recorded = store.journal(name)?;
             let journal = settings.journal.as_ref();
             let journal = journal
@@ -159,14 +161,20 @@ fn start_threads(
     );
     let member = Member::new(control.clone(), parts.drain_timeout, Arc::clone(&status));
     let topics: Vec<&str> = group.routes.keys().map(String::as_str).collect();
-    let consumer =
-        GroupConsumer::join(parts.kafka, &group.id, &topics, group.start_from, member)?;
+    let consumer = GroupConsumer::join(parts.kafka, &group.id, &topics, group.start_from, member)?;
     let stop = Arc::new(AtomicBool::new(false));
     let poll = named("poll", None, {
         let stop = Arc::clone(&stop);
         move || poll(consumer, intake, &commit_desk, &stop, &control)
     })?;
-    Ok(Group { id: group.id.clone(), status, stop, poll, settling, lanes: lanes.threads })
+    Ok(Group {
+        id: group.id.clone(),
+        status,
+        stop,
+        poll,
+        settling,
+        lanes: lanes.threads,
+    })
 }
 
 /// The lanes of a group, as each of the other threads reaches them.
@@ -181,7 +189,10 @@ struct Lanes {
 impl Lanes {
     fn of_last_plugin(&self, plugin_index: usize) -> Vec<usize> {
         let lanes = self.settling.iter().enumerate();
-        lanes.filter(|(_, lane)| lane.plugin_index == plugin_index).map(|(at, _)| at).collect()
+        lanes
+            .filter(|(_, lane)| lane.plugin_index == plugin_index)
+            .map(|(at, _)| at)
+            .collect()
     }
 
     fn add_plugin(
@@ -193,7 +204,10 @@ impl Lanes {
         store: &Arc<SettleStore>,
         from_lanes: &Sender<FromLane>,
     ) -> Result<(), StartError> {
-        let mut intake = IntakePlugin { lanes: Vec::new(), paused: false };
+        let mut intake = IntakePlugin {
+            lanes: Vec::new(),
+            paused: false,
+        };
         for _ in 0..parts.group.concurrency {
             let index = self.settling.len();
             let (inbox, batches) = bounded(LANE_QUEUE_BATCHES);
@@ -207,16 +221,31 @@ impl Lanes {
             });
             let lane = Lane::new(
                 lane_settings(index, parts, plan, plugin),
-                LaneEnds { inbox: batches, spent, commands: orders, settle: from_lanes.clone() },
+                LaneEnds {
+                    inbox: batches,
+                    spent,
+                    commands: orders,
+                    settle: from_lanes.clone(),
+                },
                 Arc::clone(&gauge),
                 plan.clock,
                 parts.metrics.lane(&plan.id, &plugin.name, index),
                 state,
             );
-            self.threads.push(named("lane", Some(LANE_STACK_BYTES), move || lane.run())?);
+            self.threads
+                .push(named("lane", Some(LANE_STACK_BYTES), move || lane.run())?);
             let open = Batch::new(&plan.topic_table);
-            intake.lanes.push(IntakeLane { inbox, spent: empties, gauge, open });
-            self.settling.push(SettlingLane { commands, plugin_index, state_stored });
+            intake.lanes.push(IntakeLane {
+                inbox,
+                spent: empties,
+                gauge,
+                open,
+            });
+            self.settling.push(SettlingLane {
+                commands,
+                plugin_index,
+                state_stored,
+            });
         }
         self.intake.push(intake);
         Ok(())
@@ -224,7 +253,11 @@ impl Lanes {
 }
 
 fn plan(group: &config::Group) -> Plan {
-    let topics: Vec<Arc<str>> = group.routes.keys().map(|topic| topic.as_str().into()).collect();
+    let topics: Vec<Arc<str>> = group
+        .routes
+        .keys()
+        .map(|topic| topic.as_str().into())
+        .collect();
     let mut names: Vec<String> = group.routes.values().cloned().collect();
     names.sort();
     names.dedup();

@@ -113,7 +113,10 @@ impl HostState {
             None => Err(Violation::error(
                 FaultKind::Fuel,
                 "host-calls",
-                format!("more than {} calls of host functions (limits.host_calls)", self.calls_max),
+                format!(
+                    "more than {} calls of host functions (limits.host_calls)",
+                    self.calls_max
+                ),
             )),
         }
     }
@@ -123,9 +126,16 @@ impl HostState {
     /// # Errors
     /// The store cannot be read, which is the host's fault.
     pub(super) fn read_state(&self, name: &str) -> wasmtime::Result<Option<Vec<u8>>> {
-        let Some(source) = self.state_source.as_ref() else { return Ok(None) };
+        let Some(source) = self.state_source.as_ref() else {
+            return Ok(None);
+        };
         let key = source.key(self.event_index, name);
-        let mut written = self.effects.state.iter().rev().chain(self.earlier_state.iter().rev());
+        let mut written = self
+            .effects
+            .state
+            .iter()
+            .rev()
+            .chain(self.earlier_state.iter().rev());
         match written.find(|write| write.key == key) {
             Some(write) => Ok(write.value.clone()),
             None => source
@@ -141,7 +151,9 @@ impl HostState {
         value: Option<Vec<u8>>,
         expires_ms: Option<u64>,
     ) {
-        let Some(source) = self.state_source.as_ref() else { return };
+        let Some(source) = self.state_source.as_ref() else {
+            return;
+        };
         let key = source.key(self.event_index, name);
         self.effects.state.push(StateWrite {
             event_index: self.event_index,
@@ -154,6 +166,9 @@ impl HostState {
 
 impl WasiView for HostState {
     fn ctx(&mut self) -> WasiCtxView<'_> {
-        WasiCtxView { ctx: &mut self.wasi, table: &mut self.table }
+        WasiCtxView {
+            ctx: &mut self.wasi,
+            table: &mut self.table,
+        }
     }
 }

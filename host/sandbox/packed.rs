@@ -96,7 +96,11 @@ pub struct Output {
 }
 
 fn malformed(what: &str) -> Fault {
-    Fault::new(FaultKind::Output, "malformed", format!("the plugin's answer is malformed: {what}"))
+    Fault::new(
+        FaultKind::Output,
+        "malformed",
+        format!("the plugin's answer is malformed: {what}"),
+    )
 }
 
 /// Reads the outcomes that are not plain success, as pairs of event index and answer, in their order.
@@ -109,7 +113,9 @@ pub(super) fn outcomes(
     for slot in slots(words, OUTCOME_WORDS)? {
         let index = slot[0] as u32;
         if index as usize >= events {
-            return Err(malformed("an outcome for an event that is not in the batch"));
+            return Err(malformed(
+                "an outcome for an event that is not in the batch",
+            ));
         }
         if answers.last().is_some_and(|(before, _)| *before >= index) {
             return Err(malformed("outcomes out of order"));
@@ -162,7 +168,9 @@ pub(super) fn outputs(words: &[u64], bytes: &[u8], events: usize) -> Result<Vec<
 }
 
 fn slots(words: &[u64], least: usize) -> Result<std::slice::ChunksExact<'_, u64>, Fault> {
-    let Some((stride, slots)) = words.split_first() else { return Ok([].chunks_exact(1)) };
+    let Some((stride, slots)) = words.split_first() else {
+        return Ok([].chunks_exact(1));
+    };
     // A stride beyond this is no later version of the contract but a mistake.
     if *stride < least as u64 || *stride > 64 || slots.len() % *stride as usize != 0 {
         return Err(malformed("a wrong stride"));
@@ -218,14 +226,29 @@ mod tests {
             u64::MAX,
         ];
         let read = outcomes(&words, bytes, 4).unwrap();
-        let problem =
-            Problem { code: "code".to_owned(), message: "why".to_owned(), after_ms: Some(250) };
+        let problem = Problem {
+            code: "code".to_owned(),
+            message: "why".to_owned(),
+            after_ms: Some(250),
+        };
         assert_eq!(read, [(1, Answer::Retry(problem)), (3, Answer::Held)]);
-        assert!(outcomes(&words, bytes, 3).is_err(), "an index outside of the batch");
-        assert!(outcomes(&[4, 9 << 32, 0, 0, 0], bytes, 3).is_err(), "an unknown kind");
+        assert!(
+            outcomes(&words, bytes, 3).is_err(),
+            "an index outside of the batch"
+        );
+        assert!(
+            outcomes(&[4, 9 << 32, 0, 0, 0], bytes, 3).is_err(),
+            "an unknown kind"
+        );
         assert!(outcomes(&[0, 1], bytes, 3).is_err(), "a stride of nothing");
-        assert!(outcomes(&[u64::MAX, 1], bytes, 3).is_err(), "a stride of everything");
-        assert!(outcomes(&[4, 1 << 32, 0, 0, 0, 1 << 32, 0, 0, 0], bytes, 3).is_err(), "twice");
+        assert!(
+            outcomes(&[u64::MAX, 1], bytes, 3).is_err(),
+            "a stride of everything"
+        );
+        assert!(
+            outcomes(&[4, 1 << 32, 0, 0, 0, 1 << 32, 0, 0, 0], bytes, 3).is_err(),
+            "twice"
+        );
     }
 
     #[test]
@@ -233,7 +256,15 @@ mod tests {
         assert_eq!(Span::new(2, 3).of(b"hello"), Some(&b"llo"[..]));
         assert_eq!(Span::new(2, 4).of(b"hello"), None);
         assert_eq!(Span(u64::MAX - (1 << 32)).of(b"hello"), None);
-        let words = [6, 0, i64::MIN as u64, Span::new(0, 1).0, Span::new(0, 99).0, 0, 0];
+        let words = [
+            6,
+            0,
+            i64::MIN as u64,
+            Span::new(0, 1).0,
+            Span::new(0, 99).0,
+            0,
+            0,
+        ];
         assert!(outputs(&words, b"t", 1).is_err());
     }
 }

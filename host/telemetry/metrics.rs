@@ -6,8 +6,8 @@ mod plugin;
 use std::time::Duration;
 
 use prometheus::{
-    Counter, CounterVec, Encoder, Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter,
-    IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
+    Counter, CounterVec, Encoder, Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVec,
+    IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
 };
 
 use self::plugin::PluginMetrics;
@@ -117,16 +117,28 @@ impl Metrics {
             Ok::<_, prometheus::Error>(vec)
         };
         let place = ["group", "topic", "partition"];
-        let build = gauge("millrace_build_info", "The version of the host.", &["version"])?;
+        let build = gauge(
+            "millrace_build_info",
+            "The version of the host.",
+            &["version"],
+        )?;
         build.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
         Ok(Self {
-            polled: counter("millrace_events_polled_total", "Events taken from Kafka.", &place)?,
+            polled: counter(
+                "millrace_events_polled_total",
+                "Events taken from Kafka.",
+                &place,
+            )?,
             events: counter(
                 "millrace_events_total",
                 "Events that left the data path, by how.",
                 &["group", "topic", "partition", "outcome"],
             )?,
-            in_flight: gauge("millrace_events_in_flight", "Events in the data path.", &place)?,
+            in_flight: gauge(
+                "millrace_events_in_flight",
+                "Events in the data path.",
+                &place,
+            )?,
             parked: gauge(
                 "millrace_events_parked",
                 "Events held back for a retry, or behind one.",
@@ -142,8 +154,16 @@ impl Metrics {
                 "Ledgers that did not close: a bug of the host. Alert on any.",
                 &["group"],
             )?,
-            commits: counter("millrace_commits_total", "Commits acknowledged.", &["group"])?,
-            commit_failures: counter("millrace_commit_failures_total", "Commits refused.", &["group"])?,
+            commits: counter(
+                "millrace_commits_total",
+                "Commits acknowledged.",
+                &["group"],
+            )?,
+            commit_failures: counter(
+                "millrace_commit_failures_total",
+                "Commits refused.",
+                &["group"],
+            )?,
             rewinds: counter(
                 "millrace_rewinds_total",
                 "Partitions whose commit was found lower than before.",
@@ -164,7 +184,11 @@ impl Metrics {
                 "Events given up on, by cause.",
                 &["group", "plugin", "cause"],
             )?,
-            retries: counter("millrace_retries_total", "Attempts repeated.", &["group", "plugin"])?,
+            retries: counter(
+                "millrace_retries_total",
+                "Attempts repeated.",
+                &["group", "plugin"],
+            )?,
             traps: counter(
                 "millrace_plugin_traps_total",
                 "Calls that ended without an answer, by kind.",
@@ -191,7 +215,11 @@ impl Metrics {
                 "Changes of a plugin's own metrics refused: too many series, or one name used in two ways.",
                 &["plugin"],
             )?,
-            ingest: gauge("millrace_ingest_events", "Events at the gateway, by what became of them.", &["status"])?,
+            ingest: gauge(
+                "millrace_ingest_events",
+                "Events at the gateway, by what became of them.",
+                &["status"],
+            )?,
             registry,
         })
     }
@@ -220,7 +248,9 @@ impl Metrics {
             retries: self.retries.with_label_values(&labels),
             duration: self.duration.with_label_values(&labels),
             batch_events: self.batch_events.with_label_values(&labels),
-            dedup_window: self.dedup_window.with_label_values(&[group, plugin, &lane.to_string()]),
+            dedup_window: self
+                .dedup_window
+                .with_label_values(&[group, plugin, &lane.to_string()]),
             own: PluginMetrics::new(
                 self.registry.clone(),
                 plugin,
@@ -277,9 +307,14 @@ impl GroupMetrics {
 impl PartitionMetrics {
     /// Publishes what has changed of the ledger, and the lag where it is known.
     pub fn publish(&mut self, ledger: &Ledger, lag: Option<i64>) {
-        self.polled.inc_by(ledger.polled.saturating_sub(self.published.polled));
+        self.polled
+            .inc_by(ledger.polled.saturating_sub(self.published.polled));
         for (counter, settled) in self.events.iter().zip(Settled::ALL) {
-            counter.inc_by(ledger.of(settled).saturating_sub(self.published.of(settled)));
+            counter.inc_by(
+                ledger
+                    .of(settled)
+                    .saturating_sub(self.published.of(settled)),
+            );
         }
         self.in_flight.set(ledger.in_flight() as i64);
         self.parked.set(ledger.parked as i64);
@@ -293,7 +328,8 @@ impl PartitionMetrics {
 impl LaneMetrics {
     /// One call over this many events.
     pub fn call(&self, took: Duration, events: usize) {
-        self.duration.observe(took.as_secs_f64() / events.max(1) as f64);
+        self.duration
+            .observe(took.as_secs_f64() / events.max(1) as f64);
         self.batch_events.observe(events as f64);
     }
 

@@ -4,9 +4,7 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::sync::{Mutex, OnceLock, PoisonError};
 
-use prometheus::{
-    CounterVec, GaugeVec, HistogramOpts, HistogramVec, IntCounter, Opts, Registry,
-};
+use prometheus::{CounterVec, GaugeVec, HistogramOpts, HistogramVec, IntCounter, Opts, Registry};
 
 use super::{DURATION_BUCKETS, OwnSeries, OwnVec};
 use crate::sandbox::{MetricChange, MetricKind};
@@ -36,7 +34,13 @@ pub(super) struct PluginMetrics {
 impl PluginMetrics {
     pub(super) fn new(registry: Registry, plugin: &str, refused: IntCounter) -> Self {
         let prefix = format!("{}_", plugin.replace('-', "_"));
-        Self { registry, prefix, series: HashMap::new(), refused, scratch: String::new() }
+        Self {
+            registry,
+            prefix,
+            series: HashMap::new(),
+            refused,
+            scratch: String::new(),
+        }
     }
 
     pub(super) fn apply(&mut self, changes: &[MetricChange]) {
@@ -70,19 +74,34 @@ impl PluginMetrics {
 
     fn make(&self, change: &MetricChange) -> Option<OwnSeries> {
         let name = format!("{}{}", self.prefix, change.name);
-        let names: Vec<&str> = change.labels.iter().map(|(name, _)| name.as_str()).collect();
-        let values: Vec<&str> = change.labels.iter().map(|(_, value)| value.as_str()).collect();
+        let names: Vec<&str> = change
+            .labels
+            .iter()
+            .map(|(name, _)| name.as_str())
+            .collect();
+        let values: Vec<&str> = change
+            .labels
+            .iter()
+            .map(|(_, value)| value.as_str())
+            .collect();
         let mut registered = registered().lock().unwrap_or_else(PoisonError::into_inner);
         let vec = match registered.entry(name.clone()) {
             Entry::Occupied(known) => known.into_mut(),
             Entry::Vacant(new) => new.insert(self.register(&name, change.kind, &names)?),
         };
         match vec {
-            OwnVec::Counter(vec) => vec.get_metric_with_label_values(&values).ok().map(OwnSeries::Counter),
-            OwnVec::Gauge(vec) => vec.get_metric_with_label_values(&values).ok().map(OwnSeries::Gauge),
-            OwnVec::Histogram(vec) => {
-                vec.get_metric_with_label_values(&values).ok().map(OwnSeries::Histogram)
-            }
+            OwnVec::Counter(vec) => vec
+                .get_metric_with_label_values(&values)
+                .ok()
+                .map(OwnSeries::Counter),
+            OwnVec::Gauge(vec) => vec
+                .get_metric_with_label_values(&values)
+                .ok()
+                .map(OwnSeries::Gauge),
+            OwnVec::Histogram(vec) => vec
+                .get_metric_with_label_values(&values)
+                .ok()
+                .map(OwnSeries::Histogram),
         }
     }
 
