@@ -9,8 +9,10 @@
 
 pub(crate) mod host;
 pub(crate) mod kafka;
+pub(crate) mod main_flow;
 pub(crate) mod metrics;
 pub(crate) mod process;
+pub(crate) mod samples;
 pub(crate) mod topic;
 pub(crate) mod wait;
 pub(crate) mod yaml;
