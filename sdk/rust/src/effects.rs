@@ -74,12 +74,16 @@ pub enum MetricKind {
     Histogram,
 }
 
-/// How the parts of the buffer reach the host; absent natively and for what the plugin does not use.
+#[cfg(target_family = "wasm")]
+type SendJournal = fn(&[u8], &[u64]);
+
+/// How the parts of the buffer reach the host; absent for what the plugin does not use.
+#[cfg(target_family = "wasm")]
 #[derive(Default, Clone, Copy)]
 pub(crate) struct Sinks {
     pub(crate) tallies: Option<fn(Vec<TallyChange>)>,
     pub(crate) metrics: Option<fn(Vec<MetricChange>)>,
-    pub(crate) journal: Option<fn(&[u8], &[u64])>,
+    pub(crate) journal: Option<SendJournal>,
 }
 
 #[derive(Default)]
@@ -94,6 +98,7 @@ struct Buffer {
     journal_bytes: Vec<u8>,
     journal_slots: Vec<u64>,
     journal_kept: (usize, usize),
+    #[cfg(target_family = "wasm")]
     sinks: Sinks,
 }
 
