@@ -80,6 +80,8 @@ pub(crate) struct Sinks {
     pub(crate) tallies: Option<fn(Vec<TallyChange>)>,
     pub(crate) metrics: Option<fn(Vec<MetricChange>)>,
     pub(crate) journal: Option<fn(&[u8], &[u64])>,
+    /// Drops what the host holds of an event; set only while an event that wrote state is running.
+    pub(crate) discard: Option<fn(u32)>,
 }
 
 #[derive(Default)]
@@ -117,10 +119,17 @@ pub(crate) fn current_index() -> u32 {
     with(|b| b.index)
 }
 
+/// The running event writes state: should it fail, the host must forget it.
+#[cfg(target_family = "wasm")]
+pub(crate) fn discard_with(discard: fn(u32)) {
+    with(|b| b.sinks.discard = Some(discard));
+}
+
 /// The event succeeded: its effects stand.
 #[inline]
 pub(crate) fn keep() {
     with(|b| {
+        b.sinks.discard = None;
         b.tallies.keep();
         b.metrics.keep();
         b.observations_kept = b.observations.len();
@@ -130,13 +139,18 @@ pub(crate) fn keep() {
 
 /// The event failed: nothing of it stays.
 pub(crate) fn undo() {
-    with(|b| {
+    let (discard, index) = with(|b| {
         b.tallies.undo();
         b.metrics.undo();
         b.observations.truncate(b.observations_kept);
         b.journal_bytes.truncate(b.journal_kept.0);
         b.journal_slots.truncate(b.journal_kept.1);
+        (b.sinks.discard.take(), b.index)
     });
+    // State went to the host at once, where later events of the key would read it.
+    if let Some(discard) = discard {
+        discard(index);
+    }
 }
 
 /// Hands what has been kept to the sinks, and forgets it.
