@@ -5,11 +5,11 @@
 
 pub mod cli;
 pub mod config;
-pub mod pipeline;
 pub mod delivery;
+pub mod ingest;
 pub mod kafka;
+pub mod pipeline;
+pub mod sample;
 pub mod sandbox;
 pub mod store;
-pub mod ingest;
 pub mod telemetry;
-pub mod sample;

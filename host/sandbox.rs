@@ -14,7 +14,9 @@ mod load;
 mod packed;
 mod stdio;
 
-pub use effects::{Effects, JournalLine, MetricChange, MetricKind, StateWrite, TallyChange, TallyOp};
+pub use effects::{
+    Effects, JournalLine, MetricChange, MetricKind, StateWrite, TallyChange, TallyOp,
+};
 pub use engine::Sandbox;
 pub use fault::{Fault, FaultKind};
 pub use host_state::StateSource;

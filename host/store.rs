@@ -7,7 +7,7 @@ mod rows;
 mod settle_store;
 
 pub use journal::{Journal, JournalError, JournalPosition};
-pub use rows::{Emission, PartitionRow, Sum};
 pub use rows::EmissionHeader;
+pub use rows::{Emission, PartitionRow, Sum};
 pub(crate) use settle_store::partition_key;
 pub use settle_store::{Settle, SettleStore, StoreError, StoredPartition};

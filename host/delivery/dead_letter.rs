@@ -86,7 +86,9 @@ pub type Header = (Vec<u8>, Option<Vec<u8>>);
 #[must_use]
 pub fn headers(original: Vec<Header>, facts: &Facts<'_>) -> Vec<Header> {
     let origin_prefix = format!("{PREFIX}origin.");
-    let has_origin = original.iter().any(|(name, _)| name.starts_with(origin_prefix.as_bytes()));
+    let has_origin = original
+        .iter()
+        .any(|(name, _)| name.starts_with(origin_prefix.as_bytes()));
     let mut headers: Vec<Header> = original
         .into_iter()
         .filter(|(name, _)| {
@@ -96,7 +98,10 @@ pub fn headers(original: Vec<Header>, facts: &Facts<'_>) -> Vec<Header> {
         })
         .collect();
     let mut add = |name: &str, value: String| {
-        headers.push((format!("{PREFIX}{name}").into_bytes(), Some(capped(value).into_bytes())));
+        headers.push((
+            format!("{PREFIX}{name}").into_bytes(),
+            Some(capped(value).into_bytes()),
+        ));
     };
     add("version", "1".to_owned());
     if !has_origin {
@@ -114,7 +119,10 @@ pub fn headers(original: Vec<Header>, facts: &Facts<'_>) -> Vec<Header> {
     add("cause", facts.cause.word().to_owned());
     add("code", facts.code.to_owned());
     add("message", facts.message.to_owned());
-    add("signature", format!("{}:{}:{}", facts.plugin, facts.cause.word(), facts.code));
+    add(
+        "signature",
+        format!("{}:{}:{}", facts.plugin, facts.cause.word(), facts.code),
+    );
     add("attempts", facts.attempts.to_string());
     add("first-failed-at", facts.failed_at_ms.0.to_string());
     add("last-failed-at", facts.failed_at_ms.1.to_string());
@@ -155,7 +163,9 @@ mod tests {
     fn value(headers: &[Header], name: &str) -> Vec<String> {
         let wanted = format!("{PREFIX}{name}").into_bytes();
         let found = headers.iter().filter(|(name, _)| *name == wanted);
-        found.map(|(_, v)| String::from_utf8(v.clone().unwrap()).unwrap()).collect()
+        found
+            .map(|(_, v)| String::from_utf8(v.clone().unwrap()).unwrap())
+            .collect()
     }
 
     #[test]
@@ -173,7 +183,10 @@ mod tests {
         let first = headers(Vec::new(), &facts("first"));
         let second = headers(
             first,
-            &Facts { origin: ("orders.dlq", 0, Offset(1)), ..facts("second") },
+            &Facts {
+                origin: ("orders.dlq", 0, Offset(1)),
+                ..facts("second")
+            },
         );
         assert_eq!(value(&second, "message"), ["second"]);
         assert_eq!(value(&second, "origin.topic"), ["orders"]);

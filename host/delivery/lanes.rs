@@ -57,6 +57,9 @@ mod tests {
         for _ in 0..80_000 {
             counts[OrderGroup::new(1, Some(random.u64(..))).lane(8)] += 1;
         }
-        assert!(counts.iter().all(|count| (9_000..11_000).contains(count)), "{counts:?}");
+        assert!(
+            counts.iter().all(|count| (9_000..11_000).contains(count)),
+            "{counts:?}"
+        );
     }
 }

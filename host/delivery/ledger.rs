@@ -107,7 +107,12 @@ impl Ledger {
         if counted == settled_by_offset && counted + self.parked <= self.polled {
             return Ok(());
         }
-        Err(Hole { polled: self.polled, counted, settled: settled_by_offset, parked: self.parked })
+        Err(Hole {
+            polled: self.polled,
+            counted,
+            settled: settled_by_offset,
+            parked: self.parked,
+        })
     }
 
     /// Adds the counts of another partition.
@@ -126,7 +131,11 @@ mod tests {
 
     #[test]
     fn the_ledger_closes_over_every_way_out() {
-        let mut ledger = Ledger { polled: 20, parked: 2, ..Ledger::default() };
+        let mut ledger = Ledger {
+            polled: 20,
+            parked: 2,
+            ..Ledger::default()
+        };
         for settled in Settled::ALL {
             ledger.count(settled, 2);
         }
@@ -136,7 +145,10 @@ mod tests {
 
     #[test]
     fn an_event_counted_without_its_offset_is_a_hole() {
-        let mut ledger = Ledger { polled: 3, ..Ledger::default() };
+        let mut ledger = Ledger {
+            polled: 3,
+            ..Ledger::default()
+        };
         ledger.count(Settled::Processed, 2);
         assert!(ledger.check(1).is_err());
         ledger.count(Settled::Dead, 2);

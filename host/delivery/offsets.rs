@@ -68,7 +68,12 @@ impl OffsetTracker {
     /// Starts at the offset of the first event that will be polled.
     #[must_use]
     pub fn starting_at(position: Offset) -> Self {
-        Self { head: 0, above: VecDeque::new(), position, settled: 0 }
+        Self {
+            head: 0,
+            above: VecDeque::new(),
+            position,
+            settled: 0,
+        }
     }
 
     /// Marks a run of events as settled.
@@ -124,7 +129,10 @@ impl OffsetTracker {
         for slot in &self.above {
             match (slot, open, ranges.last_mut()) {
                 (Some(offset), true, Some(range)) => range.last = *offset,
-                (Some(offset), _, _) => ranges.push(OffsetRange { first: *offset, last: *offset }),
+                (Some(offset), _, _) => ranges.push(OffsetRange {
+                    first: *offset,
+                    last: *offset,
+                }),
                 (None, _, _) => {}
             }
             open = slot.is_some();
@@ -147,13 +155,19 @@ impl Applied {
     #[must_use]
     pub fn contains(&self, offset: Offset) -> bool {
         self.below.is_some_and(|below| offset < below)
-            || self.ranges.iter().any(|range| range.first <= offset && offset <= range.last)
+            || self
+                .ranges
+                .iter()
+                .any(|range| range.first <= offset && offset <= range.last)
     }
 
     /// The first offset above everything settled; none when nothing is known.
     #[must_use]
     pub fn end(&self) -> Option<Offset> {
-        self.ranges.last().map(|range| range.last.next()).max(self.below)
+        self.ranges
+            .last()
+            .map(|range| range.last.next())
+            .max(self.below)
     }
 }
 
@@ -162,7 +176,11 @@ mod tests {
     use super::*;
 
     fn run(first_seq: u64, first_offset: i64, count: u64) -> Run {
-        Run { first_seq, first_offset: Offset(first_offset), count }
+        Run {
+            first_seq,
+            first_offset: Offset(first_offset),
+            count,
+        }
     }
 
     #[test]
@@ -188,13 +206,21 @@ mod tests {
         let mut tracker = OffsetTracker::starting_at(Offset(0));
         tracker.settle(run(1, 1, 2)).unwrap();
         tracker.settle(run(4, 9, 1)).unwrap();
-        let applied =
-            Applied { below: Some(tracker.position()), ranges: tracker.settled_above() };
+        let applied = Applied {
+            below: Some(tracker.position()),
+            ranges: tracker.settled_above(),
+        };
         assert_eq!(
             applied.ranges,
             [
-                OffsetRange { first: Offset(1), last: Offset(2) },
-                OffsetRange { first: Offset(9), last: Offset(9) }
+                OffsetRange {
+                    first: Offset(1),
+                    last: Offset(2)
+                },
+                OffsetRange {
+                    first: Offset(9),
+                    last: Offset(9)
+                }
             ]
         );
         assert!(applied.contains(Offset(2)) && !applied.contains(Offset(3)));

@@ -93,8 +93,13 @@ impl<E> Park<E> {
     pub fn park(&mut self, key: OrderGroup, due: Millis) {
         let ticket = self.next_ticket;
         self.next_ticket += 1;
-        self.keys.entry(key).or_insert_with(|| Parked { queue: VecDeque::new(), ticket }).ticket =
-            ticket;
+        self.keys
+            .entry(key)
+            .or_insert_with(|| Parked {
+                queue: VecDeque::new(),
+                ticket,
+            })
+            .ticket = ticket;
         self.due.push(Reverse((due, ticket, key)));
     }
 
@@ -118,8 +123,12 @@ impl<E> Park<E> {
     pub fn take_due(&mut self, now: Millis, events_max: usize) -> Vec<E> {
         let mut out = Vec::new();
         while out.len() < events_max && self.next_due().is_some_and(|due| due <= now) {
-            let Some(Reverse((_, _, key))) = self.due.pop() else { break };
-            let Some(parked) = self.keys.remove(&key) else { continue };
+            let Some(Reverse((_, _, key))) = self.due.pop() else {
+                break;
+            };
+            let Some(parked) = self.keys.remove(&key) else {
+                continue;
+            };
             for (event, bytes) in parked.queue {
                 self.events -= 1;
                 self.bytes -= bytes;
@@ -149,7 +158,11 @@ impl<E> Park<E> {
 
     fn skip_stale(&mut self) {
         while let Some(Reverse((_, ticket, key))) = self.due.peek() {
-            if self.keys.get(key).is_some_and(|parked| parked.ticket == *ticket) {
+            if self
+                .keys
+                .get(key)
+                .is_some_and(|parked| parked.ticket == *ticket)
+            {
                 return;
             }
             self.due.pop();
@@ -166,7 +179,12 @@ mod tests {
 
     #[test]
     fn delays_grow_to_the_maximum_and_jitter_only_shortens() {
-        let backoff = Backoff { initial_ms: 100, factor: 2.0, max_ms: 350, jitter: 0.5 };
+        let backoff = Backoff {
+            initial_ms: 100,
+            factor: 2.0,
+            max_ms: 350,
+            jitter: 0.5,
+        };
         let delays: Vec<u64> = (1..=4).map(|n| backoff.delay_ms(n, 0.0)).collect();
         assert_eq!(delays, [100, 200, 350, 350]);
         assert_eq!(backoff.delay_ms(1, 1.0), 50);

@@ -3,7 +3,10 @@
 //!
 //! It must not know batches, lanes or plugins.
 
-#![allow(unsafe_code, reason = "header names may not be UTF-8 and watermarks are only in the C interface")]
+#![allow(
+    unsafe_code,
+    reason = "header names may not be UTF-8 and watermarks are only in the C interface"
+)]
 
 use std::ffi::{CStr, CString, c_void};
 use std::sync::Mutex;
@@ -129,9 +132,14 @@ impl<M: Membership> GroupConsumer<M> {
             .set("auto.offset.reset", reset);
         // A producer's limit, which the consumer would warn about.
         settings.remove("message.max.bytes");
-        let context = Context { membership, failed: Mutex::new(None), joined: AtomicBool::new(false) };
-        let consumer: BaseConsumer<_> =
-            settings.create_with_context(context).map_err(KafkaError::Settings)?;
+        let context = Context {
+            membership,
+            failed: Mutex::new(None),
+            joined: AtomicBool::new(false),
+        };
+        let consumer: BaseConsumer<_> = settings
+            .create_with_context(context)
+            .map_err(KafkaError::Settings)?;
         consumer.subscribe(topics)?;
         Ok(Self { consumer })
     }
@@ -298,8 +306,8 @@ impl Record<'_> {
                 if answer != RDKafkaRespErr::RD_KAFKA_RESP_ERR_NO_ERROR {
                     return;
                 }
-                let bytes = (!value.is_null())
-                    .then(|| std::slice::from_raw_parts(value.cast::<u8>(), len));
+                let bytes =
+                    (!value.is_null()).then(|| std::slice::from_raw_parts(value.cast::<u8>(), len));
                 each(CStr::from_ptr(name).to_bytes(), bytes);
             }
         }
@@ -464,7 +472,12 @@ fn known<M: Membership>(
             ClientOffset::Offset(offset) => Some(Offset(offset)),
             _ => None,
         };
-        known.push(Offered { topic, partition, committed, oldest: Offset(oldest) });
+        known.push(Offered {
+            topic,
+            partition,
+            committed,
+            oldest: Offset(oldest),
+        });
     }
     Ok(known)
 }

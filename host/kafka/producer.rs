@@ -46,7 +46,11 @@ impl OutgoingRecord {
     #[must_use]
     pub fn bytes(&self) -> usize {
         let len = |bytes: &Option<Vec<u8>>| bytes.as_ref().map_or(0, Vec::len);
-        let headers: usize = self.headers.iter().map(|(name, value)| name.len() + len(value)).sum();
+        let headers: usize = self
+            .headers
+            .iter()
+            .map(|(name, value)| name.len() + len(value))
+            .sum();
         len(&self.key) + len(&self.value) + headers
     }
 }
@@ -90,9 +94,12 @@ impl GroupProducer {
     /// librdkafka refused a property.
     pub fn start(kafka: &config::Kafka, deliveries: Sender<Delivery>) -> Result<Self, KafkaError> {
         let mut settings = client_with_defaults(kafka, &DEFAULTS);
-        settings.set("acks", "all").set("enable.idempotence", "true");
-        let producer =
-            settings.create_with_context(Context { deliveries }).map_err(KafkaError::Settings)?;
+        settings
+            .set("acks", "all")
+            .set("enable.idempotence", "true");
+        let producer = settings
+            .create_with_context(Context { deliveries })
+            .map_err(KafkaError::Settings)?;
         Ok(Self { producer })
     }
 
@@ -110,11 +117,16 @@ impl GroupProducer {
             let mut headers = OwnedHeaders::new_with_capacity(record.headers.len());
             for (name, value) in &record.headers {
                 let name = String::from_utf8_lossy(name);
-                headers = headers.insert(Header { key: &name, value: value.as_ref() });
+                headers = headers.insert(Header {
+                    key: &name,
+                    value: value.as_ref(),
+                });
             }
             out.headers = Some(headers);
         }
-        self.producer.send(out).map_err(|(error, _)| failure(&error))
+        self.producer
+            .send(out)
+            .map_err(|(error, _)| failure(&error))
     }
 
     /// Waits until the queue is empty, at most this long.

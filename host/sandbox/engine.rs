@@ -33,7 +33,9 @@ impl Sandbox {
         let engine = Engine::new(&config(pooling()))
             // Where the pool's address space cannot be reserved, instances are made one by one.
             .or_else(|_| Engine::new(&config(InstanceAllocationStrategy::OnDemand)))
-            .map_err(|error| LoadError::Engine { message: format!("{error:#}") })?;
+            .map_err(|error| LoadError::Engine {
+                message: format!("{error:#}"),
+            })?;
         let stop = Arc::new(AtomicBool::new(false));
         let ticker = thread::Builder::new().name("epochs".to_owned()).spawn({
             let (engine, stop) = (engine.clone(), Arc::clone(&stop));
@@ -44,8 +46,14 @@ impl Sandbox {
                 }
             }
         });
-        let ticker = ticker.map_err(|error| LoadError::Engine { message: error.to_string() })?;
-        Ok(Self { engine, stop, ticker: Some(ticker) })
+        let ticker = ticker.map_err(|error| LoadError::Engine {
+            message: error.to_string(),
+        })?;
+        Ok(Self {
+            engine,
+            stop,
+            ticker: Some(ticker),
+        })
     }
 }
 

@@ -50,7 +50,11 @@ impl FaultKind {
 
 impl Fault {
     pub(super) fn new(kind: FaultKind, code: &str, message: impl fmt::Display) -> Self {
-        Self { kind, code: code.to_owned(), message: message.to_string() }
+        Self {
+            kind,
+            code: code.to_owned(),
+            message: message.to_string(),
+        }
     }
 }
 
@@ -61,7 +65,11 @@ impl Fault {
 pub(super) struct Violation(pub(super) Fault);
 
 impl Violation {
-    pub(super) fn error(kind: FaultKind, code: &str, message: impl fmt::Display) -> wasmtime::Error {
+    pub(super) fn error(
+        kind: FaultKind,
+        code: &str,
+        message: impl fmt::Display,
+    ) -> wasmtime::Error {
         wasmtime::Error::new(Self(Fault::new(kind, code, message)))
     }
 }

@@ -132,7 +132,10 @@ impl HostState {
             None => Err(Violation::error(
                 FaultKind::Fuel,
                 "host-calls",
-                format!("more than {} calls of host functions (limits.host_calls)", self.calls_max),
+                format!(
+                    "more than {} calls of host functions (limits.host_calls)",
+                    self.calls_max
+                ),
             )),
         }
     }
@@ -146,7 +149,10 @@ impl HostState {
         if event_index < self.events {
             return Ok(());
         }
-        let message = format!("an effect of event {event_index}, but the call has {}", self.events);
+        let message = format!(
+            "an effect of event {event_index}, but the call has {}",
+            self.events
+        );
         Err(Violation::error(FaultKind::Output, "effect-index", message))
     }
 
@@ -156,7 +162,10 @@ impl HostState {
     /// # Errors
     /// The effects of the call take more than they may.
     pub(super) fn count_effect(&mut self, bytes: usize) -> wasmtime::Result<()> {
-        match self.effect_bytes_left.checked_sub(bytes.saturating_add(EFFECT_OVERHEAD_BYTES)) {
+        match self
+            .effect_bytes_left
+            .checked_sub(bytes.saturating_add(EFFECT_OVERHEAD_BYTES))
+        {
             Some(left) => {
                 self.effect_bytes_left = left;
                 Ok(())
@@ -182,9 +191,16 @@ impl HostState {
     /// # Errors
     /// The store cannot be read, which is the host's fault.
     pub(super) fn read_state(&self, name: &str) -> wasmtime::Result<Option<Vec<u8>>> {
-        let Some(source) = self.state_source.as_ref() else { return Ok(None) };
+        let Some(source) = self.state_source.as_ref() else {
+            return Ok(None);
+        };
         let key = source.key(self.event_index, name);
-        let mut written = self.effects.state.iter().rev().chain(self.earlier_state.iter().rev());
+        let mut written = self
+            .effects
+            .state
+            .iter()
+            .rev()
+            .chain(self.earlier_state.iter().rev());
         match written.find(|write| write.key == key) {
             Some(write) => Ok(write.value.clone()),
             None => source
@@ -203,7 +219,9 @@ impl HostState {
         value: Option<Vec<u8>>,
         expires_ms: Option<u64>,
     ) -> wasmtime::Result<()> {
-        let Some(source) = self.state_source.as_ref() else { return Ok(()) };
+        let Some(source) = self.state_source.as_ref() else {
+            return Ok(());
+        };
         let key = source.key(self.event_index, name);
         self.count_effect(key.len() + value.as_ref().map_or(0, Vec::len))?;
         self.effects.state.push(StateWrite {
@@ -218,6 +236,9 @@ impl HostState {
 
 impl WasiView for HostState {
     fn ctx(&mut self) -> WasiCtxView<'_> {
-        WasiCtxView { ctx: &mut self.wasi, table: &mut self.table }
+        WasiCtxView {
+            ctx: &mut self.wasi,
+            table: &mut self.table,
+        }
     }
 }

@@ -151,7 +151,9 @@ pub struct Instance {
 
 impl std::fmt::Debug for Instance {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Instance").field("plugin", &self.plugin.name).finish_non_exhaustive()
+        f.debug_struct("Instance")
+            .field("plugin", &self.plugin.name)
+            .finish_non_exhaustive()
     }
 }
 
@@ -163,12 +165,20 @@ impl Instance {
     pub fn new(plugin: &Arc<LoadedPlugin>) -> Result<Self, LoadError> {
         let mut store = Store::new(plugin.pre.engine(), HostState::new(plugin));
         store.limiter(|state| &mut state.limits);
-        let refused =
-            |message: String| LoadError::Init { plugin: plugin.name.clone(), message };
+        let refused = |message: String| LoadError::Init {
+            plugin: plugin.name.clone(),
+            message,
+        };
         arm(&mut store, plugin, 1);
-        let instance =
-            plugin.pre.instantiate(&mut store).map_err(|error| refused(format!("{error:#}")))?;
-        let mut made = Self { plugin: Arc::clone(plugin), store, instance };
+        let instance = plugin
+            .pre
+            .instantiate(&mut store)
+            .map_err(|error| refused(format!("{error:#}")))?;
+        let mut made = Self {
+            plugin: Arc::clone(plugin),
+            store,
+            instance,
+        };
         if let Some(export) = made.plugin.init {
             let init = made.instance.get_func(&mut made.store, export);
             let init = init.ok_or_else(|| refused("init is not a function".to_owned()))?;
@@ -224,10 +234,16 @@ impl Instance {
         sums: Vec<(String, i64)>,
     ) -> Result<TickAnswer, Fault> {
         let Some(export) = self.plugin.on_tick else {
-            return Ok(TickAnswer { left: sums, ..TickAnswer::default() });
+            return Ok(TickAnswer {
+                left: sums,
+                ..TickAnswer::default()
+            });
         };
         arm(&mut self.store, &self.plugin, 1);
-        self.store.data_mut().sums = Some(Sums { left: sums, taken: Vec::new() });
+        self.store.data_mut().sums = Some(Sums {
+            left: sums,
+            taken: Vec::new(),
+        });
         type Answered = (Result<Vec<nested::OutputOut>, nested::FailureOut>,);
         let answer = self
             .instance
@@ -243,7 +259,11 @@ impl Instance {
         })?;
         let outputs: Vec<Output> = outputs.into_iter().map(|o| output_of(0, o)).collect();
         self.check_outputs(&outputs)?;
-        Ok(TickAnswer { taken: sums.taken, left: sums.left, outputs })
+        Ok(TickAnswer {
+            taken: sums.taken,
+            left: sums.left,
+            outputs,
+        })
     }
 
     fn call_batch(
@@ -333,7 +353,9 @@ impl Instance {
         index: u32,
         outputs: &mut Vec<Output>,
     ) -> Result<Answer, Fault> {
-        let Handler::Single(export) = self.plugin.handler else { return Ok(Answer::Processed) };
+        let Handler::Single(export) = self.plugin.handler else {
+            return Ok(Answer::Processed);
+        };
         arm(&mut self.store, &self.plugin, 1);
         self.store.data_mut().event_index = index;
         let headers = packed::headers(Span(slot[6]).of(bytes).unwrap_or_default())?;
@@ -345,7 +367,9 @@ impl Instance {
             })
             .collect();
         let event = nested::EventIn {
-            topic: topics.get(slot[0] as u32 as usize).map_or("", |topic| topic),
+            topic: topics
+                .get(slot[0] as u32 as usize)
+                .map_or("", |topic| topic),
             partition: (slot[0] >> 32) as u32 as i32,
             offset: slot[1] as i64,
             timestamp_ms: (slot[2] as i64 != i64::MIN).then_some(slot[2] as i64),
@@ -398,8 +422,10 @@ impl Instance {
                 return Err(Fault::new(FaultKind::Output, "outputs", message));
             }
             if bytes > limits.output_bytes {
-                let message =
-                    format!("more than {} bytes of outputs (limits.output_size)", limits.output_bytes);
+                let message = format!(
+                    "more than {} bytes of outputs (limits.output_size)",
+                    limits.output_bytes
+                );
                 return Err(Fault::new(FaultKind::Output, "output-size", message));
             }
         }
@@ -413,14 +439,18 @@ impl Instance {
         }
         let limits = &self.plugin.limits;
         if matches!(error.downcast_ref::<Trap>(), Some(Trap::Interrupt)) {
-            let message =
-                format!("ran past the deadline of {} ms (limits.deadline)", limits.deadline.as_millis());
+            let message = format!(
+                "ran past the deadline of {} ms (limits.deadline)",
+                limits.deadline.as_millis()
+            );
             return Fault::new(FaultKind::Deadline, "deadline", message);
         }
         let memory_refused = self.store.data().limits.memory_refused;
         if memory_refused && error.downcast_ref::<Trap>().is_some() {
-            let message =
-                format!("needs more memory than {} bytes (limits.memory)", limits.memory_bytes);
+            let message = format!(
+                "needs more memory than {} bytes (limits.memory)",
+                limits.memory_bytes
+            );
             return Fault::new(FaultKind::Memory, "memory", message);
         }
         let text = format!("{:#}", error.root_cause());
@@ -431,14 +461,20 @@ impl Instance {
             );
             return Fault::new(FaultKind::Fuel, "hostcall-fuel", message);
         }
-        let code = error.downcast_ref::<Trap>().map_or_else(|| "trap".to_owned(), |t| format!("{t:?}"));
+        let code = error
+            .downcast_ref::<Trap>()
+            .map_or_else(|| "trap".to_owned(), |t| format!("{t:?}"));
         Fault::new(FaultKind::Trap, &code, text)
     }
 }
 
 /// What a call may pass to and from the host at once, and what its effects and outputs may take.
 fn call_bytes(limits: &Limits, events: usize) -> usize {
-    if events > 1 { limits.batch_hostcall_bytes } else { limits.event_hostcall_bytes }
+    if events > 1 {
+        limits.batch_hostcall_bytes
+    } else {
+        limits.event_hostcall_bytes
+    }
 }
 
 /// Sets every limit of the next call.
@@ -451,7 +487,9 @@ fn arm(store: &mut Store<HostState>, plugin: &LoadedPlugin, events: usize) {
     store.set_hostcall_fuel(bytes);
     let events = events.max(1) as u32;
     let calls = limits.host_calls.saturating_mul(events);
-    store.data_mut().begin_call(Instant::now() + limits.deadline, events, calls, bytes);
+    store
+        .data_mut()
+        .begin_call(Instant::now() + limits.deadline, events, calls, bytes);
 }
 
 /// Moves the effects of one event's call to those of its batch.
@@ -471,10 +509,12 @@ fn take_effects(all: &mut Effects, state: &mut HostState, index: u32) {
         change.event_index = index;
         change
     }));
-    state.earlier_state.extend(made.state.drain(..).map(|mut write| {
-        write.event_index = index;
-        write
-    }));
+    state
+        .earlier_state
+        .extend(made.state.drain(..).map(|mut write| {
+            write.event_index = index;
+            write
+        }));
 }
 
 fn output_of(event_index: u32, output: nested::OutputOut) -> Output {
@@ -485,7 +525,11 @@ fn output_of(event_index: u32, output: nested::OutputOut) -> Output {
         timestamp_ms: output.timestamp_ms,
         key: output.key,
         value: output.value,
-        headers: output.headers.into_iter().map(|h| (h.name.into_bytes(), h.value)).collect(),
+        headers: output
+            .headers
+            .into_iter()
+            .map(|h| (h.name.into_bytes(), h.value))
+            .collect(),
     }
 }
 
@@ -496,6 +540,17 @@ fn problem_of(failure: nested::FailureOut) -> (u32, Problem) {
         nested::FailureOut::Reject(problem) => (3, problem),
         nested::FailureOut::Overloaded(problem) => (4, problem),
     };
-    let nested::ProblemOut { code, message, after_ms } = problem;
-    (kind, Problem { code, message, after_ms })
+    let nested::ProblemOut {
+        code,
+        message,
+        after_ms,
+    } = problem;
+    (
+        kind,
+        Problem {
+            code,
+            message,
+            after_ms,
+        },
+    )
 }

@@ -14,7 +14,10 @@ use crate::config::Grants;
 
 /// The bindings that wasmtime makes from the contract; private, so that nothing else depends on them.
 mod generated {
-    #![allow(missing_docs, reason = "generated from the WIT files, which document every item")]
+    #![allow(
+        missing_docs,
+        reason = "generated from the WIT files, which document every item"
+    )]
     wasmtime::component::bindgen!({
         path: "wit",
         world: "millrace:plugin/capabilities",
@@ -50,7 +53,10 @@ pub(super) fn needs(import: &str) -> Need {
             // Toolchains import these whatever a plugin's world says; everything in them is denied.
             let denied = ["wasi:cli/", "wasi:clocks/", "wasi:filesystem/", "wasi:io/"];
             let denied_too = ["wasi:random/", "wasi:sockets/"];
-            let known = denied.iter().chain(&denied_too).any(|p| interface.starts_with(p));
+            let known = denied
+                .iter()
+                .chain(&denied_too)
+                .any(|p| interface.starts_with(p));
             if known { Need::Nothing } else { Need::Unknown }
         }
     }
@@ -128,7 +134,8 @@ impl generated::wasi::logging::logging::Host for HostState {
             Level::Error | Level::Critical => tracing::Level::ERROR,
         };
         let separator = if context.is_empty() { "" } else { ": " };
-        self.log.line(level, &format!("{context}{separator}{message}"));
+        self.log
+            .line(level, &format!("{context}{separator}{message}"));
         Ok(())
     }
 }

@@ -17,7 +17,12 @@ pub(super) struct InstanceLimits {
 
 impl InstanceLimits {
     pub(super) fn new(memory_bytes_max: usize) -> Self {
-        Self { memory_bytes_max, memory_bytes: 0, table_elements: 0, memory_refused: false }
+        Self {
+            memory_bytes_max,
+            memory_bytes: 0,
+            table_elements: 0,
+            memory_refused: false,
+        }
     }
 }
 
@@ -28,7 +33,9 @@ impl ResourceLimiter for InstanceLimits {
         desired: usize,
         _maximum: Option<usize>,
     ) -> wasmtime::Result<bool> {
-        let sum = self.memory_bytes.saturating_add(desired.saturating_sub(current));
+        let sum = self
+            .memory_bytes
+            .saturating_add(desired.saturating_sub(current));
         if sum > self.memory_bytes_max {
             self.memory_refused = true;
             return Ok(false);
@@ -43,7 +50,9 @@ impl ResourceLimiter for InstanceLimits {
         desired: usize,
         _maximum: Option<usize>,
     ) -> wasmtime::Result<bool> {
-        let sum = self.table_elements.saturating_add(desired.saturating_sub(current));
+        let sum = self
+            .table_elements
+            .saturating_add(desired.saturating_sub(current));
         if sum > TABLE_ELEMENTS_MAX {
             return Ok(false);
         }

@@ -24,14 +24,23 @@ pub enum LoadError {
     #[error("the WebAssembly engine does not start: {message}")]
     Engine { message: String },
     #[error("plugin {plugin}: cannot read {}: {source}", path.display())]
-    Read { plugin: String, path: PathBuf, source: std::io::Error },
+    Read {
+        plugin: String,
+        path: PathBuf,
+        source: std::io::Error,
+    },
     #[error("plugin {plugin}: {} is empty; build it again", path.display())]
     Empty { plugin: String, path: PathBuf },
     #[error(
         "plugin {plugin}: {} has {bytes} bytes, more than the limit of {limit} \
          (limits.component_size); build it smaller or raise the limit", path.display()
     )]
-    TooLarge { plugin: String, path: PathBuf, bytes: u64, limit: u64 },
+    TooLarge {
+        plugin: String,
+        path: PathBuf,
+        bytes: u64,
+        limit: u64,
+    },
     #[error(
         "plugin {plugin}: {} is a core module, not a component; build it for wasm32-wasip2, or turn it \
          into a component with `wasm-tools component new`", path.display()
@@ -43,12 +52,20 @@ pub enum LoadError {
     )]
     Compiled { plugin: String, path: PathBuf },
     #[error("plugin {plugin}: {} is not a valid component: {message}", path.display())]
-    Invalid { plugin: String, path: PathBuf, message: String },
+    Invalid {
+        plugin: String,
+        path: PathBuf,
+        message: String,
+    },
     #[error(
         "plugin {plugin}: imports {import}, which is not granted; add `{grant}` to plugins.{plugin}.grants \
          if it may have it"
     )]
-    NotGranted { plugin: String, import: String, grant: String },
+    NotGranted {
+        plugin: String,
+        import: String,
+        grant: String,
+    },
     #[error("plugin {plugin}: imports {import}, which this host does not have")]
     UnknownImport { plugin: String, import: String },
     #[error(
@@ -104,11 +121,7 @@ impl LoadedPlugin {
     ///
     /// # Errors
     /// Says what is wrong with the file or with its grants, and what to do.
-    pub fn load(
-        sandbox: &Sandbox,
-        name: &str,
-        config: &config::Plugin,
-    ) -> Result<Self, LoadError> {
+    pub fn load(sandbox: &Sandbox, name: &str, config: &config::Plugin) -> Result<Self, LoadError> {
         let bytes = read(name, &config.path, config.limits.component_bytes)?;
         let component = compile(sandbox, name, &config.path, &bytes)?;
         check_imports(sandbox, name, &component, &config.grants)?;
@@ -119,7 +132,9 @@ impl LoadedPlugin {
         let handler = export(BATCH_HANDLER, "handle-batch")
             .map(Handler::Batch)
             .or_else(|| export(EVENT_HANDLER, "handle").map(Handler::Single))
-            .ok_or_else(|| LoadError::NoHandler { plugin: name.to_owned() })?;
+            .ok_or_else(|| LoadError::NoHandler {
+                plugin: name.to_owned(),
+            })?;
         let on_tick = export(TIMER, "on-tick");
         let mut linker = Linker::new(&sandbox.engine);
         let mismatch = |error: wasmtime::Error| LoadError::Mismatch {
@@ -150,11 +165,27 @@ fn read(plugin: &str, path: &Path, limit: u64) -> Result<Vec<u8>, LoadError> {
     let path = path.to_owned();
     let read = || {
         let size = std::fs::metadata(&path)?.len();
-        Ok((size, if size > limit { Vec::new() } else { std::fs::read(&path)? }))
+        Ok((
+            size,
+            if size > limit {
+                Vec::new()
+            } else {
+                std::fs::read(&path)?
+            },
+        ))
     };
     match read() {
-        Err(source) => Err(LoadError::Read { plugin, path, source }),
-        Ok((bytes, _)) if bytes > limit => Err(LoadError::TooLarge { plugin, path, bytes, limit }),
+        Err(source) => Err(LoadError::Read {
+            plugin,
+            path,
+            source,
+        }),
+        Ok((bytes, _)) if bytes > limit => Err(LoadError::TooLarge {
+            plugin,
+            path,
+            bytes,
+            limit,
+        }),
         Ok((_, bytes)) if bytes.is_empty() => Err(LoadError::Empty { plugin, path }),
         Ok((_, bytes)) => Ok(bytes),
     }
@@ -174,8 +205,11 @@ fn compile(
     if bytes.starts_with(b"\0asm\x01\0\0\0") {
         return Err(LoadError::CoreModule { plugin, path });
     }
-    Component::from_binary(&sandbox.engine, bytes)
-        .map_err(|error| LoadError::Invalid { plugin, path, message: format!("{error:#}") })
+    Component::from_binary(&sandbox.engine, bytes).map_err(|error| LoadError::Invalid {
+        plugin,
+        path,
+        message: format!("{error:#}"),
+    })
 }
 
 fn imports(sandbox: &Sandbox, component: &Component) -> impl Iterator<Item = String> {
@@ -202,7 +236,11 @@ fn check_imports(
             interfaces::Need::Nothing => {}
             interfaces::Need::Grant(grant) if interfaces::granted(grants, grant) => {}
             interfaces::Need::Grant(grant) => {
-                return Err(LoadError::NotGranted { plugin, import, grant: grant.to_owned() });
+                return Err(LoadError::NotGranted {
+                    plugin,
+                    import,
+                    grant: grant.to_owned(),
+                });
             }
             interfaces::Need::Unknown => return Err(LoadError::UnknownImport { plugin, import }),
         }

@@ -30,7 +30,11 @@ impl Span {
 
     /// How many bytes it names; 0 when it is null.
     fn len(self) -> usize {
-        if self == Self::NULL { 0 } else { (self.0 >> 32) as usize }
+        if self == Self::NULL {
+            0
+        } else {
+            (self.0 >> 32) as usize
+        }
     }
 
     /// The bytes it names; none when it is null or lies outside.
@@ -107,13 +111,20 @@ impl Output {
     /// Key, value and headers together, in bytes.
     pub(super) fn bytes(&self) -> usize {
         let len = |bytes: &Option<Vec<u8>>| bytes.as_ref().map_or(0, Vec::len);
-        let headers = self.headers.iter().map(|(name, value)| name.len() + len(value));
+        let headers = self
+            .headers
+            .iter()
+            .map(|(name, value)| name.len() + len(value));
         len(&self.key) + len(&self.value) + headers.sum::<usize>()
     }
 }
 
 fn malformed(what: &str) -> Fault {
-    Fault::new(FaultKind::Output, "malformed", format!("the plugin's answer is malformed: {what}"))
+    Fault::new(
+        FaultKind::Output,
+        "malformed",
+        format!("the plugin's answer is malformed: {what}"),
+    )
 }
 
 /// Reads the outcomes that are not plain success, as pairs of event index and answer, in their order.
@@ -126,7 +137,9 @@ pub(super) fn outcomes(
     for slot in slots(words, OUTCOME_WORDS)? {
         let index = slot[0] as u32;
         if index as usize >= events {
-            return Err(malformed("an outcome for an event that is not in the batch"));
+            return Err(malformed(
+                "an outcome for an event that is not in the batch",
+            ));
         }
         if answers.last().is_some_and(|(before, _)| *before >= index) {
             return Err(malformed("outcomes out of order"));
@@ -165,10 +178,16 @@ pub(super) fn outputs(
             return Err(malformed("an output of an event that is not in the batch"));
         }
         // The limits of an event are counted over its outputs in a row.
-        if outputs.last().is_some_and(|before| before.event_index > event_index) {
+        if outputs
+            .last()
+            .is_some_and(|before| before.event_index > event_index)
+        {
             return Err(malformed("outputs out of order"));
         }
-        let named: usize = slot[2..OUTPUT_WORDS].iter().map(|span| Span(*span).len()).sum();
+        let named: usize = slot[2..OUTPUT_WORDS]
+            .iter()
+            .map(|span| Span(*span).len())
+            .sum();
         bytes_left = bytes_left.checked_sub(named).ok_or_else(|| {
             let message = format!(
                 "outputs of more than {bytes_max} bytes in one call (limits.event_hostcall, \
@@ -198,7 +217,9 @@ pub(super) fn outputs(
 }
 
 fn slots(words: &[u64], least: usize) -> Result<std::slice::ChunksExact<'_, u64>, Fault> {
-    let Some((stride, slots)) = words.split_first() else { return Ok([].chunks_exact(1)) };
+    let Some((stride, slots)) = words.split_first() else {
+        return Ok([].chunks_exact(1));
+    };
     // A stride beyond this is no later version of the contract but a mistake.
     if *stride < least as u64 || *stride > 64 || slots.len() % *stride as usize != 0 {
         return Err(malformed("a wrong stride"));
@@ -256,14 +277,29 @@ mod tests {
             u64::MAX,
         ];
         let read = outcomes(&words, bytes, 4).unwrap();
-        let problem =
-            Problem { code: "code".to_owned(), message: "why".to_owned(), after_ms: Some(250) };
+        let problem = Problem {
+            code: "code".to_owned(),
+            message: "why".to_owned(),
+            after_ms: Some(250),
+        };
         assert_eq!(read, [(1, Answer::Retry(problem)), (3, Answer::Held)]);
-        assert!(outcomes(&words, bytes, 3).is_err(), "an index outside of the batch");
-        assert!(outcomes(&[4, 9 << 32, 0, 0, 0], bytes, 3).is_err(), "an unknown kind");
+        assert!(
+            outcomes(&words, bytes, 3).is_err(),
+            "an index outside of the batch"
+        );
+        assert!(
+            outcomes(&[4, 9 << 32, 0, 0, 0], bytes, 3).is_err(),
+            "an unknown kind"
+        );
         assert!(outcomes(&[0, 1], bytes, 3).is_err(), "a stride of nothing");
-        assert!(outcomes(&[u64::MAX, 1], bytes, 3).is_err(), "a stride of everything");
-        assert!(outcomes(&[4, 1 << 32, 0, 0, 0, 1 << 32, 0, 0, 0], bytes, 3).is_err(), "twice");
+        assert!(
+            outcomes(&[u64::MAX, 1], bytes, 3).is_err(),
+            "a stride of everything"
+        );
+        assert!(
+            outcomes(&[4, 1 << 32, 0, 0, 0, 1 << 32, 0, 0, 0], bytes, 3).is_err(),
+            "twice"
+        );
     }
 
     #[test]
@@ -271,18 +307,35 @@ mod tests {
         assert_eq!(Span::new(2, 3).of(b"hello"), Some(&b"llo"[..]));
         assert_eq!(Span::new(2, 4).of(b"hello"), None);
         assert_eq!(Span(u64::MAX - (1 << 32)).of(b"hello"), None);
-        let words = [6, 0, i64::MIN as u64, Span::new(0, 1).0, Span::new(0, 99).0, 0, 0];
+        let words = [
+            6,
+            0,
+            i64::MIN as u64,
+            Span::new(0, 1).0,
+            Span::new(0, 99).0,
+            0,
+            0,
+        ];
         assert!(outputs(&words, b"t", 1, 1_000).is_err());
     }
 
     /// An output of an event: one byte of topic, and a value over all of the bytes.
     fn output(event_index: u64, value_len: usize) -> [u64; 6] {
         let (topic, value) = (Span::new(0, 1).0, Span::new(0, value_len).0);
-        [event_index, i64::MIN as u64, topic, Span::NULL.0, value, Span::NULL.0]
+        [
+            event_index,
+            i64::MIN as u64,
+            topic,
+            Span::NULL.0,
+            value,
+            Span::NULL.0,
+        ]
     }
 
     fn words(outputs: &[[u64; 6]]) -> Vec<u64> {
-        std::iter::once(6).chain(outputs.iter().flatten().copied()).collect()
+        std::iter::once(6)
+            .chain(outputs.iter().flatten().copied())
+            .collect()
     }
 
     #[test]
@@ -291,7 +344,10 @@ mod tests {
         let shared = words(&[output(0, 100); 9]);
         assert_eq!(outputs(&shared, &bytes, 1, 909).unwrap().len(), 9);
         let fault = outputs(&shared, &bytes, 1, 908).unwrap_err();
-        assert_eq!((fault.kind, fault.code.as_str()), (FaultKind::Output, "output-size"));
+        assert_eq!(
+            (fault.kind, fault.code.as_str()),
+            (FaultKind::Output, "output-size")
+        );
     }
 
     #[test]
@@ -307,7 +363,9 @@ mod tests {
         let bytes = [b'x'; 5_000];
         let word = Span::new(0, 5_000).0;
         let read = outcomes(&[4, 3 << 32, word, word, u64::MAX], &bytes, 1).unwrap();
-        let Answer::Reject(problem) = &read[0].1 else { panic!("{read:?}") };
+        let Answer::Reject(problem) = &read[0].1 else {
+            panic!("{read:?}")
+        };
         assert_eq!((problem.code.len(), problem.message.len()), (1_024, 1_024));
     }
 }

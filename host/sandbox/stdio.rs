@@ -29,9 +29,16 @@ struct LogWindow {
 
 impl PluginLog {
     pub(super) fn new(plugin: &str) -> Self {
-        let window =
-            LogWindow { started: Instant::now(), lines: 0, dropped: 0, partial: Vec::new() };
-        Self { plugin: plugin.into(), window: Arc::new(Mutex::new(window)) }
+        let window = LogWindow {
+            started: Instant::now(),
+            lines: 0,
+            dropped: 0,
+            partial: Vec::new(),
+        };
+        Self {
+            plugin: plugin.into(),
+            window: Arc::new(Mutex::new(window)),
+        }
     }
 
     /// Logs one line at a level of `wasi:logging`.
@@ -45,7 +52,11 @@ impl PluginLog {
         for byte in bytes {
             if *byte == b'\n' {
                 let line = std::mem::take(&mut window.partial);
-                self.write(&mut window, tracing::Level::INFO, &String::from_utf8_lossy(&line));
+                self.write(
+                    &mut window,
+                    tracing::Level::INFO,
+                    &String::from_utf8_lossy(&line),
+                );
             } else if window.partial.len() < LINE_BYTES_MAX {
                 window.partial.push(*byte);
             }
@@ -65,8 +76,11 @@ impl PluginLog {
             return;
         }
         // Control characters could forge lines or drive the operator's terminal.
-        let text: String =
-            text.chars().filter(|c| !c.is_control()).take(LINE_BYTES_MAX).collect();
+        let text: String = text
+            .chars()
+            .filter(|c| !c.is_control())
+            .take(LINE_BYTES_MAX)
+            .collect();
         let plugin = &*self.plugin;
         match level {
             tracing::Level::ERROR => tracing::error!(target: "plugin", plugin, "{text}"),

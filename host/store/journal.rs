@@ -23,7 +23,10 @@ pub enum JournalError {
     #[error("the journal {} is in use by another process", path.display())]
     InUse { path: PathBuf },
     #[error("the journal {}: {source}", path.display())]
-    Io { path: PathBuf, source: std::io::Error },
+    Io {
+        path: PathBuf,
+        source: std::io::Error,
+    },
 }
 
 /// An open journal, locked by this process.
@@ -47,8 +50,14 @@ impl Journal {
         rotate_bytes: u64,
         recorded: Option<JournalPosition>,
     ) -> Result<Self, JournalError> {
-        let io = |source| JournalError::Io { path: path.to_owned(), source };
-        if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
+        let io = |source| JournalError::Io {
+            path: path.to_owned(),
+            source,
+        };
+        if let Some(folder) = path
+            .parent()
+            .filter(|folder| !folder.as_os_str().is_empty())
+        {
             std::fs::create_dir_all(folder).map_err(io)?;
         }
         if let Some(recorded) = recorded {
@@ -63,13 +72,25 @@ impl Journal {
                     journal = %path.display(), recorded = recorded.len_bytes, found = len_bytes,
                     "the journal is shorter than what was settled; lines were lost outside of this host"
                 );
-                JournalPosition { len_bytes, ..recorded }
+                JournalPosition {
+                    len_bytes,
+                    ..recorded
+                }
             }
-            None => JournalPosition { segment: 0, len_bytes },
+            None => JournalPosition {
+                segment: 0,
+                len_bytes,
+            },
         };
         file.set_len(position.len_bytes).map_err(io)?;
         file.seek(SeekFrom::End(0)).map_err(io)?;
-        Ok(Self { path: path.to_owned(), file, position, rotate_bytes, dirty: false })
+        Ok(Self {
+            path: path.to_owned(),
+            file,
+            position,
+            rotate_bytes,
+            dirty: false,
+        })
     }
 
     /// Appends whole lines. They count once [`Self::sync`] and the settle after it have happened.
@@ -81,7 +102,10 @@ impl Journal {
             // A torn line must not stay. Where cutting fails too, opening again cuts.
             let _cut = self.file.set_len(self.position.len_bytes);
             let _back = self.file.seek(SeekFrom::End(0));
-            return Err(JournalError::Io { path: self.path.clone(), source });
+            return Err(JournalError::Io {
+                path: self.path.clone(),
+                source,
+            });
         }
         self.position.len_bytes += lines.len() as u64;
         self.dirty = true;
@@ -97,14 +121,20 @@ impl Journal {
         if !self.dirty {
             return Ok(None);
         }
-        let io = |source| JournalError::Io { path: self.path.clone(), source };
+        let io = |source| JournalError::Io {
+            path: self.path.clone(),
+            source,
+        };
         self.file.sync_data().map_err(io)?;
         if self.position.len_bytes >= self.rotate_bytes {
             let finished = segment_path(&self.path, self.position.segment);
             std::fs::rename(&self.path, finished).map_err(io)?;
             self.file = open_locked(&self.path)?;
             sync_folder(&self.path).map_err(io)?;
-            self.position = JournalPosition { segment: self.position.segment + 1, len_bytes: 0 };
+            self.position = JournalPosition {
+                segment: self.position.segment + 1,
+                len_bytes: 0,
+            };
         }
         self.dirty = false;
         Ok(Some(self.position))
@@ -128,18 +158,30 @@ fn segment_path(path: &Path, segment: u64) -> PathBuf {
 }
 
 fn open_locked(path: &Path) -> Result<File, JournalError> {
-    let io = |source| JournalError::Io { path: path.to_owned(), source };
-    let file = OpenOptions::new().create(true).truncate(false).read(true).write(true).open(path);
+    let io = |source| JournalError::Io {
+        path: path.to_owned(),
+        source,
+    };
+    let file = OpenOptions::new()
+        .create(true)
+        .truncate(false)
+        .read(true)
+        .write(true)
+        .open(path);
     let file = file.map_err(io)?;
     match file.try_lock() {
         Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(JournalError::InUse { path: path.to_owned() }),
+        Err(TryLockError::WouldBlock) => Err(JournalError::InUse {
+            path: path.to_owned(),
+        }),
         Err(TryLockError::Error(source)) => Err(io(source)),
     }
 }
 
 fn sync_folder(path: &Path) -> std::io::Result<()> {
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    let folder = path
+        .parent()
+        .filter(|folder| !folder.as_os_str().is_empty());
     File::open(folder.unwrap_or(Path::new(".")))?.sync_all()
 }
 
@@ -173,7 +215,13 @@ mod tests {
         let mut journal = Journal::open(&path, 4, None).unwrap();
         journal.append(b"one\n").unwrap();
         let position = journal.sync().unwrap().unwrap();
-        assert_eq!(position, JournalPosition { segment: 1, len_bytes: 0 });
+        assert_eq!(
+            position,
+            JournalPosition {
+                segment: 1,
+                len_bytes: 0
+            }
+        );
         journal.append(b"two\n").unwrap();
         assert_eq!(text(&folder.path().join("j.0")), "one\n");
         assert_eq!(text(&path), "two\n");
@@ -200,6 +248,9 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("j");
         let _first = Journal::open(&path, 8, None).unwrap();
-        assert!(matches!(Journal::open(&path, 8, None), Err(JournalError::InUse { .. })));
+        assert!(matches!(
+            Journal::open(&path, 8, None),
+            Err(JournalError::InUse { .. })
+        ));
     }
 }

@@ -25,7 +25,11 @@ impl PartitionRow {
         Self {
             acknowledged: acknowledged.map(|offset| offset.0),
             settled_below: applied.below.map(|offset| offset.0),
-            settled_ranges: applied.ranges.iter().flat_map(|r| [r.first.0, r.last.0]).collect(),
+            settled_ranges: applied
+                .ranges
+                .iter()
+                .flat_map(|r| [r.first.0, r.last.0])
+                .collect(),
         }
     }
 
@@ -37,7 +41,10 @@ impl PartitionRow {
             ranges: self
                 .settled_ranges
                 .chunks_exact(2)
-                .map(|pair| OffsetRange { first: Offset(pair[0]), last: Offset(pair[1]) })
+                .map(|pair| OffsetRange {
+                    first: Offset(pair[0]),
+                    last: Offset(pair[1]),
+                })
                 .collect(),
         }
     }

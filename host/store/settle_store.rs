@@ -95,7 +95,10 @@ impl SettleStore {
     /// The store is in use, or the folder cannot be written.
     pub fn open(folder: &Path) -> Result<Self, StoreError> {
         let path = folder.join("settle.redb");
-        let io = |message: String| StoreError::Io { path: path.clone(), message };
+        let io = |message: String| StoreError::Io {
+            path: path.clone(),
+            message,
+        };
         std::fs::create_dir_all(folder).map_err(|error| io(error.to_string()))?;
         match Self::open_file(&path) {
             Ok(store) => Ok(store),
@@ -126,8 +129,14 @@ impl SettleStore {
             }
             error => OpenFailure::Unbelievable(error.to_string()),
         })?;
-        let mut store = Self { database, path: path.to_owned(), incarnation: 0 };
-        let layout = store.initialise().map_err(|error| OpenFailure::Unbelievable(error.to_string()))?;
+        let mut store = Self {
+            database,
+            path: path.to_owned(),
+            incarnation: 0,
+        };
+        let layout = store
+            .initialise()
+            .map_err(|error| OpenFailure::Unbelievable(error.to_string()))?;
         if layout != LAYOUT {
             return Err(OpenFailure::Unbelievable(format!(
                 "its layout has version {layout}, and this host knows {LAYOUT}"
@@ -182,12 +191,17 @@ impl SettleStore {
             let (from, to) = (key.clone(), after(&key));
             let row = read.open_table(PARTITIONS)?.get(&*key)?;
             let row = row.and_then(|row| PartitionRow::decode(row.value()).ok());
-            let mut stored = StoredPartition { row, ..StoredPartition::default() };
+            let mut stored = StoredPartition {
+                row,
+                ..StoredPartition::default()
+            };
             for entry in read.open_table(SUMS)?.range(&*from..&*to)? {
                 stored.sums.extend(Sum::decode(entry?.1.value()).ok());
             }
             for entry in read.open_table(OUTBOX)?.range(&*from..&*to)? {
-                stored.outbox.extend(Emission::decode(entry?.1.value()).ok());
+                stored
+                    .outbox
+                    .extend(Emission::decode(entry?.1.value()).ok());
             }
             Ok(stored)
         })
@@ -202,9 +216,15 @@ impl SettleStore {
             let key = partition_key(topic, partition);
             let (from, to) = (key.clone(), after(&key));
             write.open_table(PARTITIONS)?.remove(&*key)?;
-            write.open_table(SUMS)?.retain_in(&*from..&*to, |_, _| false)?;
-            write.open_table(OUTBOX)?.retain_in(&*from..&*to, |_, _| false)?;
-            write.open_table(STATE)?.retain_in(&*from..&*to, |_, _| false)?;
+            write
+                .open_table(SUMS)?
+                .retain_in(&*from..&*to, |_, _| false)?;
+            write
+                .open_table(OUTBOX)?
+                .retain_in(&*from..&*to, |_, _| false)?;
+            write
+                .open_table(STATE)?
+                .retain_in(&*from..&*to, |_, _| false)?;
             Ok(())
         })
     }
@@ -217,7 +237,10 @@ impl SettleStore {
         self.read(|read| {
             let row = read.open_table(JOURNALS)?.get(plugin)?;
             let row = row.and_then(|row| JournalRow::decode(row.value()).ok());
-            Ok(row.map(|row| JournalPosition { segment: row.segment, len_bytes: row.len_bytes }))
+            Ok(row.map(|row| JournalPosition {
+                segment: row.segment,
+                len_bytes: row.len_bytes,
+            }))
         })
     }
 
@@ -269,14 +292,20 @@ impl SettleStore {
             }
             let mut journals = write.open_table(JOURNALS)?;
             for (plugin, JournalPosition { segment, len_bytes }) in &settle.journals {
-                let row = JournalRow { segment: *segment, len_bytes: *len_bytes };
+                let row = JournalRow {
+                    segment: *segment,
+                    len_bytes: *len_bytes,
+                };
                 journals.insert(plugin.as_str(), &*row.encode_to_vec())?;
             }
             let mut state = write.open_table(STATE)?;
             for (key, value) in &settle.state {
                 match value {
                     Some((value, expires_ms)) => {
-                        let row = StateRow { value: value.clone(), expires_ms: *expires_ms };
+                        let row = StateRow {
+                            value: value.clone(),
+                            expires_ms: *expires_ms,
+                        };
                         state.insert(&**key, &*row.encode_to_vec())?;
                     }
                     None => {
@@ -292,7 +321,10 @@ impl SettleStore {
         &self,
         read: impl FnOnce(&redb::ReadTransaction) -> Result<T, redb::Error>,
     ) -> Result<T, StoreError> {
-        let transaction = self.database.begin_read().map_err(|error| self.io(&error.into()))?;
+        let transaction = self
+            .database
+            .begin_read()
+            .map_err(|error| self.io(&error.into()))?;
         read(&transaction).map_err(|error| self.io(&error))
     }
 
@@ -311,7 +343,10 @@ impl SettleStore {
     }
 
     fn io(&self, error: &redb::Error) -> StoreError {
-        StoreError::Io { path: self.path.clone(), message: error.to_string() }
+        StoreError::Io {
+            path: self.path.clone(),
+            message: error.to_string(),
+        }
     }
 }
 
@@ -357,7 +392,9 @@ fn after(prefix: &[u8]) -> Vec<u8> {
 }
 
 fn set_aside_name(path: &Path) -> PathBuf {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let now = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
     path.with_extension(format!("redb.set-aside-{}", now.as_millis()))
 }
 
@@ -369,15 +406,37 @@ mod tests {
     fn settle_of(topic: &str) -> Settle {
         let applied = Applied {
             below: Some(Offset(10)),
-            ranges: vec![OffsetRange { first: Offset(12), last: Offset(13) }],
+            ranges: vec![OffsetRange {
+                first: Offset(12),
+                last: Offset(13),
+            }],
         };
-        let sum = Sum { plugin: "p".into(), name: "n".into(), operation: 0, value: -3 };
-        let emission = Emission { number: 7, id: "x-7".into(), ..Emission::default() };
+        let sum = Sum {
+            plugin: "p".into(),
+            name: "n".into(),
+            operation: 0,
+            value: -3,
+        };
+        let emission = Emission {
+            number: 7,
+            id: "x-7".into(),
+            ..Emission::default()
+        };
         Settle {
-            partitions: vec![(topic.into(), 1, PartitionRow::new(Some(Offset(9)), &applied))],
+            partitions: vec![(
+                topic.into(),
+                1,
+                PartitionRow::new(Some(Offset(9)), &applied),
+            )],
             sums: vec![(topic.into(), 1, sum, true)],
             emissions: vec![(topic.into(), 1, emission)],
-            journals: vec![("p".into(), JournalPosition { segment: 2, len_bytes: 99 })],
+            journals: vec![(
+                "p".into(),
+                JournalPosition {
+                    segment: 2,
+                    len_bytes: 99,
+                },
+            )],
             state: vec![(b"k".to_vec(), Some((b"v".to_vec(), Some(50))))],
             ..Settle::default()
         }
@@ -399,7 +458,10 @@ mod tests {
         assert_eq!(store.next_emission().unwrap(), 8);
         assert_eq!(
             store.journal("p").unwrap(),
-            Some(JournalPosition { segment: 2, len_bytes: 99 })
+            Some(JournalPosition {
+                segment: 2,
+                len_bytes: 99
+            })
         );
         assert_eq!(store.state(b"k", 49).unwrap(), Some(b"v".to_vec()));
         assert_eq!(store.state(b"k", 50).unwrap(), None, "its time has run out");
@@ -421,7 +483,10 @@ mod tests {
     fn a_store_in_use_is_refused() {
         let folder = tempfile::tempdir().unwrap();
         let _first = SettleStore::open(folder.path()).unwrap();
-        assert!(matches!(SettleStore::open(folder.path()), Err(StoreError::InUse { .. })));
+        assert!(matches!(
+            SettleStore::open(folder.path()),
+            Err(StoreError::InUse { .. })
+        ));
     }
 
     #[test]
@@ -430,7 +495,13 @@ mod tests {
         std::fs::write(folder.path().join("settle.redb"), b"this is no database").unwrap();
         let store = SettleStore::open(folder.path()).unwrap();
         assert_eq!(store.partition("t", 1).unwrap(), StoredPartition::default());
-        let names = std::fs::read_dir(folder.path()).unwrap().map(|e| e.unwrap().file_name());
-        assert!(names.into_iter().any(|n| n.to_string_lossy().contains("set-aside")));
+        let names = std::fs::read_dir(folder.path())
+            .unwrap()
+            .map(|e| e.unwrap().file_name());
+        assert!(
+            names
+                .into_iter()
+                .any(|n| n.to_string_lossy().contains("set-aside"))
+        );
     }
 }

@@ -25,16 +25,22 @@ enum Error {
 pub(super) fn link(linker: &mut Linker<HostState>) -> wasmtime::Result<()> {
     for version in VERSIONS {
         let mut store = linker.instance(version)?;
-        store.func_wrap("get", |mut store: StoreContextMut<'_, HostState>, (key,): (String,)| {
-            store.data_mut().count_call()?;
-            let settings = &store.data().settings;
-            let found = settings.iter().find(|(name, _)| *name == key);
-            Ok((Ok::<_, Error>(found.map(|(_, value)| value.clone())),))
-        })?;
-        store.func_wrap("get-all", |mut store: StoreContextMut<'_, HostState>, (): ()| {
-            store.data_mut().count_call()?;
-            Ok((Ok::<_, Error>(store.data().settings.to_vec()),))
-        })?;
+        store.func_wrap(
+            "get",
+            |mut store: StoreContextMut<'_, HostState>, (key,): (String,)| {
+                store.data_mut().count_call()?;
+                let settings = &store.data().settings;
+                let found = settings.iter().find(|(name, _)| *name == key);
+                Ok((Ok::<_, Error>(found.map(|(_, value)| value.clone())),))
+            },
+        )?;
+        store.func_wrap(
+            "get-all",
+            |mut store: StoreContextMut<'_, HostState>, (): ()| {
+                store.data_mut().count_call()?;
+                Ok((Ok::<_, Error>(store.data().settings.to_vec()),))
+            },
+        )?;
     }
     Ok(())
 }

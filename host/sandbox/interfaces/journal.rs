@@ -14,9 +14,16 @@ impl Host for HostState {
 
     fn append_many(&mut self, bytes: Vec<u8>, slots: Vec<u64>) -> wasmtime::Result<()> {
         self.count_call()?;
-        let malformed =
-            || Violation::error(FaultKind::Output, "journal", "a journal slot does not fit its bytes");
-        let Some((stride, slots)) = slots.split_first() else { return Ok(()) };
+        let malformed = || {
+            Violation::error(
+                FaultKind::Output,
+                "journal",
+                "a journal slot does not fit its bytes",
+            )
+        };
+        let Some((stride, slots)) = slots.split_first() else {
+            return Ok(());
+        };
         if *stride < 2 || *stride > 64 {
             return Err(malformed());
         }
@@ -39,6 +46,10 @@ fn append(state: &mut HostState, event_index: u32, line: &[u8]) -> wasmtime::Res
     let effects = &mut state.effects;
     let start = effects.journal_bytes.len();
     effects.journal_bytes.extend_from_slice(line);
-    effects.journal.push(JournalLine { event_index, start, len: line.len() });
+    effects.journal.push(JournalLine {
+        event_index,
+        start,
+        len: line.len(),
+    });
     Ok(())
 }

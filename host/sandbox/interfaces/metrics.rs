@@ -17,12 +17,26 @@ impl Host for HostState {
         value: f64,
     ) -> wasmtime::Result<()> {
         self.count_call()?;
-        change(self, self.event_index, MetricKind::Counter, name, labels, value)
+        change(
+            self,
+            self.event_index,
+            MetricKind::Counter,
+            name,
+            labels,
+            value,
+        )
     }
 
     fn gauge_set(&mut self, name: String, labels: Vec<Label>, value: f64) -> wasmtime::Result<()> {
         self.count_call()?;
-        change(self, self.event_index, MetricKind::Gauge, name, labels, value)
+        change(
+            self,
+            self.event_index,
+            MetricKind::Gauge,
+            name,
+            labels,
+            value,
+        )
     }
 
     fn histogram_observe(
@@ -32,12 +46,26 @@ impl Host for HostState {
         value: f64,
     ) -> wasmtime::Result<()> {
         self.count_call()?;
-        change(self, self.event_index, MetricKind::Histogram, name, labels, value)
+        change(
+            self,
+            self.event_index,
+            MetricKind::Histogram,
+            name,
+            labels,
+            value,
+        )
     }
 
     fn merge(&mut self, changes: Vec<Change>) -> wasmtime::Result<()> {
         self.count_call()?;
-        for Change { event_index, kind, name, labels, value } in changes {
+        for Change {
+            event_index,
+            kind,
+            name,
+            labels,
+            value,
+        } in changes
+        {
             let kind = match kind {
                 Kind::Counter => MetricKind::Counter,
                 Kind::Gauge => MetricKind::Gauge,
@@ -60,25 +88,50 @@ fn change(
 ) -> wasmtime::Result<()> {
     let refuse = |message: String| Err(Violation::error(FaultKind::Output, "metric", message));
     if !valid_name(&name) {
-        return refuse(format!("{name:?} is not a metric name ([a-zA-Z_][a-zA-Z0-9_]*)"));
+        return refuse(format!(
+            "{name:?} is not a metric name ([a-zA-Z_][a-zA-Z0-9_]*)"
+        ));
     }
     if labels.len() > LABELS_MAX {
         return refuse(format!("metric {name}: more than {LABELS_MAX} labels"));
     }
-    if let Some(label) = labels.iter().find(|l| !valid_name(&l.name) || l.name == "plugin") {
-        return refuse(format!("metric {name}: {:?} is not a label name", label.name));
+    if let Some(label) = labels
+        .iter()
+        .find(|l| !valid_name(&l.name) || l.name == "plugin")
+    {
+        return refuse(format!(
+            "metric {name}: {:?} is not a label name",
+            label.name
+        ));
     }
-    if labels.iter().any(|label| label.value.len() > NAME_BYTES_MAX) {
-        return refuse(format!("metric {name}: a label value is longer than {NAME_BYTES_MAX} bytes"));
+    if labels
+        .iter()
+        .any(|label| label.value.len() > NAME_BYTES_MAX)
+    {
+        return refuse(format!(
+            "metric {name}: a label value is longer than {NAME_BYTES_MAX} bytes"
+        ));
     }
     if kind == MetricKind::Counter && (value.is_nan() || value < 0.0) {
         return refuse(format!("counter {name} cannot grow by {value}"));
     }
-    let text: usize = labels.iter().map(|label| label.name.len() + label.value.len()).sum();
+    let text: usize = labels
+        .iter()
+        .map(|label| label.name.len() + label.value.len())
+        .sum();
     // A label is two strings, and takes about as much as an effect does.
     state.count_effect(name.len() + text + labels.len() * 64)?;
-    let labels = labels.into_iter().map(|label| (label.name, label.value)).collect();
-    state.effects.metrics.push(MetricChange { event_index, kind, name, labels, value });
+    let labels = labels
+        .into_iter()
+        .map(|label| (label.name, label.value))
+        .collect();
+    state.effects.metrics.push(MetricChange {
+        event_index,
+        kind,
+        name,
+        labels,
+        value,
+    });
     Ok(())
 }
 

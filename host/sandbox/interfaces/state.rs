@@ -19,7 +19,9 @@ impl Host for HostState {
         check(&name)?;
         let expires_ms = ttl_ms.map(|ttl_ms| {
             // A clock before 1970 reads as 1970; the value then lives longer, never shorter.
-            let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+            let now = SystemTime::now()
+                .duration_since(UNIX_EPOCH)
+                .unwrap_or_default();
             (now.as_millis() as u64).saturating_add(ttl_ms)
         });
         self.write_state(&name, Some(value), expires_ms)

@@ -24,7 +24,13 @@ impl Host for HostState {
 
     fn merge(&mut self, changes: Vec<Change>) -> wasmtime::Result<()> {
         self.count_call()?;
-        for Change { event_index, operation, name, value } in changes {
+        for Change {
+            event_index,
+            operation,
+            name,
+            value,
+        } in changes
+        {
             let op = match operation {
                 Operation::Add => TallyOp::Add,
                 Operation::Max => TallyOp::Max,
@@ -39,7 +45,11 @@ impl Host for HostState {
     fn take(&mut self, prefix: String) -> wasmtime::Result<Vec<(String, i64)>> {
         self.count_call()?;
         let sums = self.sums.as_mut().ok_or_else(|| {
-            Violation::error(FaultKind::Capability, "take", "tally.take outside of on-tick")
+            Violation::error(
+                FaultKind::Capability,
+                "take",
+                "tally.take outside of on-tick",
+            )
         })?;
         let (taken, left): (Vec<_>, Vec<_>) = std::mem::take(&mut sums.left)
             .into_iter()
@@ -62,6 +72,11 @@ fn change(
         return Err(Violation::error(FaultKind::Output, "tally", message));
     }
     state.count_effect(name.len())?;
-    state.effects.tallies.push(TallyChange { event_index, op, name, value });
+    state.effects.tallies.push(TallyChange {
+        event_index,
+        op,
+        name,
+        value,
+    });
     Ok(())
 }

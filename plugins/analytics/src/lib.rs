@@ -13,7 +13,10 @@ const OUTPUT_TOPIC: &str = "analytics.counts";
 const WINDOW_MS: i64 = 60_000;
 
 #[derive(Deserialize)]
-#[expect(dead_code, reason = "read so that an event without these fields is rejected")]
+#[expect(
+    dead_code,
+    reason = "read so that an event without these fields is rejected"
+)]
 struct UserEvent<'a> {
     id: &'a str,
     event_type: &'a str,
@@ -42,14 +45,22 @@ pub fn handle(event: &Event<'_>) -> Result<(), Failure> {
 
 /// Emits what has settled since the last tick.
 pub fn on_tick(tick: &Tick<'_>) -> Result<Vec<Output>, Failure> {
-    tick.take("").into_iter().map(|(name, count)| emit(&name, count)).collect()
+    tick.take("")
+        .into_iter()
+        .map(|(name, count)| emit(&name, count))
+        .collect()
 }
 
 fn emit(name: &str, count: i64) -> Result<Output, Failure> {
     let (window, event_type) = name.split_once('/').ok_or_else(|| malformed(name))?;
     let window_start_ms = window.parse()?;
     let window_end_ms = window_start_ms + WINDOW_MS;
-    let value = serde_json::to_vec(&Count { window_start_ms, window_end_ms, event_type, count })?;
+    let value = serde_json::to_vec(&Count {
+        window_start_ms,
+        window_end_ms,
+        event_type,
+        count,
+    })?;
     Ok(Output::new(OUTPUT_TOPIC, value).with_key(event_type))
 }
 

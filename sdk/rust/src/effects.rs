@@ -174,7 +174,8 @@ pub(crate) fn take() -> Effects {
     with(|b| {
         let tallies = b.tallies.drain(|entry| TallyChange {
             event_index: entry.event_index,
-            operation: [Operation::Add, Operation::Max, Operation::Min][entry.operation as usize % 3],
+            operation: [Operation::Add, Operation::Max, Operation::Min]
+                [entry.operation as usize % 3],
             name: entry.name.to_string(),
             value: entry.value,
         });
@@ -204,7 +205,13 @@ fn metric_change(event_index: u32, kind: MetricKind, joined: &str, value: f64) -
     while let (Some(label), Some(value)) = (parts.next(), parts.next()) {
         labels.push((label.to_owned(), value.to_owned()));
     }
-    MetricChange { event_index, kind, name, labels, value }
+    MetricChange {
+        event_index,
+        kind,
+        name,
+        labels,
+        value,
+    }
 }
 
 /// Named sums for each topic-partition, taken by `on_tick`.
@@ -235,7 +242,8 @@ pub mod tally {
             b.scratch.clear();
             // Writing to a String cannot fail; a Display that does is the caller's own bug.
             let _written = write!(b.scratch, "{name}");
-            b.tallies.change(b.place, operation as u8, &b.scratch, b.index, first, join);
+            b.tallies
+                .change(b.place, operation as u8, &b.scratch, b.index, first, join);
             #[cfg(target_family = "wasm")]
             {
                 b.sinks.tallies = Some(crate::guest::send_tallies);
@@ -279,7 +287,8 @@ pub mod metrics {
     ) {
         with(|b| {
             join(b, name, labels);
-            b.metrics.change(0, kind as u8, &b.scratch, b.index, first, change);
+            b.metrics
+                .change(0, kind as u8, &b.scratch, b.index, first, change);
             register(b);
         });
     }

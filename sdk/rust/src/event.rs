@@ -111,7 +111,10 @@ impl<'a> Event<'a> {
     /// The last header of that name, with a non-null value.
     #[must_use]
     pub fn header(&self, name: &str) -> Option<&'a [u8]> {
-        self.headers().filter(|(n, _)| *n == name).filter_map(|(_, value)| value).last()
+        self.headers()
+            .filter(|(n, _)| *n == name)
+            .filter_map(|(_, value)| value)
+            .last()
     }
 
     /// From 1; rises only after a counted failure.
@@ -148,7 +151,9 @@ impl<'a> Iterator for Headers<'a> {
 
 /// Reads one event of a packed batch; none when the slot does not fit its bytes.
 pub(crate) fn read<'a>(bytes: &'a [u8], slot: &[u64], topics: &[&'a str]) -> Option<Event<'a>> {
-    let [place, offset, timestamp, attempt, key, value, headers, ..] = *slot else { return None };
+    let [place, offset, timestamp, attempt, key, value, headers, ..] = *slot else {
+        return None;
+    };
     Some(Event {
         topic: topics.get(place as u32 as usize)?,
         partition: (place >> 32) as u32 as i32,

@@ -2,8 +2,14 @@
 //!
 //! Each world is bound apart, so that a component exports and imports only what its plugin names.
 
-#![allow(missing_docs, reason = "generated from the WIT files, which document every item")]
-#![allow(unsafe_code, reason = "the generated bindings are the component's C-level boundary")]
+#![allow(
+    missing_docs,
+    reason = "generated from the WIT files, which document every item"
+)]
+#![allow(
+    unsafe_code,
+    reason = "the generated bindings are the component's C-level boundary"
+)]
 
 pub mod bindings_capabilities {
     wit_bindgen::generate!({
@@ -87,7 +93,13 @@ pub fn run_tick(
         timer::Reason::Revoked => crate::Reason::Revoked,
         timer::Reason::Shutdown => crate::Reason::Shutdown,
     };
-    let tick = Tick { topic, partition, now_ms, reason, take: |prefix| host::tally::take(prefix) };
+    let tick = Tick {
+        topic,
+        partition,
+        now_ms,
+        reason,
+        take: |prefix| host::tally::take(prefix),
+    };
     match on_tick(&tick) {
         Ok(outputs) => Ok(outputs.into_iter().map(wit_output).collect()),
         Err(failure) => Err(wit_failure(failure)),

@@ -32,9 +32,9 @@ pub mod timer;
 pub mod guest;
 
 pub use effects::{journal, metrics, tally};
+pub use event::{Event, Headers};
 #[cfg(target_family = "wasm")]
 pub use guest::{config, log, state};
-pub use event::{Event, Headers};
 pub use outcome::{Failure, Output, Reject, Success};
 pub use timer::{Reason, Tick};
 

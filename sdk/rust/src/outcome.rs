@@ -86,7 +86,12 @@ impl Failure {
     }
 
     fn of(kind: FailureKind, code: impl Into<String>, message: impl Display) -> Self {
-        Self { kind, code: code.into(), message: message.to_string(), after_ms: None }
+        Self {
+            kind,
+            code: code.into(),
+            message: message.to_string(),
+            after_ms: None,
+        }
     }
 }
 
@@ -100,7 +105,10 @@ pub struct Reject {
 impl Reject {
     /// `code` is a short word of the plugin's own that groups failures; `message` is for a person.
     pub fn new(code: impl Into<String>, message: impl Display) -> Self {
-        Self { code: code.into(), message: message.to_string() }
+        Self {
+            code: code.into(),
+            message: message.to_string(),
+        }
     }
 }
 
@@ -137,7 +145,11 @@ pub struct Output {
 impl Output {
     /// A record with a value for a topic.
     pub fn new(topic: impl Into<String>, value: impl Into<Vec<u8>>) -> Self {
-        Self { topic: topic.into(), value: Some(value.into()), ..Self::default() }
+        Self {
+            topic: topic.into(),
+            value: Some(value.into()),
+            ..Self::default()
+        }
     }
 
     /// The same record with a key.

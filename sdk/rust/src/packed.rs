@@ -70,7 +70,8 @@ impl Results {
             ),
             None => (Span::NULL.0, Span::NULL.0, u64::MAX),
         };
-        self.outcomes.extend([index as u64 | kind << 32, code, message, after_ms]);
+        self.outcomes
+            .extend([index as u64 | kind << 32, code, message, after_ms]);
     }
 
     fn output(&mut self, index: usize, output: &Output) {
@@ -104,7 +105,12 @@ pub fn pack_headers(headers: &[(String, Option<Vec<u8>>)]) -> Vec<u8> {
     let mut packed = Vec::new();
     for (name, value) in headers {
         packed.extend((name.len() as u32).to_le_bytes());
-        packed.extend(value.as_ref().map_or(NULL_LEN, |v| v.len() as u32).to_le_bytes());
+        packed.extend(
+            value
+                .as_ref()
+                .map_or(NULL_LEN, |v| v.len() as u32)
+                .to_le_bytes(),
+        );
         packed.extend(name.as_bytes());
         packed.extend(value.iter().flatten());
     }
@@ -119,12 +125,16 @@ pub fn run<S: Into<Success>>(
     mut handle: impl FnMut(&Event<'_>) -> Result<S, Failure>,
 ) -> Results {
     let mut results = Results::default();
-    let [stride, topics, slots @ ..] = slots else { return results };
+    let [stride, topics, slots @ ..] = slots else {
+        return results;
+    };
     let topics = topic_table(Span(*topics).of(bytes).unwrap_or_default());
     // Allocates nothing until an event has failed.
     let mut held_groups: HashSet<u32> = HashSet::new();
     for (index, slot) in slots.chunks_exact((*stride).max(1) as usize).enumerate() {
-        let Some(event) = event::read(bytes, slot, &topics) else { break };
+        let Some(event) = event::read(bytes, slot, &topics) else {
+            break;
+        };
         let group = (slot[3] >> 32) as u32;
         if !held_groups.is_empty() && held_groups.contains(&group) {
             results.outcome(index, HELD, None);
@@ -134,7 +144,9 @@ pub fn run<S: Into<Success>>(
         match handle(&event).map(Into::into) {
             Ok(Success::Processed(outputs)) => {
                 effects::keep();
-                outputs.iter().for_each(|output| results.output(index, output));
+                outputs
+                    .iter()
+                    .for_each(|output| results.output(index, output));
             }
             Ok(Success::Filtered) => {
                 effects::keep();
@@ -155,7 +167,9 @@ pub fn run<S: Into<Success>>(
 fn topic_table(mut table: &[u8]) -> Vec<&str> {
     let mut topics = Vec::new();
     while let Some((len, rest)) = table.split_first_chunk::<4>() {
-        let Some((name, rest)) = rest.split_at_checked(u32::from_le_bytes(*len) as usize) else { break };
+        let Some((name, rest)) = rest.split_at_checked(u32::from_le_bytes(*len) as usize) else {
+            break;
+        };
         topics.push(std::str::from_utf8(name).unwrap_or_default());
         table = rest;
     }

@@ -15,11 +15,11 @@
 
 use std::cell::RefCell;
 
+use crate::effects;
 pub use crate::effects::{Effects, MetricChange, MetricKind, Operation, TallyChange};
 use crate::event::Event;
 use crate::outcome::{Failure, Output, Success};
 use crate::timer::{Reason, Tick};
-use crate::effects;
 
 /// Runs one event. The effects are those the host would apply: none when the outcome is a failure.
 ///
@@ -73,12 +73,19 @@ pub fn tick(
     SUMS.set(sums);
     let take = |prefix: &str| {
         SUMS.with_borrow_mut(|sums| {
-            let (taken, left) =
-                std::mem::take(sums).into_iter().partition(|(name, _)| name.starts_with(prefix));
+            let (taken, left) = std::mem::take(sums)
+                .into_iter()
+                .partition(|(name, _)| name.starts_with(prefix));
             *sums = left;
             taken
         })
     };
-    let outputs = on_tick(&Tick { topic: "test", partition: 0, now_ms: 0, reason, take })?;
+    let outputs = on_tick(&Tick {
+        topic: "test",
+        partition: 0,
+        now_ms: 0,
+        reason,
+        take,
+    })?;
     Ok((outputs, SUMS.take()))
 }

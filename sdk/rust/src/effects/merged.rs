@@ -68,7 +68,8 @@ impl<V: Copy> Merged<V> {
                     event_index,
                     live: false,
                 });
-                self.table.insert_unique(hash, (hash, at), |(hash, _)| *hash);
+                self.table
+                    .insert_unique(hash, (hash, at), |(hash, _)| *hash);
                 at
             }
         };
