@@ -4,7 +4,9 @@
 //! daemon needs too.
 
 pub mod produce;
+pub mod run;
 pub mod topics;
+pub mod validate;
 
 /// How a command prints its answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]

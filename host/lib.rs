@@ -3,8 +3,10 @@
 //! Modules stand in reading order. Dependencies point one way:
 //! `main -> cli -> daemon -> {pipeline, kafka, sandbox, ingest, admin} -> delivery`.
 
+pub mod admin;
 pub mod cli;
 pub mod config;
+pub mod daemon;
 pub mod delivery;
 pub mod ingest;
 pub mod kafka;

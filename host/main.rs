@@ -1,3 +1,63 @@
 //! The `millrace` command: arguments in, exit code out.
 
-fn main() {}
+use std::process::ExitCode;
+
+use clap::Parser;
+use millrace::cli::{produce, run, topics, validate};
+use millrace::config::ConfigError;
+use millrace::daemon::DaemonError;
+use millrace::kafka::KafkaError;
+
+/// `EX_CONFIG` of sysexits.h: the configuration is wrong, and starting again will not help.
+const BAD_CONFIGURATION: u8 = 78;
+
+/// `EX_UNAVAILABLE` of sysexits.h: Kafka does not answer, and starting again later may help.
+const UNAVAILABLE: u8 = 69;
+
+/// Events from Kafka through sandboxed WebAssembly plugins.
+#[derive(Debug, Parser)]
+#[command(version, max_term_width = 100)]
+enum Command {
+    /// Runs the daemon.
+    Run(run::RunArgs),
+    /// Checks a configuration and its plugins without touching Kafka.
+    Validate(validate::ValidateArgs),
+    /// Creates and lists topics.
+    Topics(topics::TopicsArgs),
+    /// Sends sample events, straight to Kafka or through the gateway.
+    Produce(produce::ProduceArgs),
+}
+
+fn main() -> ExitCode {
+    let done = match Command::parse() {
+        Command::Run(args) => run::run(&args),
+        Command::Validate(args) => validate::run(&args),
+        Command::Topics(args) => topics::run(args),
+        Command::Produce(args) => produce::run(args),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            #[expect(
+                clippy::print_stderr,
+                reason = "the last word of a command that failed"
+            )]
+            {
+                eprintln!("{error:#}");
+            }
+            ExitCode::from(code(&error))
+        }
+    }
+}
+
+fn code(error: &anyhow::Error) -> u8 {
+    let unreachable = |error: &KafkaError| matches!(error, KafkaError::Unreachable { .. });
+    if error.is::<ConfigError>() {
+        return BAD_CONFIGURATION;
+    }
+    match error.downcast_ref::<DaemonError>() {
+        Some(DaemonError::Plugin(_)) => BAD_CONFIGURATION,
+        Some(DaemonError::Kafka(error)) if unreachable(error) => UNAVAILABLE,
+        _ => 1,
+    }
+}

@@ -1,1 +1,182 @@
-//! t
+//! The data path of a consumer group.
+//!
+//! ```text
+//!  Kafka -> poll -> open batch of a lane -> admit: revoked? settled before? parked? id known?
+//!                                        -> call the plugin, at once or one by one after a fault
+//!                                        -> judge: processed, filtered, retry, reject, fault
+//!        records (outputs, dead letters) -> broker -> acknowledged
+//!        effects (sums, state, journal)  -> settle: journals synced, store durable
+//!                                        -> commit
+//! ```
+//!
+//! Three kinds of thread: [`poll`] owns the consumer, each [`lane::Lane`] owns a plugin instance, and
+//! [`settling::Settling`] owns everything durable. They share nothing that changes for each event. It must
+//! not know gRPC, HTTP or the command line.
+
+mod assignment;
+mod batch;
+mod books;
+mod identity;
+mod intake;
+mod lane;
+mod lane_state;
+mod member;
+mod messages;
+mod sending;
+mod settling;
+mod start;
+mod status;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::PoisonError;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+pub use start::{GroupParts, StartError};
+pub use status::GroupStatus;
+
+use self::intake::Intake;
+use self::member::Member;
+use self::messages::Control;
+use self::settling::CommitDesk;
+use crate::delivery::ledger::Ledger;
+use crate::kafka::consumer::{GroupConsumer, Polled};
+
+/// How long the polling thread sleeps when there is nothing to do. Commits and shutdown wait this long at
+/// most.
+const IDLE_POLL: Duration = Duration::from_millis(50);
+
+/// While a batch is open because its lane is busy, the lane is looked at this often.
+const BUSY_POLL: Duration = Duration::from_millis(1);
+
+/// Records taken between two looks at everything else, so that a flood cannot starve commits.
+const RECORDS_AT_ONCE: usize = 4_096;
+
+/// How often the ends of partitions are noted. The lag is for people and alerts.
+const NOTE_ENDS_EVERY: Duration = Duration::from_millis(500);
+
+/// What became of the events of a group, by topic and partition.
+pub type Totals = BTreeMap<(Arc<str>, i32), Ledger>;
+
+/// A running group.
+#[derive(Debug)]
+pub struct Group {
+    id: String,
+    status: Arc<GroupStatus>,
+    stop: Arc<AtomicBool>,
+    poll: JoinHandle<()>,
+    settling: JoinHandle<Totals>,
+    lanes: Vec<JoinHandle<()>>,
+}
+
+impl Group {
+    /// The id in the configuration.
+    #[must_use]
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// What the outside may know while it runs.
+    #[must_use]
+    pub fn status(&self) -> Arc<GroupStatus> {
+        Arc::clone(&self.status)
+    }
+
+    /// Asks the group to finish what is in flight, commit and leave.
+    pub fn stop(&self) {
+        self.stop.store(true, Ordering::Release);
+    }
+
+    /// Waits until the group has left. Returns what became of its events.
+    #[must_use]
+    pub fn join(self) -> Totals {
+        // A thread that panicked has said so; the others still have their part to finish.
+        let panicked = |thread: &str| {
+            tracing::error!(group = %self.id, thread, "a thread of the group panicked");
+        };
+        if self.poll.join().is_err() {
+            panicked("poll");
+        }
+        for lane in self.lanes {
+            if lane.join().is_err() {
+                panicked("lane");
+            }
+        }
+        self.settling.join().unwrap_or_else(|_| {
+            panicked("settle");
+            Totals::new()
+        })
+    }
+}
+
+/// The polling thread: takes records in, seals batches, commits what has settled, and leaves in order.
+fn poll(
+    consumer: GroupConsumer<Member>,
+    mut intake: Intake,
+    commit_desk: &CommitDesk,
+    stop: &AtomicBool,
+    control: &crossbeam_channel::Sender<Control>,
+) {
+    let mut ends_noted = Instant::now();
+    while !stop.load(Ordering::Acquire) {
+        let mut timeout = Duration::ZERO;
+        for _ in 0..RECORDS_AT_ONCE {
+            match consumer.poll(timeout) {
+                Polled::Record(record) => intake.take(&record, &consumer),
+                Polled::Nothing if timeout.is_zero() => {
+                    // Nothing more is ready, so nobody is kept waiting for a fuller batch.
+                    let open = intake.seal_for_idle_lanes();
+                    timeout = if open { BUSY_POLL } else { IDLE_POLL };
+                    continue;
+                }
+                Polled::Nothing => break,
+                Polled::Fatal(why) => {
+                    tracing::error!(reason = %why, "the group stops");
+                    intake.status.fail(why);
+                    stop.store(true, Ordering::Release);
+                    break;
+                }
+            }
+            timeout = Duration::ZERO;
+        }
+        intake.refresh(consumer.membership());
+        intake.regulate(&consumer);
+        commit(&consumer, commit_desk);
+        if ends_noted.elapsed() >= NOTE_ENDS_EVERY {
+            ends_noted = Instant::now();
+            intake.note_ends(&consumer);
+        }
+    }
+    leave(consumer, intake, control);
+}
+
+fn commit(consumer: &GroupConsumer<Member>, commit_desk: &CommitDesk) {
+    let asked = std::mem::take(&mut *commit_desk.lock().unwrap_or_else(PoisonError::into_inner));
+    if asked.is_empty() {
+        return;
+    }
+    let offsets: Vec<_> = asked
+        .into_iter()
+        .map(|((topic, partition), offset)| (topic, partition, offset))
+        .collect();
+    consumer.commit(&offsets);
+}
+
+/// Finishes what was started, commits it, and leaves the group.
+fn leave(
+    consumer: GroupConsumer<Member>,
+    mut intake: Intake,
+    control: &crossbeam_channel::Sender<Control>,
+) {
+    intake.note_ends(&consumer);
+    let committable = consumer.membership().shut_down();
+    consumer.commit_and_wait(&committable);
+    intake.hand_over_all();
+    // Dropping the intake closes the lanes' inboxes; dropping the consumer leaves the group.
+    drop(intake);
+    drop(consumer);
+    // The settling thread ends at once when it has already gone.
+    let _ended = control.send(Control::Stop);
+}

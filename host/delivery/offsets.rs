@@ -161,6 +161,33 @@ impl Applied {
                 .any(|range| range.first <= offset && offset <= range.last)
     }
 
+    /// Everything that either of two knows as settled.
+    #[must_use]
+    pub fn union(&self, other: &Self) -> Self {
+        let mut below = self.below.max(other.below);
+        let mut ranges: Vec<OffsetRange> =
+            self.ranges.iter().chain(&other.ranges).copied().collect();
+        ranges.sort_by_key(|range| range.first);
+        let mut joined: Vec<OffsetRange> = Vec::new();
+        for range in ranges {
+            if let Some(below) = below.as_mut().filter(|below| range.first <= **below) {
+                *below = (*below).max(range.last.next());
+                continue;
+            }
+            match joined
+                .last_mut()
+                .filter(|last| range.first <= last.last.next())
+            {
+                Some(last) => last.last = last.last.max(range.last),
+                None => joined.push(range),
+            }
+        }
+        Self {
+            below,
+            ranges: joined,
+        }
+    }
+
     /// The first offset above everything settled; none when nothing is known.
     #[must_use]
     pub fn end(&self) -> Option<Offset> {
@@ -225,6 +252,27 @@ mod tests {
         );
         assert!(applied.contains(Offset(2)) && !applied.contains(Offset(3)));
         assert_eq!(applied.end(), Some(Offset(10)));
+    }
+
+    #[test]
+    fn what_either_knows_is_settled_in_the_union() {
+        let range = |first, last| OffsetRange {
+            first: Offset(first),
+            last: Offset(last),
+        };
+        let one = Applied {
+            below: Some(Offset(10)),
+            ranges: vec![range(20, 25), range(40, 41)],
+        };
+        let two = Applied {
+            below: Some(Offset(5)),
+            ranges: vec![range(10, 12), range(26, 30)],
+        };
+        let both = one.union(&two);
+        assert_eq!(both.below, Some(Offset(13)));
+        assert_eq!(both.ranges, [range(20, 30), range(40, 41)]);
+        assert_eq!(both, two.union(&one));
+        assert_eq!(Applied::default().union(&one), one);
     }
 
     #[test]

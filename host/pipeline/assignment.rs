@@ -76,7 +76,9 @@ impl Assignment {
     }
 
     pub(crate) fn end_offset(&self) -> Option<Offset> {
-        Some(self.end_offset.load(Ordering::Relaxed)).filter(|end| *end >= 0).map(Offset)
+        Some(self.end_offset.load(Ordering::Relaxed))
+            .filter(|end| *end >= 0)
+            .map(Offset)
     }
 
     pub(crate) fn set_end_offset(&self, end: Offset) {

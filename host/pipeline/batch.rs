@@ -3,6 +3,9 @@
 use std::sync::Arc;
 
 use super::assignment::Assignment;
+use super::identity::id_of;
+use crate::config::IdSource;
+use crate::delivery::dedup::EventId;
 use crate::delivery::lanes::OrderGroup;
 use crate::delivery::offsets::Offset;
 use crate::sandbox::{SLOT_WORDS, Span};
@@ -19,6 +22,8 @@ pub(crate) struct EventMeta {
     /// Number within the assignment; nothing for what is only seen.
     pub(crate) seq: u64,
     pub(crate) group: OrderGroup,
+    /// Its id, where deduplication is on and it has one.
+    pub(crate) id: Option<EventId>,
 }
 
 /// Why an event is in a batch.
@@ -64,7 +69,8 @@ impl Batch {
         self.events.clear();
         self.assignments.clear();
         self.bytes.extend_from_slice(topic_table);
-        self.slots.extend([SLOT_WORDS as u64, Span::new(0, topic_table.len()).0]);
+        self.slots
+            .extend([SLOT_WORDS as u64, Span::new(0, topic_table.len()).0]);
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -92,7 +98,11 @@ impl Batch {
         let start = self.bytes.len();
         headers(&mut self.bytes);
         let len = self.bytes.len() - start;
-        let headers = if len == 0 { Span::NULL } else { Span::new(start, len) };
+        let headers = if len == 0 {
+            Span::NULL
+        } else {
+            Span::new(start, len)
+        };
         self.slots.extend_from_slice(&[
             u64::from(assignment.topic_index) | u64::from(assignment.partition as u32) << 32,
             place.offset.0 as u64,
@@ -102,7 +112,23 @@ impl Batch {
             value.0,
             headers.0,
         ]);
-        self.events.push(EventMeta { assignment: assignment_at, kind, seq, group });
+        self.events.push(EventMeta {
+            assignment: assignment_at,
+            kind,
+            seq,
+            group,
+            id: None,
+        });
+    }
+
+    /// Finds the id of the event that was pushed last, while its bytes are still near.
+    #[inline]
+    pub(crate) fn identify_last(&mut self, source: &IdSource) {
+        let Some(last) = self.events.len().checked_sub(1) else {
+            return;
+        };
+        let id = id_of(source, &self.view(last), self.events[last].group);
+        self.events[last].id = id;
     }
 
     /// Appends an event that had been taken out of a batch.
@@ -111,10 +137,17 @@ impl Batch {
         self.push(
             &event.assignment,
             (event.meta.kind, event.meta.seq, event.meta.group),
-            Place { offset: at.offset(), timestamp_ms: at.timestamp_ms(), attempt: at.attempt() },
+            Place {
+                offset: at.offset(),
+                timestamp_ms: at.timestamp_ms(),
+                attempt: at.attempt(),
+            },
             (at.key(), at.value()),
             |bytes| bytes.extend_from_slice(at.headers()),
         );
+        if let Some(last) = self.events.last_mut() {
+            last.id = event.meta.id;
+        }
     }
 
     pub(crate) fn assignment_of(&self, meta: EventMeta) -> &Arc<Assignment> {
@@ -123,7 +156,15 @@ impl Batch {
 
     pub(crate) fn view(&self, index: usize) -> EventView<'_> {
         let start = HEADER_WORDS + index * SLOT_WORDS;
-        EventView { bytes: &self.bytes, slot: &self.slots[start..start + SLOT_WORDS] }
+        EventView {
+            bytes: &self.bytes,
+            slot: &self.slots[start..start + SLOT_WORDS],
+        }
+    }
+
+    /// The record time of one event in milliseconds, 0 where it has none.
+    pub(crate) fn record_ms(&self, index: usize) -> i64 {
+        self.view(index).timestamp_ms().unwrap_or(0)
     }
 
     /// Takes a copy of one event out, with the given attempt.
@@ -137,14 +178,19 @@ impl Batch {
         };
         event.slot.copy_from_slice(view.slot);
         event.slot[3] = u64::from(attempt) | (view.slot[3] >> 32) << 32;
-        let spans = [(4, view.key()), (5, view.value()), (6, view.packed_headers())];
+        let spans = [
+            (4, view.key()),
+            (5, view.value()),
+            (6, view.packed_headers()),
+        ];
         for (word, part) in spans {
-            event.slot[word] = part.map_or(Span::NULL, |part| {
-                let start = event.bytes.len();
-                event.bytes.extend_from_slice(part);
-                Span::new(start, part.len())
-            })
-            .0;
+            event.slot[word] = part
+                .map_or(Span::NULL, |part| {
+                    let start = event.bytes.len();
+                    event.bytes.extend_from_slice(part);
+                    Span::new(start, part.len())
+                })
+                .0;
         }
         event
     }
@@ -155,8 +201,10 @@ impl Batch {
         for index in 0..self.events.len() {
             if keep(self, index) {
                 if kept != index {
-                    let (from, to) =
-                        (HEADER_WORDS + index * SLOT_WORDS, HEADER_WORDS + kept * SLOT_WORDS);
+                    let (from, to) = (
+                        HEADER_WORDS + index * SLOT_WORDS,
+                        HEADER_WORDS + kept * SLOT_WORDS,
+                    );
                     self.slots.copy_within(from..from + SLOT_WORDS, to);
                     self.events[kept] = self.events[index];
                 }
@@ -256,7 +304,11 @@ impl<'a> EventView<'a> {
 /// Writes one header in the packed form.
 pub(crate) fn pack_header(bytes: &mut Vec<u8>, name: &[u8], value: Option<&[u8]>) {
     bytes.extend_from_slice(&(name.len() as u32).to_le_bytes());
-    bytes.extend_from_slice(&value.map_or(u32::MAX, |value| value.len() as u32).to_le_bytes());
+    bytes.extend_from_slice(
+        &value
+            .map_or(u32::MAX, |value| value.len() as u32)
+            .to_le_bytes(),
+    );
     bytes.extend_from_slice(name);
     bytes.extend_from_slice(value.unwrap_or_default());
 }
@@ -287,7 +339,10 @@ pub(crate) struct OwnedEvent {
 
 impl OwnedEvent {
     pub(crate) fn view(&self) -> EventView<'_> {
-        EventView { bytes: &self.bytes, slot: &self.slot }
+        EventView {
+            bytes: &self.bytes,
+            slot: &self.slot,
+        }
     }
 
     /// What it takes in memory, roughly.
@@ -303,11 +358,22 @@ mod tests {
 
     fn assignment(id: u64) -> Arc<Assignment> {
         let topic = ("t".into(), 0);
-        Arc::new(Assignment::new(id, topic, 3, 0, Offset(0), Applied::default()))
+        Arc::new(Assignment::new(
+            id,
+            topic,
+            3,
+            0,
+            Offset(0),
+            Applied::default(),
+        ))
     }
 
     fn push(batch: &mut Batch, to: &Arc<Assignment>, offset: i64, value: Option<&[u8]>) {
-        let place = Place { offset: Offset(offset), timestamp_ms: None, attempt: 1 };
+        let place = Place {
+            offset: Offset(offset),
+            timestamp_ms: None,
+            attempt: 1,
+        };
         let meta = (EventKind::New, offset as u64, OrderGroup(offset as u64));
         batch.push(to, meta, place, (Some(b"key"), value), |bytes| {
             pack_header(bytes, b"h", Some(b"1"));
@@ -321,7 +387,10 @@ mod tests {
         let to = assignment(1);
         push(&mut batch, &to, 7, None);
         push(&mut batch, &to, 8, Some(b""));
-        assert_eq!((batch.view(0).value(), batch.view(1).value()), (None, Some(&b""[..])));
+        assert_eq!(
+            (batch.view(0).value(), batch.view(1).value()),
+            (None, Some(&b""[..]))
+        );
         assert_eq!(batch.view(1).key(), Some(&b"key"[..]));
         assert_eq!(batch.view(0).header(b"h"), Some(&b"1"[..]));
         assert_eq!(batch.view(0).header_list().len(), 2);
@@ -338,7 +407,12 @@ mod tests {
         let mut batch = Batch::new(b"");
         let (one, two) = (assignment(1), assignment(2));
         for offset in 0..6 {
-            push(&mut batch, if offset % 2 == 0 { &one } else { &two }, offset, Some(b"v"));
+            push(
+                &mut batch,
+                if offset % 2 == 0 { &one } else { &two },
+                offset,
+                Some(b"v"),
+            );
         }
         batch.retain(|batch, index| batch.view(index).offset().0 % 3 != 0);
         let left: Vec<i64> = (0..batch.len()).map(|i| batch.view(i).offset().0).collect();

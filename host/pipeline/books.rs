@@ -53,11 +53,17 @@ impl Books {
             acknowledged,
             asked: acknowledged,
             dirty: false,
-            sums: sums.into_iter().map(|sum| (sum.name, (op_of(sum.operation), sum.value))).collect(),
+            sums: sums
+                .into_iter()
+                .map(|sum| (sum.name, (op_of(sum.operation), sum.value)))
+                .collect(),
             lent: None,
             changed_sums: BTreeSet::new(),
             next_tick,
-            outbox: outbox.into_iter().map(|emission| (emission.number, emission)).collect(),
+            outbox: outbox
+                .into_iter()
+                .map(|emission| (emission.number, emission))
+                .collect(),
             assignment,
         }
     }
@@ -71,7 +77,10 @@ impl Books {
     /// Gives all settled sums to a tick. They count as settled until [`Self::end_tick`].
     pub(crate) fn lend_sums(&mut self) -> Vec<(String, i64)> {
         let lent = std::mem::take(&mut self.sums);
-        let given = lent.iter().map(|(name, (_, value))| (name.clone(), *value)).collect();
+        let given = lent
+            .iter()
+            .map(|(name, (_, value))| (name.clone(), *value))
+            .collect();
         self.lent = Some(lent);
         given
     }
@@ -104,7 +113,12 @@ impl Books {
                     (one, other) => one.or(other).copied(),
                 };
                 let (op, value) = joined.unwrap_or((TallyOp::Add, 0));
-                let sum = Sum { plugin: plugin.to_owned(), name, operation: number_of(op), value };
+                let sum = Sum {
+                    plugin: plugin.to_owned(),
+                    name,
+                    operation: number_of(op),
+                    value,
+                };
                 (sum, joined.is_some())
             })
             .collect()
@@ -112,18 +126,16 @@ impl Books {
 
     /// The row of this partition as it stands.
     pub(crate) fn row(&self) -> PartitionRow {
-        let below = (self.tracker.settled() > 0).then(|| self.tracker.position());
-        let applied = Applied {
-            below: below.or(self.assignment.applied.below),
-            ranges: if below.is_some() {
-                // Ranges settled before a crash are settled again as they are read; until then they stand.
-                let mut ranges = self.tracker.settled_above();
-                let end = ranges.last().map_or(self.tracker.position(), |range| range.last.next());
-                ranges.extend(self.assignment.applied.ranges.iter().filter(|r| r.first >= end));
-                ranges
-            } else {
-                self.assignment.applied.ranges.clone()
-            },
+        // What was settled before a crash stays settled until it has been read again.
+        let known = &self.assignment.applied;
+        let applied = if self.tracker.settled() == 0 {
+            known.clone()
+        } else {
+            let below = Some(self.tracker.position());
+            known.union(&Applied {
+                below,
+                ranges: self.tracker.settled_above(),
+            })
         };
         PartitionRow::new(self.acknowledged, &applied)
     }

@@ -29,7 +29,13 @@ pub(crate) struct LaneState {
 
 impl LaneState {
     pub(crate) fn new(plugin: &str, store: Arc<SettleStore>, stored: Arc<AtomicU64>) -> Self {
-        Self { plugin: plugin.into(), store, remembered: Arc::default(), serial: 0, stored }
+        Self {
+            plugin: plugin.into(),
+            store,
+            remembered: Arc::default(),
+            serial: 0,
+            stored,
+        }
     }
 
     /// Remembers writes that are on their way to the store. Returns the serial to send with them.
@@ -38,7 +44,10 @@ impl LaneState {
             return 0;
         }
         self.serial += 1;
-        let mut remembered = self.remembered.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut remembered = self
+            .remembered
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         for write in writes {
             let value = (self.serial, write.value.clone(), write.expires_ms);
             remembered.insert(write.key.clone(), value);
@@ -58,7 +67,9 @@ impl LaneState {
         topics: &[Arc<str>],
     ) -> Box<dyn StateSource> {
         let scope = |slot: &[u64]| {
-            let topic = topics.get(slot[0] as u32 as usize).map_or("", |topic| topic);
+            let topic = topics
+                .get(slot[0] as u32 as usize)
+                .map_or("", |topic| topic);
             let mut scope = partition_key(topic, (slot[0] >> 32) as u32 as i32);
             scope.extend(self.plugin.bytes().chain([0]));
             let key = Span(slot[4]).of(bytes);
@@ -84,19 +95,28 @@ struct CallSource {
 
 impl StateSource for CallSource {
     fn key(&self, event_index: u32, name: &str) -> Vec<u8> {
-        let mut key = self.scopes.get(event_index as usize).cloned().unwrap_or_default();
+        let mut key = self
+            .scopes
+            .get(event_index as usize)
+            .cloned()
+            .unwrap_or_default();
         key.extend(name.as_bytes());
         key
     }
 
     fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, String> {
         let now_ms = wall_ms();
-        let remembered = self.remembered.lock().unwrap_or_else(PoisonError::into_inner);
+        let remembered = self
+            .remembered
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         if let Some((_, value, expires_ms)) = remembered.get(key) {
             let alive = expires_ms.is_none_or(|expires| now_ms < expires);
             return Ok(value.clone().filter(|_| alive));
         }
         drop(remembered);
-        self.store.state(key, now_ms).map_err(|error| error.to_string())
+        self.store
+            .state(key, now_ms)
+            .map_err(|error| error.to_string())
     }
 }

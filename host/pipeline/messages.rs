@@ -34,7 +34,10 @@ pub(crate) struct TickJob {
 #[derive(Debug)]
 pub(crate) enum FromLane {
     Settlement(usize, Settlement),
-    Ticked { assignment: u64, result: Result<TickAnswer, Fault> },
+    Ticked {
+        assignment: u64,
+        result: Result<TickAnswer, Fault>,
+    },
     FenceReached(usize),
 }
 
@@ -72,8 +75,16 @@ impl Settlement {
                 return;
             }
         }
-        let run = Run { first_seq: seq, first_offset: offset, count: 1 };
-        self.runs.push(SettledRun { assignment, settled, run });
+        let run = Run {
+            first_seq: seq,
+            first_offset: offset,
+            count: 1,
+        };
+        self.runs.push(SettledRun {
+            assignment,
+            settled,
+            run,
+        });
     }
 }
 
@@ -89,7 +100,10 @@ pub(crate) struct SettledRun {
 /// From the polling thread to the settling thread.
 #[derive(Debug)]
 pub(crate) enum Control {
-    Assign { offered: Vec<Offered>, reply: Sender<Vec<(Arc<Assignment>, StartAt)>> },
+    Assign {
+        offered: Vec<Offered>,
+        reply: Sender<Vec<(Arc<Assignment>, StartAt)>>,
+    },
     Revoke {
         assignments: Vec<Arc<Assignment>>,
         reason: TickReason,

@@ -94,7 +94,11 @@ impl Sending {
 
     /// Sends again what is due.
     pub(crate) fn resend_due(&mut self, now: Instant) {
-        while self.resend.peek().is_some_and(|Reverse((due, _))| *due <= now) {
+        while self
+            .resend
+            .peek()
+            .is_some_and(|Reverse((due, _))| *due <= now)
+        {
             if let Some(Reverse((_, token))) = self.resend.pop() {
                 self.transmit(token);
             }
@@ -102,18 +106,23 @@ impl Sending {
     }
 
     fn transmit(&mut self, token: usize) {
-        let Some(on_its_way) = self.on_their_way.get(&token) else { return };
+        let Some(on_its_way) = self.on_their_way.get(&token) else {
+            return;
+        };
         match self.producer.send(token, &on_its_way.record) {
             Ok(()) => {}
             Err(SendFailure::QueueFull) => {
-                self.resend.push(Reverse((Instant::now() + QUEUE_FULL_WAIT, token)));
+                self.resend
+                    .push(Reverse((Instant::now() + QUEUE_FULL_WAIT, token)));
             }
             Err(failure) => self.refused(token, failure),
         }
     }
 
     fn refused(&mut self, token: usize, failure: SendFailure) {
-        let Some(on_its_way) = self.on_their_way.get_mut(&token) else { return };
+        let Some(on_its_way) = self.on_their_way.get_mut(&token) else {
+            return;
+        };
         let record = &mut on_its_way.record;
         let reason = match failure {
             SendFailure::QueueFull => "the producer's queue is full".to_owned(),
@@ -134,7 +143,8 @@ impl Sending {
                 nothing is committed past its event");
             self.trouble = Some(reason);
         }
-        self.resend.push(Reverse((Instant::now() + RESEND_AFTER, token)));
+        self.resend
+            .push(Reverse((Instant::now() + RESEND_AFTER, token)));
     }
 }
 
@@ -176,9 +186,17 @@ mod tests {
             ..OutgoingRecord::default()
         };
         assert!(shed_largest_header(&mut record));
-        assert!(!record.headers.iter().any(|(name, _)| name == b"millrace.dlq.message"));
+        assert!(
+            !record
+                .headers
+                .iter()
+                .any(|(name, _)| name == b"millrace.dlq.message")
+        );
         assert!(shed_largest_header(&mut record));
-        assert!(!shed_largest_header(&mut record), "origin and the record's own headers stay");
+        assert!(
+            !shed_largest_header(&mut record),
+            "origin and the record's own headers stay"
+        );
         assert_eq!(record.headers.len(), 2);
     }
 }

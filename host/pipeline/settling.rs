@@ -128,7 +128,11 @@ impl Settling {
         let mut next_settle = Instant::now() + self.commit_interval;
         loop {
             // Lanes wait while too much is on its way: that is how a slow broker reaches the consumer.
-            let lanes = if self.overfull() { &nothing } else { &ends.lanes };
+            let lanes = if self.overfull() {
+                &nothing
+            } else {
+                &ends.lanes
+            };
             select! {
                 recv(lanes) -> message => if let Ok(message) = message { self.from_lane(message) },
                 recv(deliveries) -> delivery => if let Ok(delivery) = delivery {
@@ -175,9 +179,14 @@ impl Settling {
                 let serial = self.work.next_serial;
                 self.work.next_serial += 1;
                 let unacknowledged = records.len();
-                self.work.waiting[lane].push_back(Waiting { serial, unacknowledged, settlement });
+                self.work.waiting[lane].push_back(Waiting {
+                    serial,
+                    unacknowledged,
+                    settlement,
+                });
                 for record in records {
-                    self.sending.send(record, WaitedForBy::Settlement { lane, serial });
+                    self.sending
+                        .send(record, WaitedForBy::Settlement { lane, serial });
                 }
             }
             FromLane::Ticked { assignment, result } => self.ticked(assignment, result),
@@ -196,7 +205,10 @@ impl Settling {
                 if let Some(waiting) = queue.iter_mut().find(|waiting| waiting.serial == serial) {
                     waiting.unacknowledged -= 1;
                 }
-                while self.work.waiting[lane].front().is_some_and(|first| first.unacknowledged == 0) {
+                while self.work.waiting[lane]
+                    .front()
+                    .is_some_and(|first| first.unacknowledged == 0)
+                {
                     if let Some(first) = self.work.waiting[lane].pop_front() {
                         self.apply(lane, first.settlement);
                     }
@@ -211,10 +223,13 @@ impl Settling {
 
     /// Takes the events of a settlement as settled. Their effects become durable with the next settle.
     fn apply(&mut self, lane: usize, settlement: Settlement) {
+        self.status.settled_at(wall_ms());
         let plugin_index = self.lanes[lane].plugin_index;
         for settled in &settlement.runs {
             let assignment = &settlement.assignments[settled.assignment as usize];
-            let Some(books) = self.work.books.get_mut(&assignment.id) else { continue };
+            let Some(books) = self.work.books.get_mut(&assignment.id) else {
+                continue;
+            };
             books.dirty = true;
             books.ledger.count(settled.settled, settled.run.count);
             if settled.settled == Settled::Abandoned {
@@ -244,15 +259,22 @@ impl Settling {
         }
         if !settlement.state.is_empty() {
             let rows = settlement.state.into_iter().map(|write| {
-                (write.key, write.value.map(|value| (value, write.expires_ms)))
+                (
+                    write.key,
+                    write.value.map(|value| (value, write.expires_ms)),
+                )
             });
             self.work.pending.state.extend(rows);
-            self.work.pending_serials.insert(lane, settlement.state_serial);
+            self.work
+                .pending_serials
+                .insert(lane, settlement.state_serial);
         }
     }
 
     fn append_journal(&mut self, plugin_index: usize, lines: &[u8]) {
-        let Some(journal) = self.plugins[plugin_index].journal.as_mut() else { return };
+        let Some(journal) = self.plugins[plugin_index].journal.as_mut() else {
+            return;
+        };
         // Effects and offsets settle together, so a line must not be skipped: wait for room.
         while let Err(error) = journal.append(lines) {
             self.work.reported = report(self.work.reported, &error);
@@ -264,11 +286,16 @@ impl Settling {
     /// Makes everything that has been applied durable.
     fn settle(&mut self) {
         for entry in &mut self.plugins {
-            let Some(journal) = entry.journal.as_mut() else { continue };
+            let Some(journal) = entry.journal.as_mut() else {
+                continue;
+            };
             match journal.sync() {
                 Ok(Some(position)) => {
                     let name = entry.plugin.name.clone();
-                    self.work.pending.journals.retain(|(plugin, _)| *plugin != name);
+                    self.work
+                        .pending
+                        .journals
+                        .retain(|(plugin, _)| *plugin != name);
                     self.work.pending.journals.push((name, position));
                 }
                 Ok(None) => {}
@@ -289,7 +316,9 @@ impl Settling {
         self.work.failing = false;
         self.status.set_trouble(self.sending.trouble.clone());
         for (lane, serial) in self.work.pending_serials.drain() {
-            self.lanes[lane].state_stored.store(serial, Ordering::Release);
+            self.lanes[lane]
+                .state_stored
+                .store(serial, Ordering::Release);
         }
         for books in self.work.books.values_mut() {
             books.dirty = false;
@@ -306,18 +335,28 @@ impl Settling {
     }
 
     fn collect_rows(&mut self) {
-        let Work { books, pending, sent, .. } = &mut self.work;
+        let Work {
+            books,
+            pending,
+            sent,
+            ..
+        } = &mut self.work;
         for (assignment, number) in sent.drain(..) {
             if let Some(books) = books.get_mut(&assignment) {
                 books.outbox.remove(&number);
                 let of = &books.assignment;
-                pending.acknowledged_emissions.push((of.topic.to_string(), of.partition, number));
+                pending
+                    .acknowledged_emissions
+                    .push((of.topic.to_string(), of.partition, number));
             }
         }
         // After a failed settle the rows are still pending; newer ones take their place.
         pending.partitions.clear();
         for books in books.values_mut().filter(|books| books.dirty) {
-            let (topic, partition) = (books.assignment.topic.to_string(), books.assignment.partition);
+            let (topic, partition) = (
+                books.assignment.topic.to_string(),
+                books.assignment.partition,
+            );
             let plugin = &self.plugins[books.assignment.plugin_index].plugin.name;
             for (sum, there) in books.changed_sums(plugin) {
                 pending.sums.push((topic.clone(), partition, sum, there));
@@ -371,7 +410,9 @@ impl Settling {
     }
 
     fn start_tick(&mut self, id: u64, reason: TickReason) {
-        let Some(books) = self.work.books.get_mut(&id) else { return };
+        let Some(books) = self.work.books.get_mut(&id) else {
+            return;
+        };
         let plugin = &self.plugins[books.assignment.plugin_index];
         books.next_tick = Instant::now() + plugin.tick;
         // The ticks of one partition stay on one lane, so that a plugin sees them in order.
@@ -382,7 +423,11 @@ impl Settling {
             now_ms: wall_ms() as i64,
             sums: books.lend_sums(),
         };
-        if self.lanes[lane].commands.try_send(ToLane::Tick(job)).is_err() {
+        if self.lanes[lane]
+            .commands
+            .try_send(ToLane::Tick(job))
+            .is_err()
+        {
             // The lane has more commands waiting than it can take; the next interval asks again.
             books.end_tick(None);
         }
@@ -390,7 +435,9 @@ impl Settling {
 
     /// Sums taken and emissions made by a tick become durable together.
     fn ticked(&mut self, id: u64, result: Result<TickAnswer, Fault>) {
-        let Some(books) = self.work.books.get_mut(&id) else { return };
+        let Some(books) = self.work.books.get_mut(&id) else {
+            return;
+        };
         let of = Arc::clone(&books.assignment);
         let plugin = &self.plugins[of.plugin_index].plugin.name;
         match result {
@@ -417,9 +464,15 @@ impl Settling {
     }
 
     fn send_emission(&mut self, assignment: u64, emission: &Emission) {
-        let mut headers: Vec<(Vec<u8>, Option<Vec<u8>>)> =
-            emission.headers.iter().map(|h| (h.name.clone(), h.value.clone())).collect();
-        headers.push((b"millrace.emission".to_vec(), Some(emission.id.clone().into_bytes())));
+        let mut headers: Vec<(Vec<u8>, Option<Vec<u8>>)> = emission
+            .headers
+            .iter()
+            .map(|h| (h.name.clone(), h.value.clone()))
+            .collect();
+        headers.push((
+            b"millrace.emission".to_vec(),
+            Some(emission.id.clone().into_bytes()),
+        ));
         let record = OutgoingRecord {
             topic: emission.topic.clone(),
             partition: emission.partition,
@@ -428,7 +481,10 @@ impl Settling {
             value: emission.value.clone(),
             headers,
         };
-        let by = WaitedForBy::Emission { assignment, number: emission.number };
+        let by = WaitedForBy::Emission {
+            assignment,
+            number: emission.number,
+        };
         self.sending.send(record, by);
     }
 
@@ -442,7 +498,11 @@ impl Settling {
         books.ledger.count(Settled::Abandoned, open);
         books.metrics.publish(&books.ledger, None);
         let place = (Arc::clone(&assignment.topic), assignment.partition);
-        self.work.totals.entry(place).or_default().add(&books.ledger);
+        self.work
+            .totals
+            .entry(place)
+            .or_default()
+            .add(&books.ledger);
     }
 }
 

@@ -63,9 +63,14 @@ impl Lane {
     fn call(&mut self, batch: &Batch, slots: &[u64]) -> Result<BatchAnswer, Fault> {
         let events = (slots.len() - 2) / SLOT_WORDS;
         let topics = std::sync::Arc::clone(&self.settings.topics);
-        let source = self.state.as_ref().map(|state| state.source(slots, &batch.bytes, &topics));
+        let source = self
+            .state
+            .as_ref()
+            .map(|state| state.source(slots, &batch.bytes, &topics));
         let began = Instant::now();
-        self.gauge.busy_since_ms.store(self.clock.now().0 + 1, Ordering::Relaxed);
+        self.gauge
+            .busy_since_ms
+            .store(self.clock.now().0 + 1, Ordering::Relaxed);
         let answer = self.instance().and_then(|instance| {
             instance.set_state_source(source);
             instance.call(&batch.bytes, slots, &topics)
@@ -85,7 +90,10 @@ impl Lane {
         let per_event = took.as_nanos() / events.max(1) as u128;
         let fitting = (CALL_GOAL.as_nanos() / per_event.max(1)) as usize;
         let limit = self.gauge.events_limit.load(Ordering::Relaxed);
-        self.gauge.events_limit.store(fitting.clamp(1, limit.saturating_mul(2).min(super::BATCH_EVENTS_MAX)), Ordering::Relaxed);
+        self.gauge.events_limit.store(
+            fitting.clamp(1, limit.saturating_mul(2).min(super::BATCH_EVENTS_MAX)),
+            Ordering::Relaxed,
+        );
     }
 
     /// The lane's instance, made where there is none.

@@ -1,6 +1,7 @@
 //! What an answer means: settled, held back for a retry, or given up on.
 
 use std::ops::Range;
+use std::sync::Arc;
 
 use super::super::batch::Batch;
 use super::super::messages::Settlement;
@@ -41,7 +42,12 @@ impl Lane {
                     continue;
                 }
             };
-            settlement.settle(meta.assignment, settled, meta.seq, batch.view(index).offset());
+            settlement.settle(
+                meta.assignment,
+                settled,
+                meta.seq,
+                batch.view(index).offset(),
+            );
             if !self.first_failures.is_empty() {
                 let assignment = batch.assignment_of(meta).id;
                 self.first_failures.remove(&(assignment, meta.seq));
@@ -75,7 +81,13 @@ impl Lane {
                 tracing::error!(plugin = %self.settings.plugin.name, reason = %fault.message,
                     "no instance of the plugin could be made; its events wait");
                 let attempt = batch.view(index).attempt();
-                self.park_for(batch, index, attempt, self.settings.backoff.max_ms, settlement);
+                self.park_for(
+                    batch,
+                    index,
+                    attempt,
+                    self.settings.backoff.max_ms,
+                    settlement,
+                );
                 return;
             }
         };
@@ -158,20 +170,14 @@ impl Lane {
         self.put_back(batch, index, attempt, settlement);
     }
 
-    fn put_back(
-        &mut self,
-        batch: &Batch,
-        index: usize,
-        attempt: u32,
-        settlement: &mut Settlement,
-    ) {
+    fn put_back(&mut self, batch: &Batch, index: usize, attempt: u32, settlement: &mut Settlement) {
         let meta = batch.events[index];
         let event = batch.take_out(index, attempt);
-        if let (Some(Some(id)), Some((_, window))) =
-            (self.ids.get(index), self.windows.get_mut(&event.assignment.id))
-        {
+        let mut windows = self.windows.iter_mut();
+        let window = windows.find(|(known, _)| Arc::ptr_eq(known, &event.assignment));
+        if let (Some(id), Some((_, window))) = (meta.id, window) {
             // Its id counts as seen when it settles.
-            window.forget(*id);
+            window.forget(id);
         }
         let size = event.size_bytes();
         self.park.push(meta.group, event, size);
@@ -191,7 +197,10 @@ impl Lane {
         let assignment = batch.assignment_of(meta);
         let event = batch.view(index);
         let now_ms = wall_ms();
-        let first_ms = self.first_failures.remove(&(assignment.id, meta.seq)).unwrap_or(now_ms);
+        let first_ms = self
+            .first_failures
+            .remove(&(assignment.id, meta.seq))
+            .unwrap_or(now_ms);
         let facts = Facts {
             origin: (&assignment.topic, assignment.partition, event.offset()),
             timestamp_ms: event.timestamp_ms(),
@@ -226,10 +235,15 @@ impl Lane {
         settlement: &mut Settlement,
     ) {
         let stands = |index: u32| failed.binary_search(&index).is_err();
-        for output in outputs.into_iter().filter(|output| stands(output.event_index)) {
+        for output in outputs
+            .into_iter()
+            .filter(|output| stands(output.event_index))
+        {
             settlement.records.push(outgoing(output));
         }
-        let Some(instance) = self.instance.as_mut() else { return };
+        let Some(instance) = self.instance.as_mut() else {
+            return;
+        };
         let effects = instance.effects();
         if effects.is_empty() {
             return;
@@ -255,7 +269,11 @@ impl Lane {
     /// run, an effect belongs to no event, or an output is larger than any record may be.
     pub(super) fn misbehaviour(&mut self, batch: &Batch, answer: &BatchAnswer) -> Option<Fault> {
         let output_fault = |code: &str, message: String| {
-            Some(Fault { kind: FaultKind::Output, code: code.to_owned(), message })
+            Some(Fault {
+                kind: FaultKind::Output,
+                code: code.to_owned(),
+                message,
+            })
         };
         let bytes_max = self.settings.message_bytes_max;
         for output in &answer.outputs {
@@ -271,9 +289,18 @@ impl Lane {
         let events = batch.len() as u32;
         if let Some(instance) = self.instance.as_mut() {
             let effects = instance.effects();
-            let outside = effects.tallies.iter().any(|change| change.event_index >= events)
-                || effects.journal.iter().any(|line| line.event_index >= events)
-                || effects.metrics.iter().any(|change| change.event_index >= events);
+            let outside = effects
+                .tallies
+                .iter()
+                .any(|change| change.event_index >= events)
+                || effects
+                    .journal
+                    .iter()
+                    .any(|line| line.event_index >= events)
+                || effects
+                    .metrics
+                    .iter()
+                    .any(|change| change.event_index >= events);
             if outside {
                 let message = "an effect belongs to an event that is not in the batch".to_owned();
                 return output_fault("effect-index", message);
@@ -288,14 +315,21 @@ impl Lane {
 }
 
 fn breaks_order(batch: &Batch, answer: &BatchAnswer) -> bool {
-    let failures = || answer.answers.iter().filter(|(_, a)| matches!(a, Answer::Retry(_) | Answer::Overloaded(_)));
+    let failures = || {
+        answer
+            .answers
+            .iter()
+            .filter(|(_, a)| matches!(a, Answer::Retry(_) | Answer::Overloaded(_)))
+    };
     if failures().next().is_none() {
         return false;
     }
     let mut special = answer.answers.iter().peekable();
     let mut failed_groups: Vec<u32> = Vec::new();
     for (index, meta) in batch.events.iter().enumerate() {
-        let special = special.next_if(|(at, _)| *at as usize == index).map(|(_, answer)| answer);
+        let special = special
+            .next_if(|(at, _)| *at as usize == index)
+            .map(|(_, answer)| answer);
         let group = meta.group.in_batch();
         if failed_groups.contains(&group) && !matches!(special, Some(Answer::Held)) {
             return true;
@@ -309,7 +343,11 @@ fn breaks_order(batch: &Batch, answer: &BatchAnswer) -> bool {
 
 fn outgoing_bytes(output: &Output) -> usize {
     let len = |bytes: &Option<Vec<u8>>| bytes.as_ref().map_or(0, Vec::len);
-    let headers = output.headers.iter().map(|(name, value)| name.len() + len(value)).sum::<usize>();
+    let headers = output
+        .headers
+        .iter()
+        .map(|(name, value)| name.len() + len(value))
+        .sum::<usize>();
     len(&output.key) + len(&output.value) + headers
 }
 

@@ -47,7 +47,15 @@ impl Drain {
         reply: Sender<Committable>,
     ) -> Self {
         let fences = Vec::new();
-        Self { assignments, reason, lost, deadline, reply, fences, phase: Phase::Finishing }
+        Self {
+            assignments,
+            reason,
+            lost,
+            deadline,
+            reply,
+            fences,
+            phase: Phase::Finishing,
+        }
     }
 
     pub(super) fn fence_reached(&mut self, lane: usize) {
@@ -55,7 +63,10 @@ impl Drain {
     }
 
     fn ids(&self) -> Vec<u64> {
-        self.assignments.iter().map(|assignment| assignment.id).collect()
+        self.assignments
+            .iter()
+            .map(|assignment| assignment.id)
+            .collect()
     }
 }
 
@@ -73,7 +84,9 @@ impl Settling {
 
     /// Takes the next step of giving partitions up, when the last one is done.
     pub(super) fn drain_further(&mut self) {
-        let Some(drain) = self.work.drain.as_ref() else { return };
+        let Some(drain) = self.work.drain.as_ref() else {
+            return;
+        };
         if Instant::now() >= drain.deadline {
             tracing::warn!(group = %self.group, phase = ?drain.phase,
                 "not everything could be finished in time (drain_timeout); the rest runs again");
@@ -86,9 +99,9 @@ impl Settling {
             Phase::Finishing => {
                 drain.fences.is_empty() && self.work.waiting.iter().all(|queue| queue.is_empty())
             }
-            Phase::Ticking => {
-                !ids.iter().any(|id| self.work.books.get(id).is_some_and(|books| books.ticking()))
-            }
+            Phase::Ticking => !ids
+                .iter()
+                .any(|id| self.work.books.get(id).is_some_and(|books| books.ticking())),
             Phase::Emitting => ids.iter().all(|id| {
                 let acknowledged = |number| self.work.sent.contains(&(*id, number));
                 self.work
@@ -130,10 +143,14 @@ impl Settling {
     /// Settles what there is, hands back what may be committed, and closes the books.
     fn end_drain(&mut self) {
         self.settle();
-        let Some(drain) = self.work.drain.take() else { return };
+        let Some(drain) = self.work.drain.take() else {
+            return;
+        };
         let mut committable = Vec::new();
         for id in drain.ids() {
-            let Some(books) = self.work.books.remove(&id) else { continue };
+            let Some(books) = self.work.books.remove(&id) else {
+                continue;
+            };
             let settled = books.tracker.settled() > 0 && !self.work.failing;
             if settled {
                 let of = &books.assignment;

@@ -21,7 +21,13 @@ impl Settling {
     pub(super) fn control(&mut self, control: Control) {
         match control {
             Control::Assign { offered, reply } => self.assign(&offered, &reply),
-            Control::Revoke { assignments, reason, lost, deadline, reply } => {
+            Control::Revoke {
+                assignments,
+                reason,
+                lost,
+                deadline,
+                reply,
+            } => {
                 self.revoke(Drain::new(assignments, reason, lost, deadline, reply));
             }
             Control::Committed(offsets) => {
@@ -49,7 +55,10 @@ impl Settling {
     }
 
     fn assign(&mut self, offered: &[Offered], reply: &Sender<TakenUp>) {
-        let taken_up = offered.iter().map(|offered| self.take_up(offered)).collect();
+        let taken_up = offered
+            .iter()
+            .map(|offered| self.take_up(offered))
+            .collect();
         // The polling thread waits for this answer, or the process is ending.
         let _ended = reply.send(taken_up);
     }
@@ -66,7 +75,11 @@ impl Settling {
             StartFrom::Latest => applied.below.unwrap_or(Offset(0)),
         };
         let committed = offered.committed.unwrap_or(begin);
-        let topic_index = self.topics.iter().position(|topic| **topic == *offered.topic).unwrap_or(0);
+        let topic_index = self
+            .topics
+            .iter()
+            .position(|topic| **topic == *offered.topic)
+            .unwrap_or(0);
         let id = self.work.next_assignment;
         self.work.next_assignment += 1;
         let assignment = Arc::new(Assignment::new(
@@ -88,7 +101,9 @@ impl Settling {
             }
         };
         let plugin = &self.plugins[assignment.plugin_index];
-        let metrics = self.metrics.partition(&assignment.topic, assignment.partition);
+        let metrics = self
+            .metrics
+            .partition(&assignment.topic, assignment.partition);
         let outbox: Vec<_> = stored.outbox.clone();
         let books = Books::open(
             Arc::clone(&assignment),
@@ -112,11 +127,15 @@ impl Settling {
     /// settled here means that another host went on.
     fn reconcile(&self, offered: &Offered, stored: StoredPartition) -> (Applied, StoredPartition) {
         let place = || (offered.topic.clone(), offered.partition);
-        let Some(row) = stored.row.as_ref() else { return (Applied::default(), stored) };
+        let Some(row) = stored.row.as_ref() else {
+            return (Applied::default(), stored);
+        };
         let applied = row.applied();
         let acknowledged = row.acknowledged.map(Offset);
         let rewound = acknowledged.is_some_and(|acknowledged| {
-            offered.committed.is_none_or(|committed| committed < acknowledged)
+            offered
+                .committed
+                .is_none_or(|committed| committed < acknowledged)
         });
         if rewound {
             tracing::warn!(place = ?place(), committed = ?offered.committed, ?acknowledged,
@@ -125,7 +144,10 @@ impl Settling {
             return (Applied::default(), stored);
         }
         let passed = offered.committed.is_some_and(|committed| {
-            applied.end().is_none_or(|end| committed > end)
+            applied
+                .end()
+                .max(acknowledged)
+                .is_none_or(|end| committed > end)
         });
         if passed {
             let lost = stored.sums.len();

@@ -1,0 +1,115 @@
+//! `millrace run`: the daemon.
+
+use std::io::Write as _;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::Output;
+use crate::config::{self, Config, ConfigError};
+use crate::daemon::{Daemon, Summary};
+use crate::telemetry::logs::{self, LogFormat};
+
+/// How often a running daemon looks whether a group has stopped for good.
+const FAILURE_CHECK: Duration = Duration::from_millis(500);
+
+/// Where the configuration comes from.
+#[derive(Debug, Clone, clap::Args)]
+pub struct ConfigArgs {
+    /// The configuration file.
+    #[arg(short, long, default_value = "millrace.yaml")]
+    pub config: PathBuf,
+    /// Overrides a value, as in `--set groups.orders.concurrency=4`. May be repeated.
+    #[arg(long = "set", value_name = "PATH=VALUE")]
+    pub sets: Vec<String>,
+}
+
+impl ConfigArgs {
+    /// Reads and checks the configuration.
+    ///
+    /// # Errors
+    /// Every problem of it, at once.
+    pub fn load(&self) -> Result<Config, ConfigError> {
+        config::load(&self.config, config::process_environment(), &self.sets)
+    }
+}
+
+/// Arguments of `millrace run`.
+#[derive(Debug, Clone, clap::Args)]
+pub struct RunArgs {
+    /// Where the configuration comes from.
+    #[command(flatten)]
+    pub config: ConfigArgs,
+    /// How the consumption summary is printed at the end.
+    #[arg(long, value_enum, default_value_t)]
+    pub output: Output,
+    /// Which log lines are written: `error`, `warn`, `info`, `debug`, or a filter such as
+    /// `warn,plugin=info`.
+    #[arg(long, default_value = "info")]
+    pub log: String,
+    /// Stops by itself after this time, as in `20s`.
+    #[arg(long = "for", value_name = "TIME", value_parser = time)]
+    pub run_for: Option<Duration>,
+}
+
+/// Runs until a signal, until the time is over, or until a group stops for good.
+///
+/// # Errors
+/// The configuration is wrong, something cannot start, or a group has stopped.
+pub fn run(args: &RunArgs) -> anyhow::Result<()> {
+    logs::start(&args.log, LogFormat::Auto).map_err(anyhow::Error::msg)?;
+    let config = args.config.load()?;
+    let daemon = Daemon::start(&config)?;
+    tracing::info!(admin = %daemon.admin_address(), grpc = ?daemon.grpc_address(), "started");
+    let failure = daemon.wait(until_stopped(&daemon, args.run_for))?;
+    tracing::info!("stopping: finishing what is in flight");
+    print_summary(&daemon.stop(), args.output)?;
+    match failure {
+        Some(failure) => Err(anyhow::anyhow!("{failure}")),
+        None => Ok(()),
+    }
+}
+
+/// Waits for a signal, the end of the time, or the failure of a group, which it returns.
+pub(super) async fn until_stopped(
+    daemon: &Daemon,
+    run_for: Option<Duration>,
+) -> anyhow::Result<Option<String>> {
+    let mut terminate = signal(SignalKind::terminate()).context("signals cannot be received")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("signals cannot be received")?;
+    let time_over = async {
+        match run_for {
+            Some(time) => tokio::time::sleep(time).await,
+            None => std::future::pending().await,
+        }
+    };
+    let failed = async {
+        loop {
+            if let Some(failure) = daemon.failure() {
+                return failure;
+            }
+            tokio::time::sleep(FAILURE_CHECK).await;
+        }
+    };
+    tokio::select! {
+        _ = terminate.recv() => Ok(None),
+        _ = interrupt.recv() => Ok(None),
+        () = time_over => Ok(None),
+        failure = failed => Ok(Some(failure)),
+    }
+}
+
+pub(super) fn print_summary(summary: &Summary, output: Output) -> anyhow::Result<()> {
+    let mut out = std::io::stdout().lock();
+    match output {
+        Output::Json => writeln!(out, "{}", serde_json::to_string(summary)?)?,
+        Output::Text => write!(out, "{summary}")?,
+    }
+    Ok(())
+}
+
+pub(super) fn time(text: &str) -> Result<Duration, String> {
+    config::units::duration(text).map_err(|error| error.to_string())
+}

@@ -1,0 +1,275 @@
+//! The composition root: builds every part, wires them, and takes them down in order. No logic.
+
+mod summary;
+mod topics;
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::runtime::Runtime;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+pub use self::summary::{GroupSummary, Summary};
+use crate::admin::{AdminError, AdminServer};
+use crate::config::{self, Config};
+use crate::ingest::grpc::{GatewayError, GrpcGateway};
+use crate::kafka::KafkaError;
+use crate::kafka::publisher::Publisher;
+use crate::pipeline::{Group, GroupParts, GroupStatus, StartError};
+use crate::sandbox::{Instance, LoadError, LoadedPlugin, Sandbox};
+use crate::telemetry::metrics::Metrics;
+
+/// Threads for gateways and health checks; nothing of the data path runs on them. Two, so that a slow
+/// scrape does not hold up an acknowledgement.
+const SERVER_THREADS: usize = 2;
+
+/// Why the daemon cannot start. Nothing has been consumed then.
+#[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "the messages of the sources say everything")]
+pub enum DaemonError {
+    #[error(transparent)]
+    Plugin(#[from] LoadError),
+    #[error(transparent)]
+    Kafka(#[from] KafkaError),
+    #[error(
+        "group {group}: topic {topic} does not exist; create it with `millrace topics create {topic} --partitions N`"
+    )]
+    NoTopic { group: String, topic: String },
+    #[error("group {group}: {source}")]
+    Group { group: String, source: StartError },
+    #[error(transparent)]
+    Gateway(#[from] GatewayError),
+    #[error(transparent)]
+    Admin(#[from] AdminError),
+    #[error("the host cannot start: {0}")]
+    Host(String),
+}
+
+/// A running host.
+#[derive(Debug)]
+pub struct Daemon {
+    groups: Vec<Group>,
+    metrics: Metrics,
+    admin_address: SocketAddr,
+    grpc_address: Option<SocketAddr>,
+    publisher: Option<Arc<Publisher>>,
+    stop_servers: watch::Sender<bool>,
+    servers: Vec<JoinHandle<()>>,
+    runtime: Runtime,
+    drain_timeout: Duration,
+    // Dropped last: lanes need its epochs to the end.
+    _sandbox: Sandbox,
+}
+
+impl Daemon {
+    /// Starts everything that is configured. Ports are bound and plugins loaded before any group is
+    /// joined, so that what cannot work fails before anything is consumed.
+    ///
+    /// # Errors
+    /// Says what is wrong and what to do.
+    pub fn start(config: &Config) -> Result<Self, DaemonError> {
+        let runtime = runtime()?;
+        let metrics = Metrics::new().map_err(|error| DaemonError::Host(error.to_string()))?;
+        let admin = AdminServer::bind(config.admin.listen)?;
+        let publisher = config
+            .ingest
+            .grpc
+            .as_ref()
+            .map(|_| Publisher::new(&config.kafka));
+        let publisher = publisher.transpose()?.map(Arc::new);
+        let gateway = match (&config.ingest.grpc, &publisher) {
+            (Some(grpc), Some(publisher)) => Some(GrpcGateway::bind(grpc, Arc::clone(publisher))?),
+            _ => None,
+        };
+        let sandbox = Sandbox::start()?;
+        let plugins = load_plugins(&sandbox, config, &metrics)?;
+        if !config.groups.is_empty() {
+            topics::prepare(config)?;
+        }
+        let (stop_servers, stopped) = watch::channel(false);
+        let mut daemon = Self {
+            groups: Vec::new(),
+            metrics: metrics.clone(),
+            admin_address: admin.address(),
+            grpc_address: gateway.as_ref().map(GrpcGateway::address),
+            publisher,
+            stop_servers,
+            servers: Vec::new(),
+            runtime,
+            drain_timeout: config.drain_timeout,
+            _sandbox: sandbox,
+        };
+        for group in &config.groups {
+            match start_group(config, group, &plugins, &metrics) {
+                Ok(group) => daemon.groups.push(group),
+                Err(error) => {
+                    drop(daemon.stop());
+                    return Err(error);
+                }
+            }
+        }
+        daemon.serve(admin, gateway, stopped);
+        Ok(daemon)
+    }
+
+    fn serve(
+        &mut self,
+        admin: AdminServer,
+        gateway: Option<GrpcGateway>,
+        stopped: watch::Receiver<bool>,
+    ) {
+        let until_stopped = |mut stopped: watch::Receiver<bool>| async move {
+            // A sender that is gone means the same.
+            let _stopped = stopped.wait_for(|stop| *stop).await;
+        };
+        let counts = gateway.as_ref().map(GrpcGateway::counts);
+        let metrics = self.metrics.clone();
+        let render = move || {
+            for (status, events) in counts.iter().flat_map(|counts| counts.snapshot()) {
+                metrics.ingest(&status, events);
+            }
+            metrics
+                .render()
+                .unwrap_or_else(|error| format!("# {error}\n"))
+        };
+        let statuses = self.statuses();
+        let admin = admin.serve(statuses, render, until_stopped(stopped.clone()));
+        self.servers.push(self.runtime.spawn(admin));
+        if let Some(gateway) = gateway {
+            let drain_timeout = self.drain_timeout;
+            self.servers.push(self.runtime.spawn(async move {
+                if let Err(error) = gateway.serve(until_stopped(stopped), drain_timeout).await {
+                    tracing::error!(%error, "the gateway ended badly");
+                }
+            }));
+        }
+    }
+
+    /// Where metrics and health are served.
+    #[must_use]
+    pub fn admin_address(&self) -> SocketAddr {
+        self.admin_address
+    }
+
+    /// Where the gRPC gateway listens; none when it is not configured.
+    #[must_use]
+    pub fn grpc_address(&self) -> Option<SocketAddr> {
+        self.grpc_address
+    }
+
+    /// Figures of the whole process.
+    #[must_use]
+    pub fn metrics(&self) -> &Metrics {
+        &self.metrics
+    }
+
+    /// The groups by id, and what may be known of them.
+    #[must_use]
+    pub fn statuses(&self) -> Vec<(String, Arc<GroupStatus>)> {
+        self.groups
+            .iter()
+            .map(|group| (group.id().to_owned(), group.status()))
+            .collect()
+    }
+
+    /// Why a group has stopped for good; none while all work.
+    #[must_use]
+    pub fn failure(&self) -> Option<String> {
+        let failed = |group: &Group| {
+            group
+                .status()
+                .failure()
+                .map(|why| format!("group {}: {why}", group.id()))
+        };
+        self.groups.iter().find_map(failed)
+    }
+
+    /// Waits on the daemon's own runtime.
+    pub fn wait<T>(&self, until: impl Future<Output = T>) -> T {
+        self.runtime.block_on(until)
+    }
+
+    /// Takes everything down in order: publishers are turned away, groups finish what is in flight and
+    /// leave, and health is served to the end.
+    #[must_use]
+    pub fn stop(self) -> Summary {
+        for group in &self.groups {
+            group.stop();
+        }
+        let groups = self.groups.into_iter().map(|group| {
+            let (id, status) = (group.id().to_owned(), group.status());
+            GroupSummary::new(id, &status, &group.join())
+        });
+        let groups = groups.collect();
+        // The only receivers are the servers, which end now.
+        let _gone = self.stop_servers.send(true);
+        self.runtime.block_on(async {
+            for server in self.servers {
+                if let Err(error) = server.await {
+                    tracing::error!(%error, "a server ended badly");
+                }
+            }
+        });
+        if let Some(publisher) = self.publisher {
+            if let Err(error) = publisher.flush(self.drain_timeout) {
+                tracing::error!(%error, "the gateway could not flush");
+            }
+        }
+        Summary { groups }
+    }
+}
+
+fn runtime() -> Result<Runtime, DaemonError> {
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(SERVER_THREADS)
+        .thread_name("serve")
+        .enable_all()
+        .build()
+        .map_err(|error| DaemonError::Host(error.to_string()))
+}
+
+type Plugins = BTreeMap<String, (Arc<LoadedPlugin>, config::Plugin)>;
+
+/// Loads every plugin and makes one instance of each, so that what its `init` refuses is known now.
+fn load_plugins(
+    sandbox: &Sandbox,
+    config: &Config,
+    metrics: &Metrics,
+) -> Result<Plugins, DaemonError> {
+    let mut plugins = Plugins::new();
+    for (name, plugin) in &config.plugins {
+        let loaded = Arc::new(LoadedPlugin::load(sandbox, name, plugin)?);
+        drop(Instance::new(&loaded)?);
+        metrics.plugin_loaded(name, &loaded.digest);
+        tracing::info!(plugin = %name, digest = %loaded.digest, path = %plugin.path.display(), "plugin loaded");
+        plugins.insert(name.clone(), (loaded, plugin.clone()));
+    }
+    Ok(plugins)
+}
+
+fn start_group(
+    config: &Config,
+    group: &config::Group,
+    plugins: &Plugins,
+    metrics: &Metrics,
+) -> Result<Group, DaemonError> {
+    let used = |name: &String| group.routes.values().any(|plugin| plugin == name);
+    let parts = GroupParts {
+        group,
+        kafka: &config.kafka,
+        plugins: plugins
+            .iter()
+            .filter(|(name, _)| used(name))
+            .map(|(name, plugin)| (name.clone(), plugin.clone()))
+            .collect(),
+        drain_timeout: config.drain_timeout,
+        metrics,
+    };
+    Group::start(&parts).map_err(|source| DaemonError::Group {
+        group: group.id.clone(),
+        source,
+    })
+}

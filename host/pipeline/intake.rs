@@ -1,0 +1,402 @@
+//! The polling thread's own side: which assignment a record belongs to, which lane it goes to, and when
+//! a partition has to wait.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, SendTimeoutError, Sender, TrySendError};
+use xxhash_rust::xxh3::xxh3_64;
+
+use super::assignment::Assignment;
+use super::batch::{Batch, EventKind, Place, pack_header};
+use super::identity::id_of;
+use super::lane::{BATCH_BYTES_MAX, Clock, LaneGauge, wall_ms};
+use super::member::Member;
+use super::status::GroupStatus;
+use crate::config;
+use crate::delivery::lanes::{OrderBy, OrderGroup};
+use crate::delivery::offsets::Offset;
+use crate::kafka::consumer::{GroupConsumer, Record};
+
+/// Sealed batches that wait for a lane. One is being worked on, one is ready and one is being filled:
+/// more would only add delay.
+pub(crate) const LANE_QUEUE_BATCHES: usize = 2;
+
+/// While a lane's current call is younger than this, waiting for it is cheaper than pausing: a pause
+/// throws away what was prefetched. A call older than this may be stuck until its deadline, and then the
+/// other plugins of the group must not wait with it.
+const PATIENCE_MS: u64 = 40;
+
+/// One lane, as the polling thread reaches it.
+#[derive(Debug)]
+pub(crate) struct IntakeLane {
+    pub(crate) inbox: Sender<Batch>,
+    pub(crate) spent: Receiver<Batch>,
+    pub(crate) gauge: Arc<LaneGauge>,
+    pub(crate) open: Batch,
+}
+
+/// The lanes of one plugin.
+#[derive(Debug)]
+pub(crate) struct IntakePlugin {
+    pub(crate) lanes: Vec<IntakeLane>,
+    pub(crate) paused: bool,
+}
+
+/// An assignment as the polling thread counts it.
+#[derive(Debug)]
+struct Local {
+    assignment: Arc<Assignment>,
+    topic_token: usize,
+    hash: u64,
+    next_seq: u64,
+    last_offset: Offset,
+}
+
+/// The polling thread's tables.
+#[derive(Debug)]
+pub(crate) struct Intake {
+    pub(crate) plugins: Vec<IntakePlugin>,
+    pub(crate) topic_table: Arc<[u8]>,
+    pub(crate) order_by: OrderBy,
+    pub(crate) dedup: Option<config::Dedup>,
+    pub(crate) park_budget: (usize, usize),
+    pub(crate) clock: Clock,
+    pub(crate) status: Arc<GroupStatus>,
+    locals: Vec<Local>,
+    /// Place of the last record's assignment; records of one partition come in long runs.
+    last: usize,
+    generation: u64,
+    began: bool,
+}
+
+impl Intake {
+    pub(crate) fn new(
+        plugins: Vec<IntakePlugin>,
+        topic_table: Arc<[u8]>,
+        order_by: OrderBy,
+        dedup: Option<config::Dedup>,
+        park_budget: (usize, usize),
+        clock: Clock,
+        status: Arc<GroupStatus>,
+    ) -> Self {
+        Self {
+            plugins,
+            topic_table,
+            order_by,
+            dedup,
+            park_budget,
+            clock,
+            status,
+            locals: Vec::new(),
+            last: 0,
+            generation: 0,
+            began: false,
+        }
+    }
+
+    /// Takes one record into the open batch of its lane.
+    #[inline]
+    pub(crate) fn take(&mut self, record: &Record<'_>, consumer: &GroupConsumer<Member>) {
+        let Some(at) = self.local(record, consumer.membership()) else {
+            return;
+        };
+        let local = &mut self.locals[at];
+        let offset = record.offset();
+        // After a resume librdkafka has been seen to begin again at an older position.
+        if offset <= local.last_offset {
+            return;
+        }
+        local.last_offset = offset;
+        let assignment = &local.assignment;
+        let kind = if offset >= assignment.new_from {
+            EventKind::New
+        } else if offset < assignment.committed {
+            EventKind::Seen
+        } else if assignment.applied.contains(offset) {
+            EventKind::Recovered
+        } else {
+            EventKind::New
+        };
+        let seq = local.next_seq;
+        if kind != EventKind::Seen {
+            local.next_seq += 1;
+            assignment.set_polled(local.next_seq);
+            if !self.began {
+                self.began = true;
+                self.status.began_at(wall_ms());
+            }
+        }
+        let group = match self.order_by {
+            OrderBy::Partition => OrderGroup::new(local.hash, None),
+            OrderBy::Key => OrderGroup::new(local.hash, record.key().map(xxh3_64)),
+            // The id takes its place below, where there is one.
+            OrderBy::Id => OrderGroup::new(local.hash, Some(offset.0 as u64)),
+        };
+        let group = match (&self.dedup, self.order_by) {
+            (Some(dedup), OrderBy::Id) => id_group(record, assignment, dedup, group),
+            _ => group,
+        };
+        let plugin_at = assignment.plugin_index;
+        let lanes = &mut self.plugins[plugin_at].lanes;
+        let lane_at = group.lane(lanes.len());
+        let lane = &mut lanes[lane_at];
+        lane.open.push(
+            assignment,
+            (kind, seq, group),
+            Place {
+                offset,
+                timestamp_ms: record.timestamp_ms(),
+                attempt: 1,
+            },
+            (record.key(), record.value()),
+            |bytes| record.for_each_header(|name, value| pack_header(bytes, name, value)),
+        );
+        if let Some(dedup) = &self.dedup {
+            lane.open.identify_last(&dedup.id);
+        }
+        let full = lane.open.len() >= lane.gauge.events_limit()
+            || lane.open.bytes.len() >= BATCH_BYTES_MAX;
+        if full {
+            self.hand_over(plugin_at, lane_at, consumer);
+        }
+    }
+
+    /// Seals what has been collected for lanes that have nothing else to do. Says whether anything is
+    /// still open.
+    pub(crate) fn seal_for_idle_lanes(&mut self) -> bool {
+        let mut open = false;
+        for lane in self.plugins.iter_mut().flat_map(|plugin| &mut plugin.lanes) {
+            if !lane.open.is_empty() {
+                if lane.inbox.is_empty() {
+                    lane.try_hand_over(&self.topic_table);
+                }
+                open |= !lane.open.is_empty();
+            }
+        }
+        open
+    }
+
+    /// Gives a full batch to its lane. Where the lane has no room, waits as long as its current call is
+    /// young, and then pauses the plugin's partitions.
+    fn hand_over(&mut self, plugin_at: usize, lane_at: usize, consumer: &GroupConsumer<Member>) {
+        let clock = self.clock;
+        let plugin = &mut self.plugins[plugin_at];
+        if plugin.paused {
+            // What was on its way when the pause began; it is handed over when there is room.
+            plugin.lanes[lane_at].try_hand_over(&self.topic_table);
+            return;
+        }
+        loop {
+            let lane = &mut plugin.lanes[lane_at];
+            let patience = lane.gauge.busy_ms(clock.now()).unwrap_or(0);
+            if patience > PATIENCE_MS {
+                self.pause(plugin_at, consumer);
+                return;
+            }
+            let batch = lane.take_open(&self.topic_table);
+            match lane
+                .inbox
+                .send_timeout(batch, Duration::from_millis(PATIENCE_MS - patience + 1))
+            {
+                Ok(()) => return,
+                Err(SendTimeoutError::Timeout(batch) | SendTimeoutError::Disconnected(batch)) => {
+                    lane.open = batch;
+                }
+            }
+            if lane.gauge.busy_ms(clock.now()).is_none() {
+                // The lane waits for the settling thread; so does everything else.
+                self.pause(plugin_at, consumer);
+                return;
+            }
+        }
+    }
+
+    fn pause(&mut self, plugin_at: usize, consumer: &GroupConsumer<Member>) {
+        let partitions = self.partitions_of(plugin_at);
+        self.plugins[plugin_at].paused = true;
+        if let Err(error) = consumer.pause(&partitions) {
+            tracing::debug!(%error, "some partitions could not be paused");
+        }
+    }
+
+    /// Pauses plugins that hold back too much, and resumes those that have room again.
+    pub(crate) fn regulate(&mut self, consumer: &GroupConsumer<Member>) {
+        for at in 0..self.plugins.len() {
+            let plugin = &mut self.plugins[at];
+            let (events_max, bytes_max) = self.park_budget;
+            let over = |share: usize| {
+                plugin.lanes.iter().any(|lane| {
+                    let (events, bytes) = lane.gauge.parked();
+                    events * share > events_max || bytes * share > bytes_max
+                })
+            };
+            if !plugin.paused && over(1) {
+                self.pause(at, consumer);
+            } else if plugin.paused {
+                for lane in &mut plugin.lanes {
+                    if !lane.open.is_empty() && lane.inbox.is_empty() {
+                        lane.try_hand_over(&self.topic_table);
+                    }
+                }
+                let room = plugin
+                    .lanes
+                    .iter()
+                    .all(|lane| lane.inbox.is_empty() && lane.open.is_empty());
+                // Half of the budget: pausing and resuming at one mark would throw prefetched records
+                // away for nothing.
+                let half = |share: usize| {
+                    plugin.lanes.iter().all(|lane| {
+                        let (events, bytes) = lane.gauge.parked();
+                        events * share <= events_max && bytes * share <= bytes_max
+                    })
+                };
+                if room && half(2) {
+                    plugin.paused = false;
+                    if let Err(error) = consumer.resume(&self.partitions_of(at)) {
+                        tracing::debug!(%error, "some partitions could not be resumed");
+                    }
+                }
+            }
+        }
+    }
+
+    /// Notes how far each partition reaches, for the lag.
+    pub(crate) fn note_ends(&mut self, consumer: &GroupConsumer<Member>) {
+        self.refresh(consumer.membership());
+        for local in &self.locals {
+            let assignment = &local.assignment;
+            if let Some(end) = consumer.end_offset(&assignment.topic, assignment.partition) {
+                assignment.set_end_offset(end);
+            }
+        }
+    }
+
+    /// Hands everything that is still open to the lanes, which drop what has been revoked.
+    pub(crate) fn hand_over_all(&mut self) {
+        for lane in self.plugins.iter_mut().flat_map(|plugin| &mut plugin.lanes) {
+            if !lane.open.is_empty() {
+                let batch = lane.take_open(&self.topic_table);
+                // The lane drops revoked events at once, so it has room soon; what does not get there
+                // is abandoned all the same.
+                let _abandoned = lane.inbox.send_timeout(batch, Duration::from_secs(1));
+            }
+        }
+    }
+
+    fn partitions_of(&self, plugin_at: usize) -> Vec<(String, i32)> {
+        self.locals
+            .iter()
+            .filter(|local| local.assignment.plugin_index == plugin_at)
+            .map(|local| {
+                (
+                    local.assignment.topic.to_string(),
+                    local.assignment.partition,
+                )
+            })
+            .collect()
+    }
+
+    /// The place of a record's assignment; none when the partition has been taken away.
+    #[inline]
+    fn local(&mut self, record: &Record<'_>, member: &Member) -> Option<usize> {
+        if member.generation.load(Ordering::Acquire) != self.generation {
+            self.refresh(member);
+        }
+        let (token, partition) = (record.topic_token(), record.partition());
+        let is_it =
+            |local: &Local| local.topic_token == token && local.assignment.partition == partition;
+        if self.locals.get(self.last).is_some_and(is_it) {
+            return Some(self.last);
+        }
+        let found = self.locals.iter().position(is_it).or_else(|| {
+            // The first record of the topic since the assignment: from now on its token is known.
+            let at = self.locals.iter().position(|local| {
+                local.topic_token == 0
+                    && local.assignment.partition == partition
+                    && *local.assignment.topic == *record.topic()
+            })?;
+            self.locals[at].topic_token = token;
+            Some(at)
+        })?;
+        self.last = found;
+        Some(found)
+    }
+
+    /// Takes over the current assignments. Those that stay keep their counts.
+    pub(crate) fn refresh(&mut self, member: &Member) {
+        let generation = member.generation.load(Ordering::Acquire);
+        if generation == self.generation {
+            return;
+        }
+        let current = member.assignments();
+        let mut known = std::mem::take(&mut self.locals);
+        self.locals = current
+            .into_iter()
+            .map(|assignment| {
+                let at = known
+                    .iter()
+                    .position(|local| local.assignment.id == assignment.id);
+                at.map(|at| known.swap_remove(at)).unwrap_or_else(|| Local {
+                    hash: xxh3_64(assignment.topic.as_bytes())
+                        .wrapping_add(assignment.partition as u64),
+                    topic_token: 0,
+                    next_seq: 0,
+                    last_offset: Offset(-1),
+                    assignment,
+                })
+            })
+            .collect();
+        self.last = 0;
+        self.generation = generation;
+        // A new assignment begins unpaused; a lane without room pauses it again.
+        for plugin in &mut self.plugins {
+            plugin.paused = false;
+        }
+    }
+}
+
+impl IntakeLane {
+    /// The open batch, with an empty one in its place.
+    fn take_open(&mut self, topic_table: &[u8]) -> Batch {
+        let empty = self
+            .spent
+            .try_recv()
+            .unwrap_or_else(|_| Batch::new(topic_table));
+        std::mem::replace(&mut self.open, empty)
+    }
+
+    fn try_hand_over(&mut self, topic_table: &[u8]) {
+        let batch = self.take_open(topic_table);
+        if let Err(TrySendError::Full(batch) | TrySendError::Disconnected(batch)) =
+            self.inbox.try_send(batch)
+        {
+            self.open = batch;
+        }
+    }
+}
+
+/// Without an order, events of one id still meet on one lane, so that one of them is seen first.
+fn id_group(
+    record: &Record<'_>,
+    assignment: &Arc<Assignment>,
+    dedup: &config::Dedup,
+    otherwise: OrderGroup,
+) -> OrderGroup {
+    let mut one = Batch::new(&[]);
+    let scope = OrderGroup::new(assignment.id, None);
+    let place = Place {
+        offset: record.offset(),
+        timestamp_ms: None,
+        attempt: 1,
+    };
+    one.push(
+        assignment,
+        (EventKind::New, 0, scope),
+        place,
+        (record.key(), record.value()),
+        |bytes| record.for_each_header(|name, value| pack_header(bytes, name, value)),
+    );
+    id_of(&dedup.id, &one.view(0), scope).map_or(otherwise, |id| OrderGroup(id.0 as u64))
+}

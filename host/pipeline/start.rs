@@ -1,0 +1,319 @@
+//! Starting a group: its store, its journals, its lanes, and the threads with the channels between them.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, Sender, bounded};
+
+use super::batch::Batch;
+use super::intake::{Intake, IntakeLane, IntakePlugin, LANE_QUEUE_BATCHES};
+use super::lane::{Clock, Lane, LaneEnds, LaneGauge, LaneSettings};
+use super::lane_state::LaneState;
+use super::member::Member;
+use super::messages::FromLane;
+use super::sending::Sending;
+use super::settling::{CommitDesk, Settling, SettlingEnds, SettlingLane, SettlingPlugin, Work};
+use super::{Group, GroupStatus, poll};
+use crate::config;
+use crate::delivery::lanes::OrderBy;
+use crate::delivery::retry::Backoff;
+use crate::kafka::KafkaError;
+use crate::kafka::consumer::GroupConsumer;
+use crate::kafka::producer::GroupProducer;
+use crate::sandbox::{LoadedPlugin, encode_topics};
+use crate::store::{Journal, JournalError, SettleStore, StoreError};
+use crate::telemetry::metrics::Metrics;
+
+/// Settlements that may wait for the settling thread, for each lane. Enough that a sync of the disk does
+/// not stop a lane at once.
+const SETTLEMENTS_PER_LANE: usize = 64;
+
+/// Commands that may wait for a lane: ticks of its partitions, and fences.
+const COMMANDS_PER_LANE: usize = 1_024;
+
+/// Deliveries that may wait for the settling thread. Past this librdkafka's own thread waits.
+const DELIVERIES: usize = 65_536;
+
+/// Rebalances and commits that may wait for the settling thread.
+const CONTROLS: usize = 1_024;
+
+/// What a lane's thread needs for the deepest call: wasmtime's own 512 KiB of guest stack and 1 MiB for
+/// the host's functions, with room to spare.
+const LANE_STACK_BYTES: usize = 4 << 20;
+
+/// Why a group cannot start. The operator must act.
+#[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "the messages of the sources say everything")]
+pub enum StartError {
+    #[error(transparent)]
+    Kafka(#[from] KafkaError),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+    #[error("no thread could be started: {0}")]
+    Thread(#[from] std::io::Error),
+}
+
+/// What a group is made of.
+#[derive(Debug)]
+pub struct GroupParts<'a> {
+    /// The group as configured.
+    pub group: &'a config::Group,
+    /// How to reach Kafka.
+    pub kafka: &'a config::Kafka,
+    /// The plugins of its routes, loaded, with their configuration.
+    pub plugins: BTreeMap<String, (Arc<LoadedPlugin>, config::Plugin)>,
+    /// Longest time for finishing what is in flight.
+    pub drain_timeout: Duration,
+    /// Where its figures go.
+    pub metrics: &'a Metrics,
+}
+
+/// What is fixed for all threads of a group.
+struct Plan {
+    id: Arc<str>,
+    topics: Arc<[Arc<str>]>,
+    topic_table: Arc<[u8]>,
+    routes: Vec<usize>,
+    names: Vec<String>,
+    clock: Clock,
+}
+
+impl Group {
+    /// Opens the store and the journals, starts the threads and joins the consumer group.
+    ///
+    /// # Errors
+    /// Says what is missing or in use. Nothing has been consumed then.
+    pub fn start(parts: &GroupParts<'_>) -> Result<Self, StartError> {
+        let group = parts.group;
+        let plan = plan(group);
+        let store = Arc::new(SettleStore::open(&group.store)?);
+        let (from_lanes, lanes_answers) =
+            bounded(SETTLEMENTS_PER_LANE * group.concurrency * plan.names.len().max(1));
+        let mut lanes = Lanes::default();
+        for (plugin_index, name) in plan.names.iter().enumerate() {
+            let Some((plugin, settings)) = parts.plugins.get(name) else {
+                continue;
+            };
+            let recorded = store.journal(name)?;
+            let journal = settings.journal.as_ref();
+            let journal = journal
+                .map(|journal| Journal::open(&journal.path, journal.rotate_bytes, recorded))
+                .transpose()?;
+            lanes.add_plugin(plugin_index, parts, &plan, plugin, &store, &from_lanes)?;
+            lanes.settling_plugins.push(SettlingPlugin {
+                plugin: Arc::clone(plugin),
+                tick: settings.tick,
+                journal,
+                lanes: lanes.of_last_plugin(plugin_index),
+            });
+        }
+        drop(from_lanes);
+        start_threads(parts, plan, store, lanes, lanes_answers)
+    }
+}
+
+fn start_threads(
+    parts: &GroupParts<'_>,
+    plan: Plan,
+    store: Arc<SettleStore>,
+    lanes: Lanes,
+    lanes_answers: Receiver<FromLane>,
+) -> Result<Group, StartError> {
+    let group = parts.group;
+    let status = Arc::new(GroupStatus::default());
+    let (deliver, deliveries) = bounded(DELIVERIES);
+    let (control, controls) = bounded(CONTROLS);
+    let commit_desk = CommitDesk::default();
+    let settling = Settling {
+        group: Arc::clone(&plan.id),
+        topics: Arc::clone(&plan.topics),
+        routes: plan.routes,
+        plugins: lanes.settling_plugins,
+        lanes: lanes.settling,
+        store,
+        sending: Sending::new(GroupProducer::start(parts.kafka, deliver)?, deliveries),
+        metrics: parts.metrics.group(&group.id),
+        status: Arc::clone(&status),
+        commit_interval: group.commit_interval,
+        dedup_events_max: group.dedup.as_ref().map(|dedup| dedup.max_events),
+        start_from: group.start_from,
+        work: Work::default(),
+    };
+    let ends = SettlingEnds {
+        lanes: lanes_answers,
+        control: controls,
+        commit_desk: Arc::clone(&commit_desk),
+    };
+    let settling = named("settle", None, move || settling.run(&ends))?;
+    let intake = Intake::new(
+        lanes.intake,
+        plan.topic_table,
+        order_by(group),
+        group.dedup.clone(),
+        (group.retry.park_events, group.retry.park_bytes),
+        plan.clock,
+        Arc::clone(&status),
+    );
+    let member = Member::new(control.clone(), parts.drain_timeout, Arc::clone(&status));
+    let topics: Vec<&str> = group.routes.keys().map(String::as_str).collect();
+    let consumer = GroupConsumer::join(parts.kafka, &group.id, &topics, group.start_from, member)?;
+    let stop = Arc::new(AtomicBool::new(false));
+    let poll = named("poll", None, {
+        let stop = Arc::clone(&stop);
+        move || poll(consumer, intake, &commit_desk, &stop, &control)
+    })?;
+    Ok(Group {
+        id: group.id.clone(),
+        status,
+        stop,
+        poll,
+        settling,
+        lanes: lanes.threads,
+    })
+}
+
+/// The lanes of a group, as each of the other threads reaches them.
+#[derive(Default)]
+struct Lanes {
+    threads: Vec<JoinHandle<()>>,
+    intake: Vec<IntakePlugin>,
+    settling: Vec<SettlingLane>,
+    settling_plugins: Vec<SettlingPlugin>,
+}
+
+impl Lanes {
+    fn of_last_plugin(&self, plugin_index: usize) -> Vec<usize> {
+        let lanes = self.settling.iter().enumerate();
+        lanes
+            .filter(|(_, lane)| lane.plugin_index == plugin_index)
+            .map(|(at, _)| at)
+            .collect()
+    }
+
+    fn add_plugin(
+        &mut self,
+        plugin_index: usize,
+        parts: &GroupParts<'_>,
+        plan: &Plan,
+        plugin: &Arc<LoadedPlugin>,
+        store: &Arc<SettleStore>,
+        from_lanes: &Sender<FromLane>,
+    ) -> Result<(), StartError> {
+        let mut intake = IntakePlugin {
+            lanes: Vec::new(),
+            paused: false,
+        };
+        for _ in 0..parts.group.concurrency {
+            let index = self.settling.len();
+            let (inbox, batches) = bounded(LANE_QUEUE_BATCHES);
+            // One more than can be on their way, so that no batch's memory is lost.
+            let (spent, empties) = bounded(LANE_QUEUE_BATCHES + 2);
+            let (commands, orders) = bounded(COMMANDS_PER_LANE);
+            let gauge = Arc::new(LaneGauge::default());
+            let state_stored = Arc::new(AtomicU64::new(0));
+            let state = plugin.uses_state.then(|| {
+                LaneState::new(&plugin.name, Arc::clone(store), Arc::clone(&state_stored))
+            });
+            let lane = Lane::new(
+                lane_settings(index, parts, plan, plugin),
+                LaneEnds {
+                    inbox: batches,
+                    spent,
+                    commands: orders,
+                    settle: from_lanes.clone(),
+                },
+                Arc::clone(&gauge),
+                plan.clock,
+                parts.metrics.lane(&plan.id, &plugin.name, index),
+                state,
+            );
+            self.threads
+                .push(named("lane", Some(LANE_STACK_BYTES), move || lane.run())?);
+            let open = Batch::new(&plan.topic_table);
+            intake.lanes.push(IntakeLane {
+                inbox,
+                spent: empties,
+                gauge,
+                open,
+            });
+            self.settling.push(SettlingLane {
+                commands,
+                plugin_index,
+                state_stored,
+            });
+        }
+        self.intake.push(intake);
+        Ok(())
+    }
+}
+
+fn plan(group: &config::Group) -> Plan {
+    let topics: Vec<Arc<str>> = group
+        .routes
+        .keys()
+        .map(|topic| topic.as_str().into())
+        .collect();
+    let mut names: Vec<String> = group.routes.values().cloned().collect();
+    names.sort();
+    names.dedup();
+    let place = |name: &String| names.binary_search(name).unwrap_or(0);
+    Plan {
+        id: group.id.as_str().into(),
+        topic_table: encode_topics(topics.iter().map(|topic| &**topic)).into(),
+        topics: topics.into(),
+        routes: group.routes.values().map(place).collect(),
+        names,
+        clock: Clock(Instant::now()),
+    }
+}
+
+fn lane_settings(
+    index: usize,
+    parts: &GroupParts<'_>,
+    plan: &Plan,
+    plugin: &Arc<LoadedPlugin>,
+) -> LaneSettings {
+    let retry = &parts.group.retry;
+    LaneSettings {
+        index,
+        group: Arc::clone(&plan.id),
+        topics: Arc::clone(&plan.topics),
+        topic_table: Arc::clone(&plan.topic_table),
+        plugin: Arc::clone(plugin),
+        dedup: parts.group.dedup.clone(),
+        attempts_max: retry.attempts,
+        backoff: Backoff {
+            initial_ms: retry.initial.as_millis() as u64,
+            factor: retry.factor,
+            max_ms: retry.max.as_millis() as u64,
+            jitter: retry.jitter,
+        },
+        dead_letter_topic: parts.group.dead_letter_topic.clone(),
+        message_bytes_max: parts.kafka.message_max_bytes,
+    }
+}
+
+fn order_by(group: &config::Group) -> OrderBy {
+    match group.ordering {
+        config::Ordering::Partition => OrderBy::Partition,
+        config::Ordering::Key => OrderBy::Key,
+        config::Ordering::Unordered => OrderBy::Id,
+    }
+}
+
+fn named<T: Send + 'static>(
+    name: &str,
+    stack_bytes: Option<usize>,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<JoinHandle<T>, std::io::Error> {
+    let thread = thread::Builder::new().name(name.to_owned());
+    match stack_bytes {
+        Some(bytes) => thread.stack_size(bytes).spawn(work),
+        None => thread.spawn(work),
+    }
+}

@@ -1,0 +1,69 @@
+//! What the outside may know of a group while it runs: whether it has joined, and what it waits for.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+/// The state of one group, read by health checks and the summary.
+#[derive(Debug, Default)]
+pub struct GroupStatus {
+    joined: AtomicBool,
+    first_event_at_ms: AtomicU64,
+    last_settled_at_ms: AtomicU64,
+    trouble: Mutex<Option<String>>,
+    failure: Mutex<Option<String>>,
+}
+
+impl GroupStatus {
+    /// Whether partitions have been assigned at least once, even if none fell to this member.
+    #[must_use]
+    pub fn joined(&self) -> bool {
+        self.joined.load(Ordering::Relaxed)
+    }
+
+    /// What keeps events from settling at the moment; none when they do.
+    #[must_use]
+    pub fn trouble(&self) -> Option<String> {
+        self.trouble
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    /// Why the group has stopped for good; none while it works.
+    #[must_use]
+    pub fn failure(&self) -> Option<String> {
+        self.failure
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    /// When the first event was taken and the last one settled, in milliseconds since the Unix epoch;
+    /// none before that.
+    #[must_use]
+    pub fn worked_ms(&self) -> Option<(u64, u64)> {
+        let first = self.first_event_at_ms.load(Ordering::Relaxed);
+        let last = self.last_settled_at_ms.load(Ordering::Relaxed);
+        (first > 0 && last > 0).then_some((first, last))
+    }
+
+    pub(super) fn set_joined(&self) {
+        self.joined.store(true, Ordering::Relaxed);
+    }
+
+    pub(super) fn began_at(&self, wall_ms: u64) {
+        self.first_event_at_ms.store(wall_ms, Ordering::Relaxed);
+    }
+
+    pub(super) fn settled_at(&self, wall_ms: u64) {
+        self.last_settled_at_ms.store(wall_ms, Ordering::Relaxed);
+    }
+
+    pub(super) fn set_trouble(&self, trouble: Option<String>) {
+        *self.trouble.lock().unwrap_or_else(PoisonError::into_inner) = trouble;
+    }
+
+    pub(super) fn fail(&self, why: String) {
+        *self.failure.lock().unwrap_or_else(PoisonError::into_inner) = Some(why);
+    }
+}
