@@ -18,6 +18,8 @@ mod architecture;
 mod deployment;
 // The harness proves itself: the node starts, a record goes round, a crash loses nothing.
 mod kafka_node;
+// The sandbox without Kafka: what it loads, every limit, and that failures leave nothing behind.
+mod sandbox;
 // The main job end to end, and SIGTERM in the middle of it.
 mod main_job;
 // kill -9 in the middle of it.
