@@ -4,25 +4,22 @@ use std::time::Duration;
 
 use crate::harness::host::Setup;
 use crate::harness::kafka;
-use crate::harness::main_flow::{self, MainFlow, journal_lines, place_of, summary};
-use crate::harness::topic::{Record, Topic, unique};
+use crate::harness::main_flow::{MainFlow, summary, with_sessions_of};
+use crate::harness::topic::Record;
 use crate::harness::wait;
+use crate::harness::witness::Witness;
 
-/// A killed member is missed by its group only after the session; the default of 45 s is for people.
-/// The drain has to fit into it.
-fn quick_sessions(config: &str) -> String {
-    format!(
-        "kafka:\n  brokers: {}\n  properties: {{ session.timeout.ms: 3000, heartbeat.interval.ms: 500 }}\n\
-         drain_timeout: 2500ms\n{config}",
-        kafka::shared(),
-    )
-}
+/// How long a killed member is waited for by its group, in milliseconds.
+const SESSION_MS: u32 = 4_000;
 
 #[test]
 fn kill_9_three_times_in_the_middle_loses_nothing_and_counts_nothing_twice() {
     const EVENTS: u64 = 100_000;
     let flow = MainFlow::new("crash", 4);
-    let setup = Setup::new(kafka::shared(), &quick_sessions(&flow.config()));
+    let setup = Setup::new(
+        kafka::shared(),
+        &with_sessions_of(SESSION_MS, &flow.config()),
+    );
     let sending = flow.produce_meanwhile(EVENTS, 6_000);
 
     let mut killed_at = Vec::new();
@@ -77,28 +74,10 @@ fn kill_9_three_times_in_the_middle_loses_nothing_and_counts_nothing_twice() {
 #[test]
 fn what_settled_beyond_a_commit_that_had_to_wait_is_recognised_after_kill_9() {
     const EVENTS: usize = 3_000;
-    let source = Topic::create(kafka::shared(), "beyond", 1);
-    let (group, counts) = (
-        unique("beyond"),
-        Topic::create(kafka::shared(), "beyond.counts", 1),
-    );
-    let config = format!(
-        r#"
-plugins:
-  witness:
-    path: {}
-    grants: [tally, journal, config, "output:{counts}"]
-    journal: {{ path: witness.log }}
-    config: {{ counts: {counts} }}
-    tick: 300ms
-groups:
-  - {{ id: {group}, routes: {{ {}: witness }}, store: store }}
-"#,
-        main_flow::guest("witness"),
-        source.name(),
-        counts = counts.name(),
-    );
-    let setup = Setup::new(kafka::shared(), &quick_sessions(&config));
+    let witness = Witness::new("beyond", 1);
+    let (source, group) = (&witness.source, witness.group.as_str());
+    let config = with_sessions_of(SESSION_MS, &witness.config(""));
+    let setup = Setup::new(kafka::shared(), &config);
     // The first event holds the commit back; everything after it settles.
     let mut records = vec![Record::new(
         "first",
@@ -109,33 +88,28 @@ groups:
 
     let host = setup.start();
     wait::eventually("all but the first settled", Duration::from_secs(30), || {
-        host.metrics().outcomes(&group).get("processed") == Some(&(EVENTS as f64 - 1.0))
+        host.metrics().outcomes(group).get("processed") == Some(&(EVENTS as f64 - 1.0))
     });
     assert_eq!(
         host.metrics()
-            .sum("millrace_events_parked", &[("group", &group)]),
+            .sum("millrace_events_parked", &[("group", group)]),
         1.0
     );
     host.kill9();
-    assert_eq!(source.lag(&group), EVENTS as i64, "nothing was committed");
+    assert_eq!(source.lag(group), EVENTS as i64, "nothing was committed");
     let host = setup.start();
-    source.wait_for_no_lag(&group, Duration::from_secs(60));
+    source.wait_for_no_lag(group, Duration::from_secs(60));
 
-    host.metrics().assert_ledger_balanced(&group);
+    host.metrics().assert_ledger_balanced(group);
     let exit = host.sigterm().expect_code(0);
-    let summary = summary(&exit, &group);
+    let summary = summary(&exit, group);
     assert_eq!(summary["recovered"], EVENTS as u64 - 1);
     assert_eq!(summary["processed"], 1);
-    let mut places: Vec<_> = journal_lines(&setup.folder().join("witness.log"))
-        .iter()
-        .map(place_of)
-        .collect();
-    places.sort_unstable();
     assert_eq!(
-        places,
+        witness.places(&setup),
         (0..EVENTS as i64).map(|n| (0, n)).collect::<Vec<_>>()
     );
-    assert_eq!(main_flow::witnessed(&counts), EVENTS as i64);
+    assert_eq!(witness.counted(), EVENTS as i64);
 }
 
 #[test]
@@ -146,7 +120,7 @@ fn a_kill_before_anything_settled_leaves_no_line_that_is_written_again() {
         "store: store/audit",
         "store: store/audit\n    commit_interval: 20s",
     );
-    let setup = Setup::new(kafka::shared(), &quick_sessions(&config));
+    let setup = Setup::new(kafka::shared(), &with_sessions_of(SESSION_MS, &config));
     let sent = flow.produce(5_000, &[]);
     let host = setup.spawn();
     let journal = setup.folder().join("audit.log");

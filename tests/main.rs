@@ -24,3 +24,7 @@ mod sandbox;
 mod main_job;
 // kill -9 in the middle of it.
 mod crash;
+// Plugins that loop, eat memory or trap, beside neighbours that do not.
+mod isolation;
+// Retry in place: order, times, attempts, and a restart in between.
+mod retry;

@@ -28,6 +28,18 @@ const COUNTS_TOPIC: &str = "analytics.counts";
 /// Event time that one flow has to itself, in milliseconds: far more than its events take up.
 const TIME_OF_A_FLOW_MS: i64 = 600_000;
 
+/// A configuration whose groups miss a member soon after it was killed; the default of 45 s is for people.
+/// The drain has to fit into a session.
+pub(crate) fn with_sessions_of(session_ms: u32, config: &str) -> String {
+    format!(
+        "kafka:\n  brokers: {}\n  \
+         properties: {{ session.timeout.ms: {session_ms}, heartbeat.interval.ms: 500 }}\n\
+         drain_timeout: {}ms\n{config}",
+        kafka::shared(),
+        session_ms - 500,
+    )
+}
+
 /// The file of a plugin as `make plugins` builds it.
 pub(crate) fn plugin(name: &str) -> String {
     built(&format!("plugins/dist/{name}.wasm"))
@@ -345,24 +357,6 @@ pub(crate) fn journal_lines(file: &Path) -> Vec<Value> {
 pub(crate) fn place_of(line: &Value) -> Place {
     let number = |name: &str| line[name].as_i64().expect("it is a number");
     (number("partition") as i32, number("offset"))
-}
-
-/// The successes that the plugin `witness` has counted, over distinct emissions.
-#[track_caller]
-pub(crate) fn witnessed(counts: &Topic) -> i64 {
-    let id = |record: &Stored| {
-        record
-            .header("millrace.emission")
-            .expect("an id")
-            .to_owned()
-    };
-    let emissions: BTreeMap<_, _> = counts
-        .read_all()
-        .into_iter()
-        .map(|record| (id(&record), record))
-        .collect();
-    let count = |record: &Stored| record.json().as_i64().expect("a number");
-    emissions.values().map(count).sum()
 }
 
 /// What a host said at its end about one group, and checks that it adds up.
