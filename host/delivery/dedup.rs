@@ -47,7 +47,8 @@ impl Window {
         if !self.seen.insert(id.0) {
             return false;
         }
-        self.order.push_back(((id.0 >> 64) as u64, id.0 as u64, record_ms));
+        self.order
+            .push_back(((id.0 >> 64) as u64, id.0 as u64, record_ms));
         self.newest_ms = self.newest_ms.max(record_ms);
         let oldest_ms = self.newest_ms.saturating_sub(self.window_ms);
         while let Some((high, low, record_ms)) = self.order.front().copied() {
@@ -64,7 +65,11 @@ impl Window {
     pub fn forget(&mut self, id: EventId) {
         if self.seen.remove(&id.0) {
             // It was remembered a moment ago, so it stands near the end.
-            if let Some(at) = self.order.iter().rposition(|(h, l, _)| whole(*h, *l) == id.0) {
+            if let Some(at) = self
+                .order
+                .iter()
+                .rposition(|(h, l, _)| whole(*h, *l) == id.0)
+            {
                 self.order.remove(at);
             }
         }

@@ -226,10 +226,10 @@ impl Batch {
     /// Records of one partition come in long runs, so the last one is nearly always right.
     fn assignment_at(&mut self, assignment: &Arc<Assignment>) -> u32 {
         let same = |known: &Arc<Assignment>| Arc::ptr_eq(known, assignment);
-        if let Some(last) = self.events.last() {
-            if same(&self.assignments[last.assignment as usize]) {
-                return last.assignment;
-            }
+        if let Some(last) = self.events.last()
+            && same(&self.assignments[last.assignment as usize])
+        {
+            return last.assignment;
         }
         let known = self.assignments.iter().position(same);
         known.unwrap_or_else(|| {

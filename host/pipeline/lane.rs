@@ -282,7 +282,13 @@ impl Lane {
     /// the cache, and a loop with little else in it lets the processor overlap them. An event that will
     /// run again forgets its id when it is put back.
     fn remember_ids(&mut self, batch: &Batch) {
-        let Self { settings, park, windows, known, .. } = self;
+        let Self {
+            settings,
+            park,
+            windows,
+            known,
+            ..
+        } = self;
         known.clear();
         let mut of_assignment = [usize::MAX; ASSIGNMENTS_CACHED];
         for meta in &batch.events {
@@ -297,7 +303,11 @@ impl Lane {
                 continue;
             }
             let (Some(dedup), Some(id)) = (settings.dedup.as_ref(), meta.id) else {
-                known.push(if settled_before { Known::Yes } else { Known::No });
+                known.push(if settled_before {
+                    Known::Yes
+                } else {
+                    Known::No
+                });
                 continue;
             };
             let cached = of_assignment.get_mut(meta.assignment as usize);
@@ -313,7 +323,11 @@ impl Lane {
             };
             let record_ms = batch.record_ms(known.len());
             let new = windows[at].1.insert(id, record_ms);
-            known.push(if new && !settled_before { Known::No } else { Known::Yes });
+            known.push(if new && !settled_before {
+                Known::No
+            } else {
+                Known::Yes
+            });
         }
     }
 
@@ -412,7 +426,9 @@ fn window_at(
     assignment: &Arc<Assignment>,
     dedup: &config::Dedup,
 ) -> usize {
-    let known = windows.iter().position(|(known, _)| Arc::ptr_eq(known, assignment));
+    let known = windows
+        .iter()
+        .position(|(known, _)| Arc::ptr_eq(known, assignment));
     known.unwrap_or_else(|| {
         let window = Window::new(dedup.window.as_millis() as i64, dedup.max_events);
         windows.push((Arc::clone(assignment), window));

@@ -88,6 +88,9 @@ pub struct Problem {
     pub after_ms: Option<u64>,
 }
 
+/// A name and a value, which may be null. Names are bytes, because Kafka does not promise UTF-8.
+pub(super) type Header = (Vec<u8>, Option<Vec<u8>>);
+
 /// A record that the plugin wants produced.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Output {
@@ -104,7 +107,7 @@ pub struct Output {
     /// The value; none is a tombstone.
     pub value: Option<Vec<u8>>,
     /// Names and values.
-    pub headers: Vec<(Vec<u8>, Option<Vec<u8>>)>,
+    pub headers: Vec<Header>,
 }
 
 impl Output {
@@ -237,7 +240,7 @@ fn text(span: Span, bytes: &[u8]) -> String {
 ///
 /// # Errors
 /// The bytes are cut short.
-pub(super) fn headers(mut packed: &[u8]) -> Result<Vec<(Vec<u8>, Option<Vec<u8>>)>, Fault> {
+pub(super) fn headers(mut packed: &[u8]) -> Result<Vec<Header>, Fault> {
     let mut headers = Vec::new();
     let cut = || malformed("headers cut short");
     while !packed.is_empty() {

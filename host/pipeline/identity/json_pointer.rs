@@ -51,7 +51,9 @@ impl<'a> Cursor<'a> {
         loop {
             let key = self.string()?;
             self.expect(b':')?;
-            if key == name.as_bytes() || key.contains(&b'\\') && *unescaped(key)? == *name.as_bytes() {
+            if key == name.as_bytes()
+                || key.contains(&b'\\') && *unescaped(key)? == *name.as_bytes()
+            {
                 return Some(());
             }
             self.skip_value()?;
@@ -151,12 +153,27 @@ mod tests {
 
     #[test]
     fn scalars_are_found_by_their_pointer() {
-        assert_eq!(found(r#"{"a":{"x":1},"id":"7"}"#, &["id"]).as_deref(), Some("7"));
+        assert_eq!(
+            found(r#"{"a":{"x":1},"id":"7"}"#, &["id"]).as_deref(),
+            Some("7")
+        );
         let nested = r#" { "a" : { "x" : [ 0 , {"q":["]","}"]} , { "y" : -5e2 } ] } } "#;
-        assert_eq!(found(nested, &["a", "x", "2", "y"]).as_deref(), Some("-5e2"));
-        assert_eq!(found(r#"{"id":"a\u0041\"b"}"#, &["id"]).as_deref(), Some("aA\"b"));
-        assert_eq!(found(r#"{"\u0069d":true}"#, &["id"]).as_deref(), Some("true"));
-        assert_eq!(found(r#"{"a\"":"{","id":1}"#, &["id"]).as_deref(), Some("1"));
+        assert_eq!(
+            found(nested, &["a", "x", "2", "y"]).as_deref(),
+            Some("-5e2")
+        );
+        assert_eq!(
+            found(r#"{"id":"a\u0041\"b"}"#, &["id"]).as_deref(),
+            Some("aA\"b")
+        );
+        assert_eq!(
+            found(r#"{"\u0069d":true}"#, &["id"]).as_deref(),
+            Some("true")
+        );
+        assert_eq!(
+            found(r#"{"a\"":"{","id":1}"#, &["id"]).as_deref(),
+            Some("1")
+        );
         assert_eq!(found("17", &[]).as_deref(), Some("17"));
     }
 
@@ -197,7 +214,9 @@ mod tests {
             }
             for path in [vec!["id".to_owned()], vec!["m".to_owned(), "id".to_owned()]] {
                 let ours = scalar_at(&json, &path);
-                let Ok(parsed) = serde_json::from_slice::<serde_json::Value>(&json) else { continue };
+                let Ok(parsed) = serde_json::from_slice::<serde_json::Value>(&json) else {
+                    continue;
+                };
                 let pointer = format!("/{}", path.join("/"));
                 if let Some(serde_json::Value::String(text)) = parsed.pointer(&pointer) {
                     // A full parser lets the last of repeated keys count; only then may they differ.
