@@ -124,12 +124,17 @@ fn poll(
         let mut timeout = Duration::ZERO;
         for _ in 0..RECORDS_AT_ONCE {
             match consumer.poll(timeout) {
-                Polled::Record(record) => intake.take(&record, &consumer),
+                Polled::Record(record) => {
+                    intake.take(&record, &consumer);
+                    if !timeout.is_zero() {
+                        // A trickle must not starve commits any more than a flood.
+                        break;
+                    }
+                }
                 Polled::Nothing if timeout.is_zero() => {
                     // Nothing more is ready, so nobody is kept waiting for a fuller batch.
                     let open = intake.seal_for_idle_lanes();
                     timeout = if open { BUSY_POLL } else { IDLE_POLL };
-                    continue;
                 }
                 Polled::Nothing => break,
                 Polled::Fatal(why) => {
@@ -139,7 +144,6 @@ fn poll(
                     break;
                 }
             }
-            timeout = Duration::ZERO;
         }
         intake.refresh(consumer.membership());
         intake.regulate(&consumer);

@@ -20,3 +20,11 @@ mod deployment;
 mod kafka_node;
 // The sandbox without Kafka: what it loads, every limit, and that failures leave nothing behind.
 mod sandbox;
+// The main job end to end, and SIGTERM in the middle of it.
+mod main_job;
+// kill -9 in the middle of it.
+mod crash;
+// Plugins that loop, eat memory or trap, beside neighbours that do not.
+mod isolation;
+// Retry in place: order, times, attempts, and a restart in between.
+mod retry;

@@ -133,6 +133,9 @@ impl Settling {
             } else {
                 &ends.lanes
             };
+            let wake = self
+                .drain_deadline()
+                .map_or(next_settle, |deadline| next_settle.min(deadline));
             select! {
                 recv(lanes) -> message => if let Ok(message) = message { self.take_message(message) },
                 recv(deliveries) -> delivery => if let Ok(delivery) = delivery {
@@ -142,7 +145,7 @@ impl Settling {
                     Ok(Control::Stop) | Err(_) => break,
                     Ok(control) => self.control(control),
                 },
-                default(next_settle.saturating_duration_since(Instant::now())) => {}
+                default(wake.saturating_duration_since(Instant::now())) => {}
             }
             let now = Instant::now();
             if now >= next_settle {

@@ -24,7 +24,7 @@ use crate::kafka::KafkaError;
 use crate::kafka::consumer::GroupConsumer;
 use crate::kafka::producer::GroupProducer;
 use crate::sandbox::{LoadedPlugin, encode_topics};
-use crate::store::{Journal, JournalError, SettleStore, StoreError};
+use crate::store::{Journal, JournalError, Settle, SettleStore, StoreError};
 use crate::telemetry::metrics::Metrics;
 
 /// Settlements that may wait for the settling thread, for each lane. Enough that a sync of the disk does
@@ -99,10 +99,9 @@ impl Group {
             let Some((plugin, settings)) = parts.plugins.get(name) else {
                 continue;
             };
-            let recorded = store.journal(name)?;
             let journal = settings.journal.as_ref();
             let journal = journal
-                .map(|journal| Journal::open(&journal.path, journal.rotate_bytes, recorded))
+                .map(|journal| open_journal(&store, name, journal))
                 .transpose()?;
             lanes.add_plugin(plugin_index, parts, &plan, plugin, &store, &from_lanes)?;
             lanes.settling_plugins.push(SettlingPlugin {
@@ -115,6 +114,24 @@ impl Group {
         drop(from_lanes);
         start_threads(parts, plan, store, lanes, lanes_answers)
     }
+}
+
+/// Opens the journal of a plugin, and vouches for what is in it from the start: a crash before the first
+/// settle must not leave lines that nobody cuts off.
+fn open_journal(
+    store: &SettleStore,
+    plugin: &str,
+    settings: &config::Journal,
+) -> Result<Journal, StartError> {
+    let recorded = store.journal(plugin)?;
+    let journal = Journal::open(&settings.path, settings.rotate_bytes, recorded)?;
+    if recorded.is_none() {
+        store.settle(&Settle {
+            journals: vec![(plugin.to_owned(), journal.position())],
+            ..Settle::default()
+        })?;
+    }
+    Ok(journal)
 }
 
 fn start_threads(

@@ -112,6 +112,12 @@ impl Journal {
         Ok(())
     }
 
+    /// How far it reaches.
+    #[must_use]
+    pub fn position(&self) -> JournalPosition {
+        self.position
+    }
+
     /// Makes what was appended durable, and begins a new segment when this one is large enough. Returns
     /// the position to settle; none when nothing changed.
     ///

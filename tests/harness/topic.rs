@@ -184,6 +184,11 @@ impl Topic {
         topic
     }
 
+    /// The cluster, as `bootstrap.servers`.
+    pub(crate) fn brokers(&self) -> &str {
+        &self.brokers
+    }
+
     /// The name.
     pub(crate) fn name(&self) -> &str {
         &self.name

@@ -165,7 +165,8 @@ impl Lane {
         after_ms: u64,
         settlement: &mut Settlement,
     ) {
-        let due = self.clock.now().after(after_ms);
+        // The clock shows whole milliseconds that have passed: one more, so that no attempt is early.
+        let due = self.clock.now().after(after_ms.saturating_add(1));
         self.park.park(batch.events[index].group, due);
         self.put_back(batch, index, attempt, settlement);
     }
