@@ -1,6 +1,7 @@
 //! Figures in Prometheus' form. Handles are resolved when a partition, a lane or a group starts; the data
 //! path only adds to them.
 
+mod figures;
 mod plugin;
 
 use std::time::Duration;
@@ -10,6 +11,7 @@ use prometheus::{
     IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
 };
 
+pub use self::figures::Figures;
 use self::plugin::PluginMetrics;
 use crate::delivery::dead_letter::Cause;
 use crate::delivery::ledger::{Ledger, Settled};
@@ -270,6 +272,12 @@ impl Metrics {
     /// Notes how many events the gateway has answered with this status.
     pub fn ingest(&self, status: &str, events: u64) {
         self.ingest.with_label_values(&[status]).set(events as i64);
+    }
+
+    /// Everything as it is now.
+    #[must_use]
+    pub fn read(&self) -> Figures {
+        Figures::gather(&self.registry)
     }
 
     /// Everything in Prometheus' text format.
