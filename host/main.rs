@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::Parser;
-use millrace::cli::{produce, run, topics, validate};
+use millrace::cli::{dev, produce, run, topics, validate};
 use millrace::config::ConfigError;
 use millrace::daemon::DaemonError;
 use millrace::kafka::KafkaError;
@@ -18,6 +18,8 @@ const UNAVAILABLE: u8 = 69;
 #[derive(Debug, Parser)]
 #[command(version, max_term_width = 100)]
 enum Command {
+    /// Tries everything out in one process: broker, gateway, groups and sample events.
+    Dev(dev::DevArgs),
     /// Runs the daemon.
     Run(run::RunArgs),
     /// Checks a configuration and its plugins without touching Kafka.
@@ -30,6 +32,7 @@ enum Command {
 
 fn main() -> ExitCode {
     let done = match Command::parse() {
+        Command::Dev(args) => dev::run(&args),
         Command::Run(args) => run::run(&args),
         Command::Validate(args) => validate::run(&args),
         Command::Topics(args) => topics::run(args),

@@ -75,14 +75,16 @@ enum Via {
     Grpc,
 }
 
-fn share(text: &str) -> Result<f64, String> {
+/// Reads a share.
+pub(super) fn share(text: &str) -> Result<f64, String> {
     match text.parse() {
         Ok(share) if (0.0..=1.0).contains(&share) => Ok(share),
         _ => Err("write a share as a number from 0 to 1".to_owned()),
     }
 }
 
-fn rate(text: &str) -> Result<f64, String> {
+/// Reads a rate.
+pub(super) fn rate(text: &str) -> Result<f64, String> {
     match text.parse::<f64>() {
         Ok(rate) if rate.is_finite() && rate >= 0.0 => Ok(rate),
         _ => Err("write events a second as a number from 0".to_owned()),

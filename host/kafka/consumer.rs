@@ -31,8 +31,8 @@ const QUESTION_TIMEOUT: Duration = Duration::from_secs(5);
 /// every default of `max.poll.interval.ms`.
 const QUESTION_TRIES: u32 = 6;
 
-/// Settings of the data path that operators may change.
-const DEFAULTS: [(&str, &str); 8] = [
+/// Settings of the data path that operators may change; `make bench` compares consumers with the same.
+pub const DEFAULTS: [(&str, &str); 8] = [
     // Once the local queue is full librdkafka sleeps this long; its default of a second halves throughput.
     ("fetch.queue.backoff.ms", "10"),
     // Bounds what is prefetched, by bytes and not by messages. A pause throws it away and fetches again.

@@ -1,7 +1,7 @@
 //! The broker that librdkafka carries for tests, run inside the process.
 //!
 //! It speaks the real protocol on a real port and forgets everything when it is dropped. It keeps the
-//! newest 5 MiB or 100 000 records of a partition, has no CreateTopics and no offsets by time. This
+//! newest 5 MiB or 100 000 batches of a partition, has no CreateTopics and no offsets by time. This
 //! file must not know who uses the broker.
 #![allow(
     unsafe_code,

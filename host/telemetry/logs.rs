@@ -1,6 +1,6 @@
 //! Logs on standard error: lines for a person on a terminal, JSON for everyone else.
 
-use std::io::IsTerminal as _;
+use std::io::{IsTerminal as _, Write};
 
 use tracing_subscriber::EnvFilter;
 
@@ -22,11 +22,24 @@ pub enum LogFormat {
 /// # Errors
 /// Says why the filter cannot be read.
 pub fn start(level: &str, format: LogFormat) -> Result<(), String> {
+    start_into(level, format, std::io::stderr)
+}
+
+/// [`start`] with a way of its own to standard error, for a command that draws on the terminal. Each
+/// line is one write to a new writer.
+///
+/// # Errors
+/// As [`start`].
+pub fn start_into<W: Write + 'static>(
+    level: &str,
+    format: LogFormat,
+    writer: impl Fn() -> W + Send + Sync + 'static,
+) -> Result<(), String> {
     let filter = EnvFilter::try_new(level)
         .map_err(|error| format!("{level:?} is not a log filter ({error}); try `info`"))?;
     let logs = tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_writer(std::io::stderr);
+        .with_writer(writer);
     let json = match format {
         LogFormat::Auto => !std::io::stderr().is_terminal(),
         LogFormat::Text => false,

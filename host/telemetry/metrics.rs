@@ -2,6 +2,7 @@
 //! path only adds to them.
 
 mod families;
+mod figures;
 mod plugin;
 
 use std::sync::Arc;
@@ -13,6 +14,7 @@ use prometheus::{
 };
 
 use self::families::{GroupFamilies, LaneFamilies, PartitionFamilies};
+pub use self::figures::Figures;
 use self::plugin::{PluginMetrics, Registered};
 use crate::delivery::dead_letter::Cause;
 use crate::delivery::ledger::{Ledger, Settled};
@@ -157,6 +159,12 @@ impl Metrics {
     /// Notes how many events the gateway has answered with this status.
     pub fn ingest(&self, status: &str, events: u64) {
         self.ingest.with_label_values(&[status]).set(events as i64);
+    }
+
+    /// Everything as it is now.
+    #[must_use]
+    pub fn read(&self) -> Figures {
+        Figures::gather(&self.registry)
     }
 
     /// Everything in Prometheus' text format.

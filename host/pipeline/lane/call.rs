@@ -18,7 +18,7 @@ impl Lane {
     /// Runs the admitted events and judges them.
     pub(super) fn handle(&mut self, batch: &Batch, settlement: &mut Settlement) {
         match self.call(batch, &batch.slots) {
-            Ok(answer) => match self.misbehaviour(batch, &answer) {
+            Ok(answer) => match self.misbehaviour(batch, 0..batch.len(), &answer) {
                 None => self.judge(batch, 0..batch.len(), answer, settlement),
                 Some(fault) => self.after_fault(batch, fault, settlement),
             },
@@ -46,9 +46,11 @@ impl Lane {
             let start = 2 + index * SLOT_WORDS;
             slots.extend_from_slice(&batch.slots[start..start + SLOT_WORDS]);
             let answer = self.call(batch, &slots);
-            let answer = answer.and_then(|answer| match self.misbehaviour(batch, &answer) {
-                None => Ok(answer),
-                Some(fault) => Err(fault),
+            let answer = answer.and_then(|answer| {
+                match self.misbehaviour(batch, index..index + 1, &answer) {
+                    None => Ok(answer),
+                    Some(fault) => Err(fault),
+                }
             });
             match answer {
                 Ok(answer) => self.judge(batch, index..index + 1, answer, settlement),

@@ -268,7 +268,14 @@ impl Lane {
 
     /// An answer that is well-formed and yet breaks the contract: an event of a failed order group was
     /// run, an effect belongs to no event, or an output is larger than any record may be.
-    pub(super) fn misbehaviour(&mut self, batch: &Batch, answer: &BatchAnswer) -> Option<Fault> {
+    ///
+    /// `part` is what was called: all of the batch, or one event of it, whose order needs no check.
+    pub(super) fn misbehaviour(
+        &mut self,
+        batch: &Batch,
+        part: Range<usize>,
+        answer: &BatchAnswer,
+    ) -> Option<Fault> {
         let output_fault = |code: &str, message: String| {
             Some(Fault {
                 kind: FaultKind::Output,
@@ -287,7 +294,7 @@ impl Lane {
                 return output_fault("output-size", message);
             }
         }
-        let events = batch.len() as u32;
+        let events = part.len() as u32;
         if let Some(instance) = self.instance.as_mut() {
             let effects = instance.effects();
             let outside = effects
@@ -307,7 +314,7 @@ impl Lane {
                 return output_fault("effect-index", message);
             }
         }
-        if batch.len() > 1 && breaks_order(batch, answer) {
+        if part.len() > 1 && breaks_order(batch, answer) {
             let message = "an event was run after an earlier one of its order group had failed";
             return output_fault("order", message.to_owned());
         }
