@@ -63,6 +63,10 @@ impl Bait {
             assert!(said.contains(word), "{word:?} is not in: {said}");
         }
         assert!(!said.contains("panicked"), "{said}");
+        assert!(
+            !said.lines().any(stammers),
+            "something is said twice in: {said}"
+        );
         assert_eq!(
             exit.stdout, "",
             "nothing but an answer goes to standard output"
@@ -76,6 +80,14 @@ impl Bait {
     fn assert_untouched(&self) {
         assert!(self.topic.committed(&self.group).is_empty());
     }
+}
+
+/// Whether a line ends in what it has said before: a cause that is part of the message, printed after it.
+fn stammers(line: &str) -> bool {
+    let parts = line.match_indices(": ").map(|(at, _)| line.split_at(at));
+    let said_before =
+        |(before, after): (&str, &str)| before.contains(after.trim_start_matches(": "));
+    parts.into_iter().any(said_before)
 }
 
 #[test]
