@@ -213,10 +213,11 @@ impl Daemon {
                 }
             }
         });
-        if let Some(publisher) = self.publisher {
-            if let Err(error) = publisher.flush(self.drain_timeout) {
-                tracing::error!(%error, "the gateway could not flush");
-            }
+        if let Some(Err(error)) = self
+            .publisher
+            .map(|publisher| publisher.flush(self.drain_timeout))
+        {
+            tracing::error!(%error, "the gateway could not flush");
         }
         Summary { groups }
     }

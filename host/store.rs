@@ -10,4 +10,4 @@ pub use journal::{Journal, JournalError, JournalPosition};
 pub use rows::EmissionHeader;
 pub use rows::{Emission, PartitionRow, Sum};
 pub(crate) use settle_store::partition_key;
-pub use settle_store::{Settle, SettleStore, StoreError, StoredPartition};
+pub use settle_store::{Settle, SettleStore, StateValue, StoreError, StoredPartition};

@@ -18,3 +18,5 @@ mod architecture;
 mod deployment;
 // The harness proves itself: the node starts, a record goes round, a crash loses nothing.
 mod kafka_node;
+// The sandbox without Kafka: what it loads, every limit, and that failures leave nothing behind.
+mod sandbox;

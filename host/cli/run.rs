@@ -15,6 +15,9 @@ use crate::telemetry::logs::{self, LogFormat};
 /// How often a running daemon looks whether a group has stopped for good.
 const FAILURE_CHECK: Duration = Duration::from_millis(500);
 
+/// How long closing connections may take after everything in flight is finished or given up.
+pub(super) const EXIT_MARGIN: Duration = Duration::from_secs(10);
+
 /// Where the configuration comes from.
 #[derive(Debug, Clone, clap::Args)]
 pub struct ConfigArgs {
@@ -65,11 +68,22 @@ pub fn run(args: &RunArgs) -> anyhow::Result<()> {
     tracing::info!(admin = %daemon.admin_address(), grpc = ?daemon.grpc_address(), "started");
     let failure = daemon.wait(until_stopped(&daemon, args.run_for))?;
     tracing::info!("stopping: finishing what is in flight");
+    exit_in_the_end(config.drain_timeout + EXIT_MARGIN);
     print_summary(&daemon.stop(), args.output)?;
     match failure {
         Some(failure) => Err(anyhow::anyhow!("{failure}")),
         None => Ok(()),
     }
+}
+
+/// Leaving a group blocks inside librdkafka when the brokers are gone. What is not committed runs again,
+/// so ending the process loses nothing, and an operator who stops a host must see it stop.
+pub(super) fn exit_in_the_end(after: Duration) {
+    std::thread::spawn(move || {
+        std::thread::sleep(after);
+        tracing::error!("shutdown did not end in time; what is not committed runs again");
+        std::process::exit(1);
+    });
 }
 
 /// Waits for a signal, the end of the time, or the failure of a group, which it returns.

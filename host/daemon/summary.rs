@@ -43,7 +43,6 @@ pub struct PartitionSummary {
 
 /// Events by what became of them.
 #[derive(Debug, Clone, Copy, Serialize)]
-#[expect(missing_docs, reason = "the words are those of the ledger")]
 pub struct Counts {
     pub polled: u64,
     pub processed: u64,

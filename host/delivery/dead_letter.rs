@@ -121,12 +121,19 @@ pub fn headers(original: Vec<Header>, facts: &Facts<'_>) -> Vec<Header> {
     add("message", facts.message.to_owned());
     add(
         "signature",
-        format!("{}:{}:{}", facts.plugin, facts.cause.word(), facts.code),
+        signature(facts.digest, facts.cause, facts.code),
     );
     add("attempts", facts.attempts.to_string());
     add("first-failed-at", facts.failed_at_ms.0.to_string());
     add("last-failed-at", facts.failed_at_ms.1.to_string());
     headers
+}
+
+/// Groups failures that have one reason: the version of the plugin, the cause and the code.
+fn signature(digest: &str, cause: Cause, code: &str) -> String {
+    // Twelve digits tell versions apart as well as all of them would.
+    let version = digest.get(..12).unwrap_or(digest);
+    format!("{version}:{}:{code}", cause.word())
 }
 
 /// Cuts a text to [`VALUE_BYTES_MAX`] at a character boundary.

@@ -12,8 +12,9 @@ pub struct EventId(pub u128);
 #[derive(Debug)]
 pub struct Window {
     seen: HashSet<u128, BuildHasherDefault<AlreadyHashed>>,
-    /// In the order of settling, with their record time in milliseconds.
-    order: VecDeque<(u128, i64)>,
+    /// In the order of settling: both halves of the id, which pack tighter than the whole, and the record
+    /// time in milliseconds.
+    order: VecDeque<(u64, u64, i64)>,
     window_ms: i64,
     events_max: usize,
     newest_ms: i64,
@@ -46,15 +47,16 @@ impl Window {
         if !self.seen.insert(id.0) {
             return false;
         }
-        self.order.push_back((id.0, record_ms));
+        self.order
+            .push_back(((id.0 >> 64) as u64, id.0 as u64, record_ms));
         self.newest_ms = self.newest_ms.max(record_ms);
         let oldest_ms = self.newest_ms.saturating_sub(self.window_ms);
-        while let Some((id, record_ms)) = self.order.front().copied() {
+        while let Some((high, low, record_ms)) = self.order.front().copied() {
             if self.order.len() <= self.events_max && record_ms >= oldest_ms {
                 break;
             }
             self.order.pop_front();
-            self.seen.remove(&id);
+            self.seen.remove(&whole(high, low));
         }
         true
     }
@@ -63,7 +65,11 @@ impl Window {
     pub fn forget(&mut self, id: EventId) {
         if self.seen.remove(&id.0) {
             // It was remembered a moment ago, so it stands near the end.
-            if let Some(at) = self.order.iter().rposition(|(known, _)| *known == id.0) {
+            if let Some(at) = self
+                .order
+                .iter()
+                .rposition(|(h, l, _)| whole(*h, *l) == id.0)
+            {
                 self.order.remove(at);
             }
         }
@@ -80,6 +86,10 @@ impl Window {
     pub fn is_empty(&self) -> bool {
         self.order.is_empty()
     }
+}
+
+fn whole(high: u64, low: u64) -> u128 {
+    u128::from(high) << 64 | u128::from(low)
 }
 
 /// Takes the low half of an id as its hash, because the id is one.

@@ -3,6 +3,9 @@
 use std::sync::Arc;
 
 use super::assignment::Assignment;
+use super::identity::id_of;
+use crate::config::IdSource;
+use crate::delivery::dedup::EventId;
 use crate::delivery::lanes::OrderGroup;
 use crate::delivery::offsets::Offset;
 use crate::sandbox::{SLOT_WORDS, Span};
@@ -19,6 +22,8 @@ pub(crate) struct EventMeta {
     /// Number within the assignment; nothing for what is only seen.
     pub(crate) seq: u64,
     pub(crate) group: OrderGroup,
+    /// Its id, where deduplication is on and it has one.
+    pub(crate) id: Option<EventId>,
 }
 
 /// Why an event is in a batch.
@@ -112,7 +117,18 @@ impl Batch {
             kind,
             seq,
             group,
+            id: None,
         });
+    }
+
+    /// Finds the id of the event that was pushed last, while its bytes are still near.
+    #[inline]
+    pub(crate) fn identify_last(&mut self, source: &IdSource) {
+        let Some(last) = self.events.len().checked_sub(1) else {
+            return;
+        };
+        let id = id_of(source, &self.view(last), self.events[last].group);
+        self.events[last].id = id;
     }
 
     /// Appends an event that had been taken out of a batch.
@@ -129,6 +145,9 @@ impl Batch {
             (at.key(), at.value()),
             |bytes| bytes.extend_from_slice(at.headers()),
         );
+        if let Some(last) = self.events.last_mut() {
+            last.id = event.meta.id;
+        }
     }
 
     pub(crate) fn assignment_of(&self, meta: EventMeta) -> &Arc<Assignment> {
@@ -141,6 +160,11 @@ impl Batch {
             bytes: &self.bytes,
             slot: &self.slots[start..start + SLOT_WORDS],
         }
+    }
+
+    /// The record time of one event in milliseconds, 0 where it has none.
+    pub(crate) fn record_ms(&self, index: usize) -> i64 {
+        self.view(index).timestamp_ms().unwrap_or(0)
     }
 
     /// Takes a copy of one event out, with the given attempt.
@@ -202,10 +226,10 @@ impl Batch {
     /// Records of one partition come in long runs, so the last one is nearly always right.
     fn assignment_at(&mut self, assignment: &Arc<Assignment>) -> u32 {
         let same = |known: &Arc<Assignment>| Arc::ptr_eq(known, assignment);
-        if let Some(last) = self.events.last() {
-            if same(&self.assignments[last.assignment as usize]) {
-                return last.assignment;
-            }
+        if let Some(last) = self.events.last()
+            && same(&self.assignments[last.assignment as usize])
+        {
+            return last.assignment;
         }
         let known = self.assignments.iter().position(same);
         known.unwrap_or_else(|| {

@@ -153,6 +153,9 @@ impl Intake {
             (record.key(), record.value()),
             |bytes| record.for_each_header(|name, value| pack_header(bytes, name, value)),
         );
+        if let Some(dedup) = &self.dedup {
+            lane.open.identify_last(&dedup.id);
+        }
         let full = lane.open.len() >= lane.gauge.events_limit()
             || lane.open.bytes.len() >= BATCH_BYTES_MAX;
         if full {

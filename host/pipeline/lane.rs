@@ -13,11 +13,10 @@ use crossbeam_channel::{Receiver, Sender, select};
 
 use super::assignment::Assignment;
 use super::batch::{Batch, EventKind, OwnedEvent};
-use super::identity::id_of;
 use super::lane_state::LaneState;
 use super::messages::{FromLane, Settlement, TickJob, ToLane};
 use crate::config;
-use crate::delivery::dedup::{EventId, Window};
+use crate::delivery::dedup::Window;
 use crate::delivery::ledger::Settled;
 use crate::delivery::retry::{Backoff, Millis, Park};
 use crate::sandbox::{Instance, LoadedPlugin};
@@ -35,6 +34,22 @@ const CALL_GOAL: Duration = Duration::from_millis(20);
 
 /// How long an idle lane sleeps when nothing is due. It wakes earlier for anything sent to it.
 const IDLE: Duration = Duration::from_secs(1);
+
+/// Assignments of one batch whose window is found without a search. A batch rarely has more.
+const ASSIGNMENTS_CACHED: usize = 16;
+
+/// What is known of an event before it runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Known {
+    /// It is new and may run.
+    No,
+    /// Its id, or the event itself, was settled before.
+    Yes,
+    /// Its key waits for a retry.
+    Held,
+    /// Its partition was taken away.
+    Revoked,
+}
 
 /// What a lane needs to know, fixed for its life.
 #[derive(Debug)]
@@ -127,13 +142,13 @@ pub(crate) struct Lane {
     state: Option<LaneState>,
     faults_in_a_row: u32,
     park: Park<OwnedEvent>,
-    /// Ids settled lately, or running now, by assignment.
-    windows: HashMap<u64, (Arc<Assignment>, Window)>,
+    /// Ids settled lately, or running now.
+    windows: Vec<(Arc<Assignment>, Window)>,
+    /// What is known of each event of the current batch.
+    known: Vec<Known>,
     /// Wall-clock time of the first failure of events that wait for another attempt, by assignment and
     /// number.
     first_failures: HashMap<(u64, u64), u64>,
-    /// Ids of the admitted events of the current batch, in their order.
-    ids: Vec<Option<EventId>>,
     random: fastrand::Rng,
 }
 
@@ -157,9 +172,9 @@ impl Lane {
             state,
             faults_in_a_row: 0,
             park: Park::default(),
-            windows: HashMap::new(),
+            windows: Vec::new(),
+            known: Vec::new(),
             first_failures: HashMap::new(),
-            ids: Vec::new(),
             random: fastrand::Rng::new(),
         }
     }
@@ -234,66 +249,86 @@ impl Lane {
     /// key. Returns the events whose id is already known; among them may be repeats of an event of this
     /// very batch, so they are settled after it.
     fn admit(&mut self, batch: &mut Batch, settlement: &mut Settlement) -> Vec<OwnedEvent> {
-        let Self {
-            settings,
-            park,
-            windows,
-            ids,
-            ..
-        } = self;
+        self.remember_ids(batch);
+        let Self { park, known, .. } = self;
         let mut repeats = Vec::new();
-        ids.clear();
         batch.retain(|batch, index| {
             let meta = batch.events[index];
-            let assignment = batch.assignment_of(meta);
+            if known[index] == Known::No {
+                return true;
+            }
             let event = batch.view(index);
             let mut settle = |settled| {
                 settlement.settle(meta.assignment, settled, meta.seq, event.offset());
             };
-            if assignment.is_revoked() {
-                if meta.kind != EventKind::Seen {
-                    settle(Settled::Abandoned);
+            match (known[index], meta.kind) {
+                (_, EventKind::Seen) => {}
+                (Known::Revoked, _) => settle(Settled::Abandoned),
+                (_, EventKind::Recovered) => settle(Settled::Recovered),
+                (Known::Held, EventKind::New) => {
+                    let event = batch.take_out(index, event.attempt());
+                    let size = event.size_bytes();
+                    park.push(meta.group, event, size);
+                    settlement.parked.push((meta.assignment, 1));
                 }
-                return false;
+                (_, EventKind::New) => repeats.push(batch.take_out(index, event.attempt())),
             }
-            if meta.kind == EventKind::New && park.holds(meta.group) {
-                let event = batch.take_out(index, event.attempt());
-                let size = event.size_bytes();
-                park.push(meta.group, event, size);
-                settlement.parked.push((meta.assignment, 1));
-                return false;
-            }
-            let id = settings.dedup.as_ref().and_then(|dedup| {
-                let id = id_of(&dedup.id, &event, meta.group)?;
-                let (_, window) = windows.entry(assignment.id).or_insert_with(|| {
-                    let window_ms = dedup.window.as_millis() as i64;
-                    (
-                        Arc::clone(assignment),
-                        Window::new(window_ms, dedup.max_events),
-                    )
-                });
-                let record_ms = event.timestamp_ms().unwrap_or(0);
-                Some((id, window.insert(id, record_ms)))
-            });
-            match meta.kind {
-                EventKind::Seen => false,
-                EventKind::Recovered => {
-                    settle(Settled::Recovered);
-                    false
-                }
-                EventKind::New => match id {
-                    Some((_, false)) => {
-                        repeats.push(batch.take_out(index, event.attempt()));
-                        false
-                    }
-                    id => {
-                        ids.push(id.map(|(id, _)| id));
-                        true
-                    }
-                },
-            }
+            false
         });
         repeats
+    }
+
+    /// Looks every id up and remembers it, before anything else is done with the batch: the lookups miss
+    /// the cache, and a loop with little else in it lets the processor overlap them. An event that will
+    /// run again forgets its id when it is put back.
+    fn remember_ids(&mut self, batch: &Batch) {
+        let Self {
+            settings,
+            park,
+            windows,
+            known,
+            ..
+        } = self;
+        known.clear();
+        let mut of_assignment = [usize::MAX; ASSIGNMENTS_CACHED];
+        for meta in &batch.events {
+            let assignment = batch.assignment_of(*meta);
+            if assignment.is_revoked() {
+                known.push(Known::Revoked);
+                continue;
+            }
+            let settled_before = meta.kind != EventKind::New;
+            if !settled_before && park.holds(meta.group) {
+                known.push(Known::Held);
+                continue;
+            }
+            let (Some(dedup), Some(id)) = (settings.dedup.as_ref(), meta.id) else {
+                known.push(if settled_before {
+                    Known::Yes
+                } else {
+                    Known::No
+                });
+                continue;
+            };
+            let cached = of_assignment.get_mut(meta.assignment as usize);
+            let at = match cached {
+                Some(at) if *at != usize::MAX => *at,
+                cached => {
+                    let at = window_at(windows, assignment, dedup);
+                    if let Some(cached) = cached {
+                        *cached = at;
+                    }
+                    at
+                }
+            };
+            let record_ms = batch.record_ms(known.len());
+            let new = windows[at].1.insert(id, record_ms);
+            known.push(if new && !settled_before {
+                Known::No
+            } else {
+                Known::Yes
+            });
+        }
     }
 
     /// An event whose id is known is a duplicate, unless the event that has it is held back: then it
@@ -320,7 +355,7 @@ impl Lane {
             .parked_bytes
             .store(self.park.bytes(), Ordering::Relaxed);
         self.metrics
-            .dedup_window(self.windows.values().map(|(_, window)| window.len()).sum());
+            .dedup_window(self.windows.iter().map(|(_, window)| window.len()).sum());
         if settlement.is_empty() {
             return;
         }
@@ -365,7 +400,7 @@ impl Lane {
     /// the partition next.
     fn fence(&mut self) {
         self.windows
-            .retain(|_, (assignment, _)| !assignment.is_revoked());
+            .retain(|(assignment, _)| !assignment.is_revoked());
         let forgotten = self.park.forget(|event| !event.assignment.is_revoked());
         let mut settlement = Settlement::default();
         let mut batch = Batch::new(&[]);
@@ -383,4 +418,20 @@ impl Lane {
             .settle
             .send(FromLane::FenceReached(self.settings.index));
     }
+}
+
+/// The place of an assignment's window, made where there is none.
+fn window_at(
+    windows: &mut Vec<(Arc<Assignment>, Window)>,
+    assignment: &Arc<Assignment>,
+    dedup: &config::Dedup,
+) -> usize {
+    let known = windows
+        .iter()
+        .position(|(known, _)| Arc::ptr_eq(known, assignment));
+    known.unwrap_or_else(|| {
+        let window = Window::new(dedup.window.as_millis() as i64, dedup.max_events);
+        windows.push((Arc::clone(assignment), window));
+        windows.len() - 1
+    })
 }

@@ -21,7 +21,7 @@ use super::sending::{Sending, WaitedForBy};
 use super::status::GroupStatus;
 use crate::delivery::ledger::{Ledger, Settled};
 use crate::delivery::offsets::Offset;
-use crate::kafka::producer::OutgoingRecord;
+use crate::kafka::producer::{Delivery, OutgoingRecord};
 use crate::sandbox::{Fault, LoadedPlugin, Output, TickAnswer, TickReason};
 use crate::store::{Emission, EmissionHeader, Journal, Settle, SettleStore};
 use crate::telemetry::metrics::GroupMetrics;
@@ -134,9 +134,9 @@ impl Settling {
                 &ends.lanes
             };
             select! {
-                recv(lanes) -> message => if let Ok(message) = message { self.from_lane(message) },
+                recv(lanes) -> message => if let Ok(message) = message { self.take_message(message) },
                 recv(deliveries) -> delivery => if let Ok(delivery) = delivery {
-                    if let Some(by) = self.sending.delivered(delivery) { self.acknowledged(by) }
+                    self.delivered(delivery);
                 },
                 recv(ends.control) -> control => match control {
                     Ok(Control::Stop) | Err(_) => break,
@@ -168,7 +168,7 @@ impl Settling {
             || self.sending.bytes() >= UNACKNOWLEDGED_BYTES_MAX
     }
 
-    fn from_lane(&mut self, message: FromLane) {
+    fn take_message(&mut self, message: FromLane) {
         match message {
             FromLane::Settlement(lane, mut settlement) => {
                 let records = std::mem::take(&mut settlement.records);
@@ -198,7 +198,10 @@ impl Settling {
         }
     }
 
-    fn acknowledged(&mut self, by: WaitedForBy) {
+    fn delivered(&mut self, delivery: Delivery) {
+        let Some(by) = self.sending.delivered(delivery) else {
+            return;
+        };
         match by {
             WaitedForBy::Settlement { lane, serial } => {
                 let queue = &mut self.work.waiting[lane];

@@ -16,6 +16,9 @@ use super::stdio::PluginLog;
 /// Handles that a guest may hold at once. The default of a million is a way to exhaust the host.
 const RESOURCES_MAX: usize = 1_000;
 
+/// What an effect takes in the host's memory besides its text, counted so that many empty ones end too.
+const EFFECT_OVERHEAD_BYTES: usize = 64;
+
 /// Largest answer of one call for random bytes.
 const RANDOM_BYTES_MAX: u64 = 64 << 10;
 
@@ -42,6 +45,11 @@ pub(super) struct HostState {
     pub(super) effects: Effects,
     /// What earlier events of a batch wrote, where each event is a call of its own.
     pub(super) earlier_state: Vec<StateWrite>,
+    /// Events of the running call; an effect belongs to one of them.
+    events: u32,
+    /// What the effects of the running call may still take, in bytes.
+    effect_bytes_left: usize,
+    effect_bytes_max: usize,
     /// The event that effects belong to.
     pub(super) event_index: u32,
     /// Host calls left in this call.
@@ -83,6 +91,9 @@ impl HostState {
             settings: Arc::clone(&plugin.settings),
             effects: Effects::default(),
             earlier_state: Vec::new(),
+            events: 0,
+            effect_bytes_left: 0,
+            effect_bytes_max: 0,
             event_index: 0,
             calls_left: 0,
             calls_max: 0,
@@ -93,9 +104,17 @@ impl HostState {
     }
 
     /// Readies the state for a call.
-    pub(super) fn begin_call(&mut self, deadline: Instant, calls_max: u32) {
+    pub(super) fn begin_call(
+        &mut self,
+        deadline: Instant,
+        events: u32,
+        calls_max: u32,
+        effect_bytes_max: usize,
+    ) {
         self.effects.clear();
-        self.event_index = 0;
+        self.limits.memory_refused = false;
+        (self.event_index, self.events) = (0, events);
+        (self.effect_bytes_left, self.effect_bytes_max) = (effect_bytes_max, effect_bytes_max);
         (self.calls_left, self.calls_max) = (calls_max, calls_max);
         self.deadline = deadline;
     }
@@ -119,6 +138,52 @@ impl HostState {
                 ),
             )),
         }
+    }
+
+    /// Checks that an effect is of an event of the running call: an index from outside would read and
+    /// write in the name of no event.
+    ///
+    /// # Errors
+    /// It is not.
+    pub(super) fn check_index(&self, event_index: u32) -> wasmtime::Result<()> {
+        if event_index < self.events {
+            return Ok(());
+        }
+        let message = format!(
+            "an effect of event {event_index}, but the call has {}",
+            self.events
+        );
+        Err(Violation::error(FaultKind::Output, "effect-index", message))
+    }
+
+    /// Counts what an effect takes. wasmtime bounds each host call by itself; what all of them together
+    /// leave in the host's memory is bounded here.
+    ///
+    /// # Errors
+    /// The effects of the call take more than they may.
+    pub(super) fn count_effect(&mut self, bytes: usize) -> wasmtime::Result<()> {
+        match self
+            .effect_bytes_left
+            .checked_sub(bytes.saturating_add(EFFECT_OVERHEAD_BYTES))
+        {
+            Some(left) => {
+                self.effect_bytes_left = left;
+                Ok(())
+            }
+            None => Err(Violation::error(
+                FaultKind::Fuel,
+                "effect-bytes",
+                format!(
+                    "more than {} bytes of effects (limits.event_hostcall, limits.batch_hostcall)",
+                    self.effect_bytes_max
+                ),
+            )),
+        }
+    }
+
+    /// Bytes of effects that the running call has made.
+    pub(super) fn effect_bytes(&self) -> usize {
+        self.effect_bytes_max - self.effect_bytes_left
     }
 
     /// What the running event reads: what its key wrote in this call, or else what has settled.
@@ -145,22 +210,27 @@ impl HostState {
     }
 
     /// Adds a change of state to the effects.
+    ///
+    /// # Errors
+    /// The effects of the call take more than they may.
     pub(super) fn write_state(
         &mut self,
         name: &str,
         value: Option<Vec<u8>>,
         expires_ms: Option<u64>,
-    ) {
+    ) -> wasmtime::Result<()> {
         let Some(source) = self.state_source.as_ref() else {
-            return;
+            return Ok(());
         };
         let key = source.key(self.event_index, name);
+        self.count_effect(key.len() + value.as_ref().map_or(0, Vec::len))?;
         self.effects.state.push(StateWrite {
             event_index: self.event_index,
             key,
             value,
             expires_ms,
         });
+        Ok(())
     }
 }
 

@@ -12,6 +12,7 @@ use super::fault::{Fault, FaultKind, Violation};
 use super::host_state::{HostState, StateSource, Sums};
 use super::load::{Handler, LoadError, LoadedPlugin};
 use super::packed::{self, Answer, Output, Problem, SLOT_WORDS, Span};
+use crate::config::Limits;
 
 /// How long one call may take.
 pub type Waits = Duration;
@@ -284,7 +285,12 @@ impl Instance {
         let (results,) = answer.map_err(|error| self.fault(&error))?;
         Ok(BatchAnswer {
             answers: packed::outcomes(&results.outcomes, &results.bytes, events)?,
-            outputs: packed::outputs(&results.outputs, &results.bytes, events)?,
+            outputs: packed::outputs(
+                &results.outputs,
+                &results.bytes,
+                events,
+                call_bytes(&self.plugin.limits, events),
+            )?,
         })
     }
 
@@ -299,6 +305,7 @@ impl Instance {
         let mut batch = BatchAnswer::default();
         let mut effects = Effects::default();
         let mut held: Vec<u32> = Vec::new();
+        let (mut bytes_made, bytes_max) = (0, self.plugin.limits.batch_hostcall_bytes);
         self.store.data_mut().earlier_state.clear();
         for (index, slot) in slots[2..].chunks_exact(SLOT_WORDS).enumerate() {
             let (index, group) = (index as u32, (slot[3] >> 32) as u32);
@@ -306,8 +313,19 @@ impl Instance {
                 batch.answers.push((index, Answer::Held));
                 continue;
             }
+            let outputs_before = batch.outputs.len();
             let answer = self.call_one(bytes, slot, topics, index, &mut batch.outputs)?;
             let state = self.store.data_mut();
+            let outputs = &batch.outputs[outputs_before..];
+            bytes_made += state.effect_bytes() + outputs.iter().map(Output::bytes).sum::<usize>();
+            // Each event is bounded by itself; an event alone is never refused for its neighbours.
+            if index > 0 && bytes_made > bytes_max {
+                let message = format!(
+                    "the effects and outputs of a batch take more than {bytes_max} bytes \
+                     (limits.batch_hostcall)"
+                );
+                return Err(Fault::new(FaultKind::Fuel, "effect-bytes", message));
+            }
             match answer {
                 Answer::Processed => take_effects(&mut effects, state, index),
                 Answer::Filtered => {
@@ -398,13 +416,7 @@ impl Instance {
                 (of_event, count, bytes) = (output.event_index, 0, 0);
             }
             count += 1;
-            bytes += output.key.as_ref().map_or(0, Vec::len)
-                + output.value.as_ref().map_or(0, Vec::len)
-                + output
-                    .headers
-                    .iter()
-                    .map(|(n, v)| n.len() + v.as_ref().map_or(0, Vec::len))
-                    .sum::<usize>();
+            bytes += output.bytes();
             if count > limits.outputs {
                 let message = format!("more than {} outputs (limits.outputs)", limits.outputs);
                 return Err(Fault::new(FaultKind::Output, "outputs", message));
@@ -444,7 +456,8 @@ impl Instance {
         let text = format!("{:#}", error.root_cause());
         if text.contains("fuel") {
             let message = format!(
-                "passed too many bytes to or from the host (limits.event_hostcall): {text}"
+                "passed too many bytes to or from the host (limits.event_hostcall, \
+                 limits.batch_hostcall): {text}"
             );
             return Fault::new(FaultKind::Fuel, "hostcall-fuel", message);
         }
@@ -455,21 +468,28 @@ impl Instance {
     }
 }
 
+/// What a call may pass to and from the host at once, and what its effects and outputs may take.
+fn call_bytes(limits: &Limits, events: usize) -> usize {
+    if events > 1 {
+        limits.batch_hostcall_bytes
+    } else {
+        limits.event_hostcall_bytes
+    }
+}
+
 /// Sets every limit of the next call.
 fn arm(store: &mut Store<HostState>, plugin: &LoadedPlugin, events: usize) {
     let limits = &plugin.limits;
     // One tick more, because the current one may be nearly over.
     let ticks = limits.deadline.as_millis() / EPOCH_TICK.as_millis() + 1;
     store.set_epoch_deadline(ticks as u64);
-    store.set_hostcall_fuel(if events > 1 {
-        limits.batch_hostcall_bytes
-    } else {
-        limits.event_hostcall_bytes
-    });
-    let calls = limits.host_calls.saturating_mul(events.max(1) as u32);
+    let bytes = call_bytes(limits, events);
+    store.set_hostcall_fuel(bytes);
+    let events = events.max(1) as u32;
+    let calls = limits.host_calls.saturating_mul(events);
     store
         .data_mut()
-        .begin_call(Instant::now() + limits.deadline, calls);
+        .begin_call(Instant::now() + limits.deadline, events, calls, bytes);
 }
 
 /// Moves the effects of one event's call to those of its batch.

@@ -106,6 +106,7 @@ pub(super) fn link(linker: &mut Linker<HostState>, grants: &Grants) -> wasmtime:
 impl generated::millrace::plugin::effects::Host for HostState {
     fn begin(&mut self, index: u32) -> wasmtime::Result<()> {
         self.count_call()?;
+        self.check_index(index)?;
         self.event_index = index;
         Ok(())
     }

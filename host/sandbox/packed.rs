@@ -11,6 +11,9 @@ pub const SLOT_WORDS: usize = 7;
 const OUTCOME_WORDS: usize = 4;
 const OUTPUT_WORDS: usize = 6;
 
+/// Longest code, message or topic name that is read; the contract keeps no more of a message either.
+const TEXT_BYTES_MAX: usize = 1024;
+
 /// A start in its low and a length in its high 32 bits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Span(pub u64);
@@ -23,6 +26,15 @@ impl Span {
     #[must_use]
     pub fn new(start: usize, len: usize) -> Self {
         Self(start as u64 | (len as u64) << 32)
+    }
+
+    /// How many bytes it names; 0 when it is null.
+    fn len(self) -> usize {
+        if self == Self::NULL {
+            0
+        } else {
+            (self.0 >> 32) as usize
+        }
     }
 
     /// The bytes it names; none when it is null or lies outside.
@@ -76,6 +88,9 @@ pub struct Problem {
     pub after_ms: Option<u64>,
 }
 
+/// A name and a value, which may be null. Names are bytes, because Kafka does not promise UTF-8.
+pub(super) type Header = (Vec<u8>, Option<Vec<u8>>);
+
 /// A record that the plugin wants produced.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Output {
@@ -92,7 +107,19 @@ pub struct Output {
     /// The value; none is a tombstone.
     pub value: Option<Vec<u8>>,
     /// Names and values.
-    pub headers: Vec<(Vec<u8>, Option<Vec<u8>>)>,
+    pub headers: Vec<Header>,
+}
+
+impl Output {
+    /// Key, value and headers together, in bytes.
+    pub(super) fn bytes(&self) -> usize {
+        let len = |bytes: &Option<Vec<u8>>| bytes.as_ref().map_or(0, Vec::len);
+        let headers = self
+            .headers
+            .iter()
+            .map(|(name, value)| name.len() + len(value));
+        len(&self.key) + len(&self.value) + headers.sum::<usize>()
+    }
 }
 
 fn malformed(what: &str) -> Fault {
@@ -138,14 +165,39 @@ pub(super) fn outcomes(
     Ok(answers)
 }
 
-/// Reads the outputs.
-pub(super) fn outputs(words: &[u64], bytes: &[u8], events: usize) -> Result<Vec<Output>, Fault> {
-    let mut outputs = Vec::new();
+/// Reads the outputs. Their spans may overlap, so that a few bytes could become any number of copies:
+/// together they name no more than `bytes_max`.
+pub(super) fn outputs(
+    words: &[u64],
+    bytes: &[u8],
+    events: usize,
+    bytes_max: usize,
+) -> Result<Vec<Output>, Fault> {
+    let mut outputs: Vec<Output> = Vec::new();
+    let mut bytes_left = bytes_max;
     for slot in slots(words, OUTPUT_WORDS)? {
         let event_index = slot[0] as u32;
         if event_index as usize >= events {
             return Err(malformed("an output of an event that is not in the batch"));
         }
+        // The limits of an event are counted over its outputs in a row.
+        if outputs
+            .last()
+            .is_some_and(|before| before.event_index > event_index)
+        {
+            return Err(malformed("outputs out of order"));
+        }
+        let named: usize = slot[2..OUTPUT_WORDS]
+            .iter()
+            .map(|span| Span(*span).len())
+            .sum();
+        bytes_left = bytes_left.checked_sub(named).ok_or_else(|| {
+            let message = format!(
+                "outputs of more than {bytes_max} bytes in one call (limits.event_hostcall, \
+                 limits.batch_hostcall)"
+            );
+            Fault::new(FaultKind::Output, "output-size", message)
+        })?;
         let partition = (slot[0] >> 32) as u32 as i32;
         let optional = |span: u64| match Span(span) {
             Span::NULL => Ok(None),
@@ -178,15 +230,17 @@ fn slots(words: &[u64], least: usize) -> Result<std::slice::ChunksExact<'_, u64>
     Ok(slots.chunks_exact(*stride as usize))
 }
 
+/// A text is cut at its limit: spans may overlap, and each outcome could name all of the bytes.
 fn text(span: Span, bytes: &[u8]) -> String {
-    String::from_utf8_lossy(span.of(bytes).unwrap_or_default()).into_owned()
+    let text = span.of(bytes).unwrap_or_default();
+    String::from_utf8_lossy(&text[..text.len().min(TEXT_BYTES_MAX)]).into_owned()
 }
 
 /// Reads packed headers.
 ///
 /// # Errors
 /// The bytes are cut short.
-pub(super) fn headers(mut packed: &[u8]) -> Result<Vec<(Vec<u8>, Option<Vec<u8>>)>, Fault> {
+pub(super) fn headers(mut packed: &[u8]) -> Result<Vec<Header>, Fault> {
     let mut headers = Vec::new();
     let cut = || malformed("headers cut short");
     while !packed.is_empty() {
@@ -265,6 +319,56 @@ mod tests {
             0,
             0,
         ];
-        assert!(outputs(&words, b"t", 1).is_err());
+        assert!(outputs(&words, b"t", 1, 1_000).is_err());
+    }
+
+    /// An output of an event: one byte of topic, and a value over all of the bytes.
+    fn output(event_index: u64, value_len: usize) -> [u64; 6] {
+        let (topic, value) = (Span::new(0, 1).0, Span::new(0, value_len).0);
+        [
+            event_index,
+            i64::MIN as u64,
+            topic,
+            Span::NULL.0,
+            value,
+            Span::NULL.0,
+        ]
+    }
+
+    fn words(outputs: &[[u64; 6]]) -> Vec<u64> {
+        std::iter::once(6)
+            .chain(outputs.iter().flatten().copied())
+            .collect()
+    }
+
+    #[test]
+    fn outputs_that_share_their_bytes_count_as_often_as_they_name_them() {
+        let bytes = [b'x'; 100];
+        let shared = words(&[output(0, 100); 9]);
+        assert_eq!(outputs(&shared, &bytes, 1, 909).unwrap().len(), 9);
+        let fault = outputs(&shared, &bytes, 1, 908).unwrap_err();
+        assert_eq!(
+            (fault.kind, fault.code.as_str()),
+            (FaultKind::Output, "output-size")
+        );
+    }
+
+    #[test]
+    fn outputs_out_of_order_are_refused() {
+        let mixed = words(&[output(0, 1), output(1, 1), output(0, 1)]);
+        assert!(outputs(&mixed, b"xy", 2, 1_000).is_err());
+        let in_order = words(&[output(0, 1), output(0, 1), output(1, 1)]);
+        assert_eq!(outputs(&in_order, b"xy", 2, 1_000).unwrap().len(), 3);
+    }
+
+    #[test]
+    fn long_messages_are_cut() {
+        let bytes = [b'x'; 5_000];
+        let word = Span::new(0, 5_000).0;
+        let read = outcomes(&[4, 3 << 32, word, word, u64::MAX], &bytes, 1).unwrap();
+        let Answer::Reject(problem) = &read[0].1 else {
+            panic!("{read:?}")
+        };
+        assert_eq!((problem.code.len(), problem.message.len()), (1_024, 1_024));
     }
 }

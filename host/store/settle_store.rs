@@ -57,6 +57,9 @@ pub struct StoredPartition {
     pub outbox: Vec<Emission>,
 }
 
+/// A value of plugin state, and when it runs out in milliseconds since the Unix epoch.
+pub type StateValue = (Vec<u8>, Option<u64>);
+
 /// Everything that becomes durable together.
 #[derive(Debug, Default)]
 pub struct Settle {
@@ -71,7 +74,7 @@ pub struct Settle {
     /// How far journals reach, by plugin.
     pub journals: Vec<(String, JournalPosition)>,
     /// State by full key: value and expiry; none deletes.
-    pub state: Vec<(Vec<u8>, Option<(Vec<u8>, Option<u64>)>)>,
+    pub state: Vec<(Vec<u8>, Option<StateValue>)>,
 }
 
 impl Settle {

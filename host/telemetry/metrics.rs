@@ -1,60 +1,43 @@
 //! Figures in Prometheus' form. Handles are resolved when a partition, a lane or a group starts; the data
 //! path only adds to them.
 
+mod families;
 mod figures;
 mod plugin;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use prometheus::{
-    Counter, CounterVec, Encoder, Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVec,
-    IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
+    Counter, CounterVec, Encoder as _, Gauge, GaugeVec, Histogram, HistogramVec, IntCounter,
+    IntCounterVec, IntGauge, IntGaugeVec, Registry, TextEncoder,
 };
 
+use self::families::{GroupFamilies, LaneFamilies, PartitionFamilies};
 pub use self::figures::Figures;
-use self::plugin::PluginMetrics;
+use self::plugin::{PluginMetrics, Registered};
 use crate::delivery::dead_letter::Cause;
 use crate::delivery::ledger::{Ledger, Settled};
 use crate::sandbox::{FaultKind, MetricChange};
-
-/// From one microsecond to four seconds, doubling: a sandboxed handler lives at the lower end, and the
-/// default deadline is in reach.
-const DURATION_BUCKETS: (f64, f64, usize) = (1e-6, 2.0, 23);
-
-/// From one event to the largest batch, doubling.
-const BATCH_BUCKETS: (f64, f64, usize) = (1.0, 2.0, 10);
 
 /// All figures of the process.
 #[derive(Debug, Clone)]
 pub struct Metrics {
     registry: Registry,
-    polled: IntCounterVec,
-    events: IntCounterVec,
-    in_flight: IntGaugeVec,
-    parked: IntGaugeVec,
-    lag: IntGaugeVec,
-    ledger_holes: IntCounterVec,
-    commits: IntCounterVec,
-    commit_failures: IntCounterVec,
-    rewinds: IntCounterVec,
-    stale_stores: IntCounterVec,
-    emissions: IntCounterVec,
-    dead_letters: IntCounterVec,
-    retries: IntCounterVec,
-    traps: IntCounterVec,
-    duration: HistogramVec,
-    batch_events: HistogramVec,
-    dedup_window: IntGaugeVec,
+    /// Metrics of plugins' own.
+    own: Registered,
+    partitions: PartitionFamilies,
+    groups: GroupFamilies,
+    lanes: LaneFamilies,
     plugin_info: IntGaugeVec,
-    series_refused: IntCounterVec,
     ingest: IntGaugeVec,
 }
 
 /// Figures of one group.
 #[derive(Debug, Clone)]
 pub struct GroupMetrics {
-    all: Metrics,
     group: String,
+    partitions: PartitionFamilies,
     /// Ledgers that did not close.
     pub ledger_holes: IntCounter,
     /// Commits that the broker acknowledged.
@@ -84,7 +67,7 @@ pub struct PartitionMetrics {
 /// Figures of one lane.
 #[derive(Debug)]
 pub struct LaneMetrics {
-    all: Metrics,
+    families: LaneFamilies,
     group: String,
     plugin: String,
     retries: IntCounter,
@@ -98,130 +81,33 @@ impl Metrics {
     /// Registers every figure of the host.
     ///
     /// # Errors
-    /// Two figures have one name, which is a mistake in this file.
+    /// Two figures have one name, which is a mistake in this folder.
     pub fn new() -> Result<Self, prometheus::Error> {
         let registry = Registry::new();
-        let counter = |name: &str, help: &str, labels: &[&str]| {
-            let vec = IntCounterVec::new(Opts::new(name, help), labels)?;
-            registry.register(Box::new(vec.clone()))?;
-            Ok::<_, prometheus::Error>(vec)
-        };
-        let gauge = |name: &str, help: &str, labels: &[&str]| {
-            let vec = IntGaugeVec::new(Opts::new(name, help), labels)?;
-            registry.register(Box::new(vec.clone()))?;
-            Ok::<_, prometheus::Error>(vec)
-        };
-        let histogram = |name: &str, help: &str, (start, factor, count): (f64, f64, usize)| {
-            let buckets = prometheus::exponential_buckets(start, factor, count)?;
-            let options = HistogramOpts::new(name, help).buckets(buckets);
-            let vec = HistogramVec::new(options, &["group", "plugin"])?;
-            registry.register(Box::new(vec.clone()))?;
-            Ok::<_, prometheus::Error>(vec)
-        };
-        let place = ["group", "topic", "partition"];
-        let build = gauge(
+        let build = families::gauge(
+            &registry,
             "millrace_build_info",
             "The version of the host.",
             &["version"],
         )?;
         build.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
         Ok(Self {
-            polled: counter(
-                "millrace_events_polled_total",
-                "Events taken from Kafka.",
-                &place,
-            )?,
-            events: counter(
-                "millrace_events_total",
-                "Events that left the data path, by how.",
-                &["group", "topic", "partition", "outcome"],
-            )?,
-            in_flight: gauge(
-                "millrace_events_in_flight",
-                "Events in the data path.",
-                &place,
-            )?,
-            parked: gauge(
-                "millrace_events_parked",
-                "Events held back for a retry, or behind one.",
-                &place,
-            )?,
-            lag: gauge(
-                "kafka_consumergroup_lag",
-                "Events between what is settled and the end of the partition.",
-                &["consumergroup", "topic", "partition"],
-            )?,
-            ledger_holes: counter(
-                "millrace_ledger_holes_total",
-                "Ledgers that did not close: a bug of the host. Alert on any.",
-                &["group"],
-            )?,
-            commits: counter(
-                "millrace_commits_total",
-                "Commits acknowledged.",
-                &["group"],
-            )?,
-            commit_failures: counter(
-                "millrace_commit_failures_total",
-                "Commits refused.",
-                &["group"],
-            )?,
-            rewinds: counter(
-                "millrace_rewinds_total",
-                "Partitions whose commit was found lower than before.",
-                &["group"],
-            )?,
-            stale_stores: counter(
-                "millrace_stale_partitions_total",
-                "Partitions that another host had gone on with, so that stored rows were set aside.",
-                &["group"],
-            )?,
-            emissions: counter(
-                "millrace_emissions_total",
-                "Records that ticks emitted, acknowledged.",
-                &["group"],
-            )?,
-            dead_letters: counter(
-                "millrace_dead_letters_total",
-                "Events given up on, by cause.",
-                &["group", "plugin", "cause"],
-            )?,
-            retries: counter(
-                "millrace_retries_total",
-                "Attempts repeated.",
-                &["group", "plugin"],
-            )?,
-            traps: counter(
-                "millrace_plugin_traps_total",
-                "Calls that ended without an answer, by kind.",
-                &["group", "plugin", "kind"],
-            )?,
-            duration: histogram(
-                "millrace_handler_duration_seconds",
-                "Time of a call divided by its events, observed once a call.",
-                DURATION_BUCKETS,
-            )?,
-            batch_events: histogram("millrace_batch_events", "Events of a call.", BATCH_BUCKETS)?,
-            dedup_window: gauge(
-                "millrace_dedup_window_events",
-                "Ids remembered by a lane.",
-                &["group", "plugin", "lane"],
-            )?,
-            plugin_info: gauge(
+            partitions: PartitionFamilies::register(&registry)?,
+            groups: GroupFamilies::register(&registry)?,
+            lanes: LaneFamilies::register(&registry)?,
+            plugin_info: families::gauge(
+                &registry,
                 "millrace_plugin_info",
                 "The loaded version of a plugin.",
                 &["plugin", "digest"],
             )?,
-            series_refused: counter(
-                "millrace_plugin_series_refused_total",
-                "Changes of a plugin's own metrics refused: too many series, or one name used in two ways.",
-                &["plugin"],
-            )?,
-            ingest: gauge(
+            ingest: families::gauge(
+                &registry,
                 "millrace_ingest_events",
                 "Events at the gateway, by what became of them.",
                 &["status"],
             )?,
+            own: Registered::default(),
             registry,
         })
     }
@@ -230,15 +116,16 @@ impl Metrics {
     #[must_use]
     pub fn group(&self, group: &str) -> GroupMetrics {
         let of = |counter: &IntCounterVec| counter.with_label_values(&[group]);
+        let families = &self.groups;
         GroupMetrics {
             group: group.to_owned(),
-            ledger_holes: of(&self.ledger_holes),
-            commits: of(&self.commits),
-            commit_failures: of(&self.commit_failures),
-            rewinds: of(&self.rewinds),
-            stale_stores: of(&self.stale_stores),
-            emissions: of(&self.emissions),
-            all: self.clone(),
+            partitions: self.partitions.clone(),
+            ledger_holes: of(&families.ledger_holes),
+            commits: of(&families.commits),
+            commit_failures: of(&families.commit_failures),
+            rewinds: of(&families.rewinds),
+            stale_stores: of(&families.stale_stores),
+            emissions: of(&families.emissions),
         }
     }
 
@@ -246,21 +133,21 @@ impl Metrics {
     #[must_use]
     pub fn lane(&self, group: &str, plugin: &str, lane: usize) -> LaneMetrics {
         let labels = [group, plugin];
+        let families = &self.lanes;
+        let window = [group, plugin, &lane.to_string()];
         LaneMetrics {
-            retries: self.retries.with_label_values(&labels),
-            duration: self.duration.with_label_values(&labels),
-            batch_events: self.batch_events.with_label_values(&labels),
-            dedup_window: self
-                .dedup_window
-                .with_label_values(&[group, plugin, &lane.to_string()]),
+            retries: families.retries.with_label_values(&labels),
+            duration: families.duration.with_label_values(&labels),
+            batch_events: families.batch_events.with_label_values(&labels),
+            dedup_window: families.dedup_window.with_label_values(&window),
             own: PluginMetrics::new(
-                self.registry.clone(),
+                (self.registry.clone(), Arc::clone(&self.own)),
                 plugin,
-                self.series_refused.with_label_values(&[plugin]),
+                families.series_refused.with_label_values(&[plugin]),
             ),
             group: group.to_owned(),
             plugin: plugin.to_owned(),
-            all: self.clone(),
+            families: families.clone(),
         }
     }
 
@@ -299,14 +186,14 @@ impl GroupMetrics {
         let place = [self.group.as_str(), topic, &partition];
         let outcome = |settled: Settled| {
             let labels = [self.group.as_str(), topic, &partition, settled.word()];
-            self.all.events.with_label_values(&labels)
+            self.partitions.events.with_label_values(&labels)
         };
         PartitionMetrics {
-            polled: self.all.polled.with_label_values(&place),
+            polled: self.partitions.polled.with_label_values(&place),
             events: Settled::ALL.into_iter().map(outcome).collect(),
-            in_flight: self.all.in_flight.with_label_values(&place),
-            parked: self.all.parked.with_label_values(&place),
-            lag: self.all.lag.with_label_values(&place),
+            in_flight: self.partitions.in_flight.with_label_values(&place),
+            parked: self.partitions.parked.with_label_values(&place),
+            lag: self.partitions.lag.with_label_values(&place),
             published: Ledger::default(),
         }
     }
@@ -349,13 +236,13 @@ impl LaneMetrics {
     /// One call that ended without an answer. Rare, so its handle is looked up.
     pub fn fault(&self, kind: FaultKind) {
         let labels = [self.group.as_str(), self.plugin.as_str(), kind.word()];
-        self.all.traps.with_label_values(&labels).inc();
+        self.families.traps.with_label_values(&labels).inc();
     }
 
     /// One event given up on. Rare, so its handle is looked up.
     pub fn dead_letter(&self, cause: Cause) {
         let labels = [self.group.as_str(), self.plugin.as_str(), cause.word()];
-        self.all.dead_letters.with_label_values(&labels).inc();
+        self.families.dead_letters.with_label_values(&labels).inc();
     }
 
     /// How many ids are remembered.

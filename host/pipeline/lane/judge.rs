@@ -1,6 +1,7 @@
 //! What an answer means: settled, held back for a retry, or given up on.
 
 use std::ops::Range;
+use std::sync::Arc;
 
 use super::super::batch::Batch;
 use super::super::messages::Settlement;
@@ -172,12 +173,11 @@ impl Lane {
     fn put_back(&mut self, batch: &Batch, index: usize, attempt: u32, settlement: &mut Settlement) {
         let meta = batch.events[index];
         let event = batch.take_out(index, attempt);
-        if let (Some(Some(id)), Some((_, window))) = (
-            self.ids.get(index),
-            self.windows.get_mut(&event.assignment.id),
-        ) {
+        let mut windows = self.windows.iter_mut();
+        let window = windows.find(|(known, _)| Arc::ptr_eq(known, &event.assignment));
+        if let (Some(id), Some((_, window))) = (meta.id, window) {
             // Its id counts as seen when it settles.
-            window.forget(*id);
+            window.forget(id);
         }
         let size = event.size_bytes();
         self.park.push(meta.group, event, size);

@@ -29,6 +29,7 @@ impl Host for HostState {
         }
         for slot in slots.chunks_exact(*stride as usize) {
             let line = Span(slot[1]).of(&bytes).ok_or_else(malformed)?;
+            self.check_index(slot[0] as u32)?;
             append(self, slot[0] as u32, line)?;
         }
         Ok(())
@@ -40,6 +41,8 @@ fn append(state: &mut HostState, event_index: u32, line: &[u8]) -> wasmtime::Res
         let message = "a journal line has a line break inside; one append is one line";
         return Err(Violation::error(FaultKind::Output, "journal", message));
     }
+    // Lines may overlap in the guest's bytes, so a few of those can make any number here.
+    state.count_effect(line.len())?;
     let effects = &mut state.effects;
     let start = effects.journal_bytes.len();
     effects.journal_bytes.extend_from_slice(line);

@@ -71,6 +71,7 @@ impl Host for HostState {
                 Kind::Gauge => MetricKind::Gauge,
                 Kind::Histogram => MetricKind::Histogram,
             };
+            self.check_index(event_index)?;
             change(self, event_index, kind, name, labels, value)?;
         }
         Ok(())
@@ -114,6 +115,12 @@ fn change(
     if kind == MetricKind::Counter && (value.is_nan() || value < 0.0) {
         return refuse(format!("counter {name} cannot grow by {value}"));
     }
+    let text: usize = labels
+        .iter()
+        .map(|label| label.name.len() + label.value.len())
+        .sum();
+    // A label is two strings, and takes about as much as an effect does.
+    state.count_effect(name.len() + text + labels.len() * 64)?;
     let labels = labels
         .into_iter()
         .map(|label| (label.name, label.value))

@@ -24,15 +24,13 @@ impl Host for HostState {
                 .unwrap_or_default();
             (now.as_millis() as u64).saturating_add(ttl_ms)
         });
-        self.write_state(&name, Some(value), expires_ms);
-        Ok(())
+        self.write_state(&name, Some(value), expires_ms)
     }
 
     fn delete(&mut self, name: String) -> wasmtime::Result<()> {
         self.count_call()?;
         check(&name)?;
-        self.write_state(&name, None, None);
-        Ok(())
+        self.write_state(&name, None, None)
     }
 }
 

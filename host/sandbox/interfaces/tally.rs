@@ -36,6 +36,7 @@ impl Host for HostState {
                 Operation::Max => TallyOp::Max,
                 Operation::Min => TallyOp::Min,
             };
+            self.check_index(event_index)?;
             change(self, event_index, op, name, value)?;
         }
         Ok(())
@@ -70,6 +71,7 @@ fn change(
         let message = format!("the name of a tally is longer than {NAME_BYTES_MAX} bytes");
         return Err(Violation::error(FaultKind::Output, "tally", message));
     }
+    state.count_effect(name.len())?;
     state.effects.tallies.push(TallyChange {
         event_index,
         op,

@@ -2,29 +2,26 @@
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use prometheus::{CounterVec, GaugeVec, HistogramOpts, HistogramVec, IntCounter, Opts, Registry};
 
-use super::{DURATION_BUCKETS, OwnSeries, OwnVec};
+use super::families::DURATION_BUCKETS;
+use super::{OwnSeries, OwnVec};
 use crate::sandbox::{MetricChange, MetricKind};
 
 /// Series of one plugin in one lane. Past this, further ones are counted as refused: label values made
 /// from user ids would otherwise take all memory.
 const SERIES_MAX: usize = 1_000;
 
-type Registered = HashMap<String, OwnVec>;
-
 /// What plugins have registered, by full name. One plugin may run in several lanes and groups.
-fn registered() -> &'static Mutex<Registered> {
-    static REGISTERED: OnceLock<Mutex<Registered>> = OnceLock::new();
-    REGISTERED.get_or_init(Mutex::default)
-}
+pub(super) type Registered = Arc<Mutex<HashMap<String, OwnVec>>>;
 
 /// The figures of one plugin in one lane.
 #[derive(Debug)]
 pub(super) struct PluginMetrics {
     registry: Registry,
+    registered: Registered,
     prefix: String,
     series: HashMap<String, Option<OwnSeries>>,
     refused: IntCounter,
@@ -32,10 +29,15 @@ pub(super) struct PluginMetrics {
 }
 
 impl PluginMetrics {
-    pub(super) fn new(registry: Registry, plugin: &str, refused: IntCounter) -> Self {
+    pub(super) fn new(
+        (registry, registered): (Registry, Registered),
+        plugin: &str,
+        refused: IntCounter,
+    ) -> Self {
         let prefix = format!("{}_", plugin.replace('-', "_"));
         Self {
             registry,
+            registered,
             prefix,
             series: HashMap::new(),
             refused,
@@ -84,7 +86,10 @@ impl PluginMetrics {
             .iter()
             .map(|(_, value)| value.as_str())
             .collect();
-        let mut registered = registered().lock().unwrap_or_else(PoisonError::into_inner);
+        let mut registered = self
+            .registered
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         let vec = match registered.entry(name.clone()) {
             Entry::Occupied(known) => known.into_mut(),
             Entry::Vacant(new) => new.insert(self.register(&name, change.kind, &names)?),

@@ -74,12 +74,18 @@ pub enum MetricKind {
     Histogram,
 }
 
-/// How the parts of the buffer reach the host; absent natively and for what the plugin does not use.
+#[cfg(target_family = "wasm")]
+type SendJournal = fn(&[u8], &[u64]);
+
+/// How the parts of the buffer reach the host; absent for what the plugin does not use.
+#[cfg(target_family = "wasm")]
 #[derive(Default, Clone, Copy)]
 pub(crate) struct Sinks {
     pub(crate) tallies: Option<fn(Vec<TallyChange>)>,
     pub(crate) metrics: Option<fn(Vec<MetricChange>)>,
-    pub(crate) journal: Option<fn(&[u8], &[u64])>,
+    pub(crate) journal: Option<SendJournal>,
+    /// Drops what the host holds of an event; set only while an event that wrote state is running.
+    pub(crate) discard: Option<fn(u32)>,
 }
 
 #[derive(Default)]
@@ -94,6 +100,7 @@ struct Buffer {
     journal_bytes: Vec<u8>,
     journal_slots: Vec<u64>,
     journal_kept: (usize, usize),
+    #[cfg(target_family = "wasm")]
     sinks: Sinks,
 }
 
@@ -117,10 +124,20 @@ pub(crate) fn current_index() -> u32 {
     with(|b| b.index)
 }
 
+/// The running event writes state: should it fail, the host must forget it.
+#[cfg(target_family = "wasm")]
+pub(crate) fn discard_with(discard: fn(u32)) {
+    with(|b| b.sinks.discard = Some(discard));
+}
+
 /// The event succeeded: its effects stand.
 #[inline]
 pub(crate) fn keep() {
     with(|b| {
+        #[cfg(target_family = "wasm")]
+        {
+            b.sinks.discard = None;
+        }
         b.tallies.keep();
         b.metrics.keep();
         b.observations_kept = b.observations.len();
@@ -137,6 +154,11 @@ pub(crate) fn undo() {
         b.journal_bytes.truncate(b.journal_kept.0);
         b.journal_slots.truncate(b.journal_kept.1);
     });
+    // State went to the host at once, where later events of the key would read it.
+    #[cfg(target_family = "wasm")]
+    if let (Some(discard), index) = with(|b| (b.sinks.discard.take(), b.index)) {
+        discard(index);
+    }
 }
 
 /// Hands what has been kept to the sinks, and forgets it.

@@ -191,14 +191,19 @@ pub mod state {
 
     /// Sets a value; `ttl_ms` counts from now, none keeps it until it is deleted.
     pub fn set(name: &str, value: &[u8], ttl_ms: Option<u64>) {
-        host::effects::begin(effects::current_index());
+        begin_write();
         host::state::set(name, value, ttl_ms);
     }
 
     /// Deletes a value.
     pub fn delete(name: &str) {
-        host::effects::begin(effects::current_index());
+        begin_write();
         host::state::delete(name);
+    }
+
+    fn begin_write() {
+        host::effects::begin(effects::current_index());
+        effects::discard_with(host::effects::discard);
     }
 }
 

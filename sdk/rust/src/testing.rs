@@ -57,8 +57,11 @@ pub fn take_effects() -> Effects {
     effects::take()
 }
 
+/// Named sums.
+pub type Sums = Vec<(String, i64)>;
+
 thread_local! {
-    static SUMS: RefCell<Vec<(String, i64)>> = const { RefCell::new(Vec::new()) };
+    static SUMS: RefCell<Sums> = const { RefCell::new(Vec::new()) };
 }
 
 /// Runs `on_tick` over the given settled sums and returns its outputs and the sums it left.
@@ -66,10 +69,10 @@ thread_local! {
 /// # Errors
 /// Returns the plugin's own failure.
 pub fn tick(
-    sums: Vec<(String, i64)>,
+    sums: Sums,
     reason: Reason,
     on_tick: impl FnOnce(&Tick<'_>) -> Result<Vec<Output>, Failure>,
-) -> Result<(Vec<Output>, Vec<(String, i64)>), Failure> {
+) -> Result<(Vec<Output>, Sums), Failure> {
     SUMS.set(sums);
     let take = |prefix: &str| {
         SUMS.with_borrow_mut(|sums| {

@@ -1,0 +1,192 @@
+//! The names, helps and labels of every figure of the host's own.
+
+use prometheus::{HistogramOpts, HistogramVec, IntCounterVec, IntGaugeVec, Opts, Registry, Result};
+
+/// From one microsecond to four seconds, doubling: a sandboxed handler lives at the lower end, and the
+/// default deadline is in reach.
+pub(super) const DURATION_BUCKETS: (f64, f64, usize) = (1e-6, 2.0, 23);
+
+/// From one event to the largest batch, doubling.
+const BATCH_BUCKETS: (f64, f64, usize) = (1.0, 2.0, 10);
+
+const PLACE: [&str; 3] = ["group", "topic", "partition"];
+const PLUGIN: [&str; 2] = ["group", "plugin"];
+
+/// Figures by partition.
+#[derive(Debug, Clone)]
+pub(super) struct PartitionFamilies {
+    pub(super) polled: IntCounterVec,
+    pub(super) events: IntCounterVec,
+    pub(super) in_flight: IntGaugeVec,
+    pub(super) parked: IntGaugeVec,
+    pub(super) lag: IntGaugeVec,
+}
+
+impl PartitionFamilies {
+    pub(super) fn register(registry: &Registry) -> Result<Self> {
+        Ok(Self {
+            polled: counter(
+                registry,
+                "millrace_events_polled_total",
+                "Events taken from Kafka.",
+                &PLACE,
+            )?,
+            events: counter(
+                registry,
+                "millrace_events_total",
+                "Events that left the data path, by how.",
+                &["group", "topic", "partition", "outcome"],
+            )?,
+            in_flight: gauge(
+                registry,
+                "millrace_events_in_flight",
+                "Events in the data path.",
+                &PLACE,
+            )?,
+            parked: gauge(
+                registry,
+                "millrace_events_parked",
+                "Events held back for a retry, or behind one.",
+                &PLACE,
+            )?,
+            lag: gauge(
+                registry,
+                "kafka_consumergroup_lag",
+                "Events between what is settled and the end of the partition.",
+                &["consumergroup", "topic", "partition"],
+            )?,
+        })
+    }
+}
+
+/// Figures by group.
+#[derive(Debug, Clone)]
+pub(super) struct GroupFamilies {
+    pub(super) ledger_holes: IntCounterVec,
+    pub(super) commits: IntCounterVec,
+    pub(super) commit_failures: IntCounterVec,
+    pub(super) rewinds: IntCounterVec,
+    pub(super) stale_stores: IntCounterVec,
+    pub(super) emissions: IntCounterVec,
+}
+
+impl GroupFamilies {
+    pub(super) fn register(registry: &Registry) -> Result<Self> {
+        let of_group = |name: &str, help: &str| counter(registry, name, help, &["group"]);
+        Ok(Self {
+            ledger_holes: of_group(
+                "millrace_ledger_holes_total",
+                "Ledgers that did not close: a bug of the host. Alert on any.",
+            )?,
+            commits: of_group("millrace_commits_total", "Commits acknowledged.")?,
+            commit_failures: of_group("millrace_commit_failures_total", "Commits refused.")?,
+            rewinds: of_group(
+                "millrace_rewinds_total",
+                "Partitions whose commit was found lower than before.",
+            )?,
+            stale_stores: of_group(
+                "millrace_stale_partitions_total",
+                "Partitions that another host had gone on with, so that stored rows were set aside.",
+            )?,
+            emissions: of_group(
+                "millrace_emissions_total",
+                "Records that ticks emitted, acknowledged.",
+            )?,
+        })
+    }
+}
+
+/// Figures by plugin and lane.
+#[derive(Debug, Clone)]
+pub(super) struct LaneFamilies {
+    pub(super) dead_letters: IntCounterVec,
+    pub(super) retries: IntCounterVec,
+    pub(super) traps: IntCounterVec,
+    pub(super) duration: HistogramVec,
+    pub(super) batch_events: HistogramVec,
+    pub(super) dedup_window: IntGaugeVec,
+    pub(super) series_refused: IntCounterVec,
+}
+
+impl LaneFamilies {
+    pub(super) fn register(registry: &Registry) -> Result<Self> {
+        Ok(Self {
+            dead_letters: counter(
+                registry,
+                "millrace_dead_letters_total",
+                "Events given up on, by cause.",
+                &["group", "plugin", "cause"],
+            )?,
+            retries: counter(
+                registry,
+                "millrace_retries_total",
+                "Attempts repeated.",
+                &PLUGIN,
+            )?,
+            traps: counter(
+                registry,
+                "millrace_plugin_traps_total",
+                "Calls that ended without an answer, by kind.",
+                &["group", "plugin", "kind"],
+            )?,
+            duration: histogram(
+                registry,
+                "millrace_handler_duration_seconds",
+                "Time of a call divided by its events, observed once a call.",
+                DURATION_BUCKETS,
+            )?,
+            batch_events: histogram(
+                registry,
+                "millrace_batch_events",
+                "Events of a call.",
+                BATCH_BUCKETS,
+            )?,
+            dedup_window: gauge(
+                registry,
+                "millrace_dedup_window_events",
+                "Ids remembered by a lane.",
+                &["group", "plugin", "lane"],
+            )?,
+            series_refused: counter(
+                registry,
+                "millrace_plugin_series_refused_total",
+                "Changes of a plugin's own metrics refused: too many series, or one name used in two ways.",
+                &["plugin"],
+            )?,
+        })
+    }
+}
+
+pub(super) fn counter(
+    registry: &Registry,
+    name: &str,
+    help: &str,
+    labels: &[&str],
+) -> Result<IntCounterVec> {
+    let family = IntCounterVec::new(Opts::new(name, help), labels)?;
+    registry.register(Box::new(family.clone()))?;
+    Ok(family)
+}
+
+pub(super) fn gauge(
+    registry: &Registry,
+    name: &str,
+    help: &str,
+    labels: &[&str],
+) -> Result<IntGaugeVec> {
+    let family = IntGaugeVec::new(Opts::new(name, help), labels)?;
+    registry.register(Box::new(family.clone()))?;
+    Ok(family)
+}
+
+fn histogram(
+    registry: &Registry,
+    name: &str,
+    help: &str,
+    (start, factor, count): (f64, f64, usize),
+) -> Result<HistogramVec> {
+    let buckets = prometheus::exponential_buckets(start, factor, count)?;
+    let family = HistogramVec::new(HistogramOpts::new(name, help).buckets(buckets), &PLUGIN)?;
+    registry.register(Box::new(family.clone()))?;
+    Ok(family)
+}

@@ -1,0 +1,139 @@
+//! The sandbox by itself, without Kafka: what it loads and refuses, that every limit holds and lets pass
+//! what stays within it, and that only events that succeed leave effects.
+//!
+//! The guests are in `tests/guests`; `make plugins` builds them.
+
+mod effects;
+mod limits;
+mod loading;
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, LazyLock};
+use std::time::Duration;
+
+use millrace::config::{Grants, Limits, Plugin};
+use millrace::sandbox::{
+    BatchAnswer, Effects, Fault, Instance, LoadError, LoadedPlugin, SLOT_WORDS, Sandbox, Span,
+    encode_topics,
+};
+
+/// The one engine, as in the host.
+fn sandbox() -> &'static Sandbox {
+    static SANDBOX: LazyLock<Sandbox> =
+        LazyLock::new(|| Sandbox::start().expect("the engine starts"));
+    &SANDBOX
+}
+
+/// A guest's component file.
+fn guest(name: &str) -> PathBuf {
+    let top = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let folders = ["tests/guests/target", "plugins/dist"];
+    let file = format!("{name}.wasm");
+    folders
+        .iter()
+        .map(|folder| top.join(folder).join(&file))
+        .find(|path| path.exists())
+        .unwrap_or_else(|| panic!("{file} is not built: run `make plugins`"))
+}
+
+/// A configuration with everything granted that the guests use, and the default limits.
+fn everything_granted(path: PathBuf) -> Plugin {
+    Plugin {
+        path,
+        grants: Grants {
+            logging: true,
+            config: true,
+            metrics: true,
+            state: true,
+            tally: true,
+            journal: true,
+            output_topics: ["outputs", "echo", "counts", "analytics.counts"]
+                .map(str::to_owned)
+                .to_vec(),
+        },
+        tick: Duration::from_secs(10),
+        settings: [("window".to_owned(), "60s".to_owned())].into(),
+        journal: None,
+        limits: Limits::default(),
+    }
+}
+
+/// Loads a guest with the default limits, as changed.
+fn load(name: &str, change: impl FnOnce(&mut Limits)) -> Arc<LoadedPlugin> {
+    let mut config = everything_granted(guest(name));
+    change(&mut config.limits);
+    let loaded = LoadedPlugin::load(sandbox(), name, &config);
+    Arc::new(loaded.unwrap_or_else(|error| panic!("{error}")))
+}
+
+/// Makes an instance.
+fn instance(plugin: &Arc<LoadedPlugin>) -> Instance {
+    let made: Result<Instance, LoadError> = Instance::new(plugin);
+    made.unwrap_or_else(|error| panic!("{error}"))
+}
+
+/// One event of a batch. Its offset is its place in the batch.
+#[derive(Debug, Clone)]
+struct Event {
+    value: Option<String>,
+    key: Option<String>,
+    partition: i32,
+    group: u32,
+    attempt: u32,
+}
+
+impl Event {
+    fn of_value(value: impl Into<String>) -> Self {
+        Self {
+            value: Some(value.into()),
+            key: None,
+            partition: 0,
+            group: 0,
+            attempt: 1,
+        }
+    }
+
+    fn in_group(mut self, group: u32) -> Self {
+        self.group = group;
+        self
+    }
+}
+
+/// Runs events as one batch.
+fn run(instance: &mut Instance, events: &[Event]) -> Result<BatchAnswer, Fault> {
+    let mut bytes = encode_topics(["events"].into_iter());
+    let mut slots = vec![SLOT_WORDS as u64, Span::new(0, bytes.len()).0];
+    for (offset, event) in events.iter().enumerate() {
+        let mut span = |text: &Option<String>| {
+            text.as_ref().map_or(Span::NULL, |text| {
+                bytes.extend_from_slice(text.as_bytes());
+                Span::new(bytes.len() - text.len(), text.len())
+            })
+        };
+        let (key, value) = (span(&event.key), span(&event.value));
+        slots.extend([
+            u64::from(event.partition as u32) << 32,
+            offset as u64,
+            i64::MIN as u64,
+            u64::from(event.attempt) | u64::from(event.group) << 32,
+            key.0,
+            value.0,
+            Span::NULL.0,
+        ]);
+    }
+    instance.call(&bytes, &slots, &[Arc::from("events")])
+}
+
+/// Runs one event of the guest `rogue` in an instance of its own.
+fn run_rogue(plugin: &Arc<LoadedPlugin>, value: &str) -> Result<BatchAnswer, Fault> {
+    run(&mut instance(plugin), &[Event::of_value(value)])
+}
+
+/// The journal lines of a call.
+fn lines(effects: &Effects) -> Vec<String> {
+    let text = |line: &millrace::sandbox::JournalLine| {
+        let bytes = &effects.journal_bytes[line.start..line.start + line.len];
+        String::from_utf8_lossy(bytes).into_owned()
+    };
+    effects.journal.iter().map(text).collect()
+}
