@@ -156,16 +156,24 @@ fn poll(
     leave(consumer, intake, control);
 }
 
+/// Commits what has settled. An assignment that has ended meanwhile is left out: its last commit has been
+/// made, and a later one would take it back.
 fn commit(consumer: &GroupConsumer<Member>, commit_desk: &CommitDesk) {
     let asked = std::mem::take(&mut *commit_desk.lock().unwrap_or_else(PoisonError::into_inner));
     if asked.is_empty() {
         return;
     }
-    let offsets: Vec<_> = asked
-        .into_iter()
-        .map(|((topic, partition), offset)| (topic, partition, offset))
+    let current = consumer.membership().assignments();
+    let offsets: Vec<_> = current
+        .iter()
+        .filter_map(|assignment| {
+            let offset = asked.get(&assignment.id)?;
+            Some((assignment.topic.to_string(), assignment.partition, *offset))
+        })
         .collect();
-    consumer.commit(&offsets);
+    if !offsets.is_empty() {
+        consumer.commit(&offsets);
+    }
 }
 
 /// Finishes what was started, commits it, and leaves the group.

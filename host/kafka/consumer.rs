@@ -45,16 +45,9 @@ pub const DEFAULTS: [(&str, &str); 8] = [
     ("max.poll.interval.ms", "300000"),
 ];
 
-/// Where consumption of a partition begins.
+/// The offset at which consumption of a partition begins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum StartAt {
-    /// At this offset.
-    Offset(Offset),
-    /// At the oldest record there is.
-    Earliest,
-    /// After the newest record there is.
-    Latest,
-}
+pub struct StartAt(pub i64);
 
 /// A partition offered by a rebalance, and what the broker knows of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -67,6 +60,8 @@ pub struct Offered {
     pub committed: Option<Offset>,
     /// The oldest offset that the broker still has.
     pub oldest: Offset,
+    /// The offset after the newest record.
+    pub newest: Offset,
 }
 
 /// Told of rebalances and commits, on the thread that polls.
@@ -117,19 +112,15 @@ impl<M: Membership> GroupConsumer<M> {
         kafka: &config::Kafka,
         group: &str,
         topics: &[&str],
-        start_from: config::StartFrom,
         membership: M,
     ) -> Result<Self, KafkaError> {
         let mut settings = client_with_defaults(kafka, &DEFAULTS);
-        let reset = match start_from {
-            config::StartFrom::Earliest => "earliest",
-            config::StartFrom::Latest => "latest",
-        };
         settings
             .set("group.id", group)
             .set("enable.auto.commit", "false")
             .set("enable.auto.offset.store", "false")
-            .set("auto.offset.reset", reset);
+            // Every assignment says where it begins; this is for an offset that retention has removed since.
+            .set("auto.offset.reset", "earliest");
         // A producer's limit, which the consumer would warn about.
         settings.remove("message.max.bytes");
         let context = Context {
@@ -332,11 +323,7 @@ impl<M: Membership> Context<M> {
             let starts = self.membership.assigned(&offered);
             let mut list = TopicPartitionList::with_capacity(starts.len());
             for (offered, start) in offered.iter().zip(starts) {
-                let start = match start {
-                    StartAt::Offset(offset) => ClientOffset::Offset(offset.0),
-                    StartAt::Earliest => ClientOffset::Beginning,
-                    StartAt::Latest => ClientOffset::End,
-                };
+                let start = ClientOffset::Offset(start.0);
                 list.add_partition_offset(&offered.topic, offered.partition, start)?;
             }
             // Pauses outlive a rebalance in librdkafka; a new assignment begins unpaused.
@@ -467,7 +454,7 @@ fn known<M: Membership>(
     for element in committed.elements() {
         element.error()?;
         let (topic, partition) = (element.topic().to_owned(), element.partition());
-        let (oldest, _) = consumer.fetch_watermarks(&topic, partition, QUESTION_TIMEOUT)?;
+        let (oldest, newest) = consumer.fetch_watermarks(&topic, partition, QUESTION_TIMEOUT)?;
         let committed = match element.offset() {
             ClientOffset::Offset(offset) => Some(Offset(offset)),
             _ => None,
@@ -477,6 +464,7 @@ fn known<M: Membership>(
             partition,
             committed,
             oldest: Offset(oldest),
+            newest: Offset(newest),
         });
     }
     Ok(known)

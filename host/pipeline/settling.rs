@@ -23,7 +23,7 @@ use crate::delivery::ledger::{Ledger, Settled};
 use crate::delivery::offsets::Offset;
 use crate::kafka::producer::{Delivery, OutgoingRecord};
 use crate::sandbox::{Fault, LoadedPlugin, Output, TickAnswer, TickReason};
-use crate::store::{Emission, EmissionHeader, Journal, Settle, SettleStore};
+use crate::store::{Emission, EmissionHeader, Journal, PartitionRow, Settle, SettleStore};
 use crate::telemetry::metrics::GroupMetrics;
 
 /// Bytes of records that may wait for the broker before lanes have to wait too.
@@ -54,8 +54,8 @@ pub(crate) struct SettlingLane {
     pub(crate) state_stored: Arc<AtomicU64>,
 }
 
-/// What the polling thread is asked to commit.
-pub(crate) type CommitDesk = Arc<Mutex<BTreeMap<(String, i32), Offset>>>;
+/// What the polling thread is asked to commit, by assignment.
+pub(crate) type CommitDesk = Arc<Mutex<BTreeMap<u64, Offset>>>;
 
 /// The settling thread's ends of its channels.
 #[derive(Debug)]
@@ -109,6 +109,9 @@ pub(crate) struct Work {
     /// Emissions that the broker has, whose row can go.
     sent: Vec<(u64, u64)>,
     drain: Option<Drain>,
+    next_drain: u64,
+    /// Rows of partitions that were given up, until the broker has acknowledged their last commit.
+    closed_rows: BTreeMap<(String, i32), PartitionRow>,
     totals: BTreeMap<(Arc<str>, i32), Ledger>,
     failing: bool,
     reported: Option<Instant>,
@@ -158,6 +161,8 @@ impl Settling {
             }
             self.drain_further();
         }
+        // The answer to the last commit has arrived meanwhile.
+        self.settle();
         for (_, books) in std::mem::take(&mut self.work.books) {
             self.close(books);
         }
@@ -193,9 +198,9 @@ impl Settling {
                 }
             }
             FromLane::Ticked { assignment, result } => self.ticked(assignment, result),
-            FromLane::FenceReached(lane) => {
-                if let Some(drain) = self.work.drain.as_mut() {
-                    drain.fence_reached(lane);
+            FromLane::FenceReached { lane, drain } => {
+                if let Some(running) = self.work.drain.as_mut() {
+                    running.fence_reached(lane, drain);
                 }
             }
         }
@@ -260,20 +265,34 @@ impl Settling {
                 books.add(change);
             }
         }
-        if !settlement.journal.is_empty() {
-            self.append_journal(plugin_index, &settlement.journal);
-        }
-        if !settlement.state.is_empty() {
-            let rows = settlement.state.into_iter().map(|write| {
-                (
-                    write.key,
-                    write.value.map(|value| (value, write.expires_ms)),
-                )
-            });
-            self.work.pending.state.extend(rows);
+        // Effects of an assignment that has been given up run again with their events, elsewhere or here.
+        let books = &self.work.books;
+        let kept =
+            |assignment: u32| books.contains_key(&settlement.assignments[assignment as usize].id);
+        let rows = settlement
+            .state
+            .into_iter()
+            .filter(|(assignment, _)| kept(*assignment));
+        let rows = rows.map(|(_, write)| {
+            (
+                write.key,
+                write.value.map(|value| (value, write.expires_ms)),
+            )
+        });
+        self.work.pending.state.extend(rows);
+        if settlement.state_serial > 0 {
             self.work
                 .pending_serials
                 .insert(lane, settlement.state_serial);
+        }
+        let lines: Vec<u8> = settlement
+            .journal
+            .into_iter()
+            .filter(|(assignment, _)| kept(*assignment))
+            .flat_map(|(_, lines)| lines)
+            .collect();
+        if !lines.is_empty() {
+            self.append_journal(plugin_index, &lines);
         }
     }
 
@@ -356,9 +375,11 @@ impl Settling {
                     .push((of.topic.to_string(), of.partition, number));
             }
         }
-        // After a failed settle the rows are still pending; newer ones take their place.
-        pending.partitions.clear();
         for books in books.values_mut().filter(|books| books.dirty) {
+            // After a failed settle an older row may still be pending; this one takes its place.
+            pending.partitions.retain(|(topic, partition, _)| {
+                *topic != *books.assignment.topic || *partition != books.assignment.partition
+            });
             let (topic, partition) = (
                 books.assignment.topic.to_string(),
                 books.assignment.partition,
@@ -376,10 +397,13 @@ impl Settling {
             return;
         }
         let mut desk = desk.lock().unwrap_or_else(PoisonError::into_inner);
-        for books in self.work.books.values_mut().filter(|books| !books.dirty) {
+        for books in self.work.books.values_mut() {
+            // What is given up is committed by the one who gives it up, once and last.
+            if books.dirty || books.assignment.is_revoked() {
+                continue;
+            }
             if let Some(position) = books.to_commit() {
-                let of = &books.assignment;
-                desk.insert((of.topic.to_string(), of.partition), position);
+                desk.insert(books.assignment.id, position);
                 books.asked = Some(position);
             }
         }
