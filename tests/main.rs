@@ -28,3 +28,9 @@ mod crash;
 mod isolation;
 // Retry in place: order, times, attempts, and a restart in between.
 mod retry;
+// What the host refuses, and that it has consumed nothing by then.
+mod bad_input;
+// Publishing through `millrace run`.
+mod gateway;
+// Partitions that move from host to host.
+mod rebalance;

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use crate::harness::host::Setup;
 use crate::harness::kafka;
 use crate::harness::main_flow::{MainFlow, SETTLE_TIMEOUT, summary};
-use crate::harness::topic::Record;
+use crate::harness::topic::{Record, recent_ms};
 use crate::harness::wait;
 
 /// The job of the brief: 100 000 events over 4 partitions, 1 % duplicates and 0.5 % malformed.
@@ -21,7 +21,7 @@ fn strange_records() -> Vec<Record> {
         Record::new([0xff, 0x00], [0xc3, 0x28, b'\n', 0x00])
             .header("twice", [0xff])
             .header("twice", "")
-            .timestamp_ms(1_700_000_000_123),
+            .timestamp_ms(recent_ms()),
         Record::keyless("no key and no JSON"),
     ]
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::harness::host::{Host, Setup};
 use crate::harness::kafka;
 use crate::harness::main_flow::{assert_kept, origin, place_of, summary};
-use crate::harness::topic::Record;
+use crate::harness::topic::{Record, recent_ms};
 use crate::harness::wait;
 use crate::harness::witness::Witness;
 
@@ -84,7 +84,7 @@ fn backoff_grows_from_attempt_to_attempt_and_an_exhausted_event_is_dead_lettered
     source.produce(&[
         Record::new("a", r#"{"do":"retry"}"#)
             .header("kept", "as it was")
-            .timestamp_ms(1_700_000_000_000),
+            .timestamp_ms(recent_ms()),
         Record::new("a", "{}"),
         Record::new("b", r#"{"do":"retry","times":3}"#),
     ]);

@@ -25,14 +25,17 @@ pub(super) fn prepare(config: &Config) -> Result<(), DaemonError> {
                 partitions = partitions.max(found.partitions);
             }
         }
-        create_missing(&topics, &group.dead_letter_topic, partitions)?;
+        // A dead letter keeps its record's time, and the broker deletes by that time: with the usual
+        // retention, the dead letter of an old record would be gone within minutes.
+        let keep = vec![("retention.ms".to_owned(), "-1".to_owned())];
+        create_missing(&topics, &group.dead_letter_topic, partitions, keep)?;
         for plugin in group
             .routes
             .values()
             .filter_map(|name| config.plugins.get(name))
         {
             for output in &plugin.grants.output_topics {
-                create_missing(&topics, output, partitions)?;
+                create_missing(&topics, output, partitions, Vec::new())?;
             }
         }
     }
@@ -47,7 +50,12 @@ pub(super) fn prepare(config: &Config) -> Result<(), DaemonError> {
     Ok(())
 }
 
-fn create_missing(topics: &Topics, name: &str, partitions: usize) -> Result<(), DaemonError> {
+fn create_missing(
+    topics: &Topics,
+    name: &str,
+    partitions: usize,
+    settings: Vec<(String, String)>,
+) -> Result<(), DaemonError> {
     if topics.describe(name)?.is_some() {
         return Ok(());
     }
@@ -55,7 +63,7 @@ fn create_missing(topics: &Topics, name: &str, partitions: usize) -> Result<(), 
         name: name.to_owned(),
         partitions: partitions.try_into().unwrap_or(u16::MAX),
         replication: None,
-        settings: Vec::new(),
+        settings,
     };
     match topics.create(&spec) {
         // Another host has just done it.
