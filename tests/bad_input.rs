@@ -72,7 +72,6 @@ impl Bait {
             "nothing but an answer goes to standard output"
         );
         self.assert_untouched();
-        eprintln!("refused with code {code}: {said}");
         exit
     }
 

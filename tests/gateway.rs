@@ -7,7 +7,7 @@ use tokio_stream::StreamExt as _;
 
 use crate::harness::host::{Host, Setup};
 use crate::harness::ingest::proto::{
-    EventStatus, PublishBatchRequest, PublishRequest, PublishStreamRequest, StatusCode,
+    Event, EventStatus, PublishBatchRequest, PublishRequest, PublishStreamRequest, StatusCode,
 };
 use crate::harness::ingest::{Publisher, event};
 use crate::harness::main_flow::{MainFlow, Place, SETTLE_TIMEOUT};
@@ -41,48 +41,53 @@ fn stored_at(stored: &[Stored], place: Place) -> &Stored {
     found.expect("the event is where the answer says")
 }
 
-#[test]
-fn one_event_a_batch_and_a_stream_are_each_in_kafka_where_the_answer_says() {
-    const STREAMED: u64 = 500;
-    let flow = MainFlow::new("published", 3);
-    let (setup, host, gateway) = start(&flow);
-    let Publisher {
-        runtime,
-        mut client,
-    } = Publisher::connect(gateway);
-    let event = |key: &str, value: &str| event(&flow.source, key, value);
+/// Publishes a batch; where its events are.
+fn publish_batch(publisher: &mut Publisher, events: Vec<Event>) -> Vec<Place> {
+    let call = publisher
+        .client
+        .publish_batch(PublishBatchRequest { events });
+    let answer = publisher.runtime.block_on(call).expect("it is answered");
+    answer.into_inner().statuses.iter().map(place).collect()
+}
 
-    let one = PublishRequest {
-        event: Some(event("one", "1")),
-    };
-    let one = runtime
-        .block_on(client.publish(one))
-        .expect("it is accepted")
-        .into_inner();
-    let one = place(&one.status.expect("it is set"));
-    let batch = PublishBatchRequest {
-        events: (0..100)
-            .map(|n| event(&format!("batch {n}"), &n.to_string()))
-            .collect(),
-    };
-    let batch = runtime
-        .block_on(client.publish_batch(batch))
-        .expect("it is answered");
-    let batch: Vec<Place> = batch.into_inner().statuses.iter().map(place).collect();
-    let requests = (0..STREAMED).map(|sequence| PublishStreamRequest {
-        sequence,
-        event: Some(event("stream", &sequence.to_string())),
-    });
-    let requests: Vec<_> = requests.collect();
-    let streamed: Vec<(u64, Place)> = runtime.block_on(async {
-        let answers = client.publish_stream(tokio_stream::iter(requests)).await;
+/// Publishes a stream; where each of its events is, in the order of the answers.
+fn publish_stream(publisher: &mut Publisher, events: Vec<Event>) -> Vec<(u64, Place)> {
+    let requests = (0..)
+        .zip(events)
+        .map(|(sequence, event)| PublishStreamRequest {
+            sequence,
+            event: Some(event),
+        });
+    let requests = tokio_stream::iter(requests.collect::<Vec<_>>());
+    publisher.runtime.block_on(async {
+        let answers = publisher.client.publish_stream(requests).await;
         let answers = answers.expect("the stream is accepted").into_inner();
         let answer = answers.map(|answer| {
             let answer = answer.expect("it is answered");
             (answer.sequence, place(&answer.status.expect("it is set")))
         });
         answer.collect().await
-    });
+    })
+}
+
+#[test]
+fn one_event_a_batch_and_a_stream_are_each_in_kafka_where_the_answer_says() {
+    const STREAMED: u64 = 500;
+    let flow = MainFlow::new("published", 3);
+    let (setup, host, gateway) = start(&flow);
+    let mut publisher = Publisher::connect(gateway);
+    let event = |key: &str, value: &str| event(&flow.source, key, value);
+
+    let one = PublishRequest {
+        event: Some(event("one", "1")),
+    };
+    let one = publisher.runtime.block_on(publisher.client.publish(one));
+    let one = one.expect("it is accepted").into_inner();
+    let one = place(&one.status.expect("it is set"));
+    let events = (0..100).map(|n| event(&format!("batch {n}"), &n.to_string()));
+    let batch = publish_batch(&mut publisher, events.collect());
+    let events = (0..STREAMED).map(|n| event("stream", &n.to_string()));
+    let streamed = publish_stream(&mut publisher, events.collect());
 
     let stored = flow.source.read_all();
     assert_eq!(
@@ -120,8 +125,8 @@ fn one_event_a_batch_and_a_stream_are_each_in_kafka_where_the_answer_says() {
     flow.source.wait_for_no_lag(&flow.audit, SETTLE_TIMEOUT);
     // The client's connection is still open: shutting down must not wait for it to close.
     host.sigterm().expect_code(0);
+    drop(publisher);
     flow.assert_audited_once(&[setup.folder()]);
-    drop((runtime, client));
 }
 
 #[test]

@@ -6,6 +6,7 @@
 #![allow(
     clippy::expect_used,
     clippy::unwrap_used,
+    clippy::print_stderr,
     reason = "clippy knows #[test], not its helpers"
 )]
 
