@@ -44,8 +44,8 @@ use self::settling::CommitDesk;
 use crate::delivery::ledger::Ledger;
 use crate::kafka::consumer::{GroupConsumer, Polled};
 
-/// How long the polling thread sleeps when there is nothing to do. Commits and shutdown wait this long at
-/// most.
+/// How long the polling thread sleeps when there is nothing to do, and how long it goes on while records
+/// only trickle in. Commits and shutdown wait twice as long at most.
 const IDLE_POLL: Duration = Duration::from_millis(50);
 
 /// While a batch is open because its lane is busy, the lane is looked at this often.
@@ -122,6 +122,7 @@ fn poll(
     let mut ends_noted = Instant::now();
     while !stop.load(Ordering::Acquire) {
         let mut timeout = Duration::ZERO;
+        let round = Instant::now();
         for _ in 0..RECORDS_AT_ONCE {
             match consumer.poll(timeout) {
                 Polled::Record(record) => {
@@ -134,6 +135,10 @@ fn poll(
                 Polled::Nothing if timeout.is_zero() => {
                     // Nothing more is ready, so nobody is kept waiting for a fuller batch.
                     let open = intake.seal_for_idle_lanes();
+                    // A trickle that never lets a poll time out must not starve commits either.
+                    if round.elapsed() >= IDLE_POLL {
+                        break;
+                    }
                     timeout = if open { BUSY_POLL } else { IDLE_POLL };
                 }
                 Polled::Nothing => break,

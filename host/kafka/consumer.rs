@@ -5,8 +5,10 @@
 
 #![allow(
     unsafe_code,
-    reason = "header names may not be UTF-8 and watermarks are only in the C interface"
+    reason = "header names may not be UTF-8, and watermarks and answers to commits are only in the C interface"
 )]
+
+mod lists;
 
 use std::ffi::{CStr, CString, c_void};
 use std::sync::Mutex;
@@ -20,6 +22,7 @@ use rdkafka::types::RDKafkaRespErr;
 use rdkafka::{ClientContext, Message, Offset as ClientOffset, TopicPartitionList};
 use rdkafka_sys as sys;
 
+use self::lists::{list, names};
 use super::{KafkaError, client_with_defaults, log, log_error};
 use crate::config;
 use crate::delivery::offsets::Offset;
@@ -160,8 +163,27 @@ impl<M: Membership> GroupConsumer<M> {
 
     /// Commits without waiting; [`Membership::committed`] hears of it.
     pub fn commit(&self, offsets: &[(String, i32, Offset)]) {
-        if let Err(error) = self.consumer.commit(&list(offsets), CommitMode::Async) {
-            self.membership().commit_failed(&error.to_string());
+        let offsets = list(offsets);
+        let client = self.consumer.client().native_ptr();
+        // librdkafka answers an asynchronous commit only where a queue is named for the answer; with
+        // `rd_kafka_commit`, which rdkafka calls, nobody would ever hear of it.
+        // SAFETY: the client and the list live beyond the calls, the list is copied, and the queue is a
+        // reference of its own that is given back.
+        let answer = unsafe {
+            let queue = sys::rd_kafka_queue_get_consumer(client);
+            let answer = sys::rd_kafka_commit_queue(
+                client,
+                offsets.ptr(),
+                queue,
+                None,
+                std::ptr::null_mut(),
+            );
+            sys::rd_kafka_queue_destroy(queue);
+            answer
+        };
+        if answer != RDKafkaRespErr::RD_KAFKA_RESP_ERR_NO_ERROR {
+            let code = RDKafkaErrorCode::from(answer);
+            self.membership().commit_failed(&code.to_string());
         }
     }
 
@@ -470,20 +492,5 @@ fn known<M: Membership>(
     Ok(known)
 }
 
-fn list(offsets: &[(String, i32, Offset)]) -> TopicPartitionList {
-    let mut list = TopicPartitionList::with_capacity(offsets.len());
-    for (topic, partition, offset) in offsets {
-        let mut element = list.add_partition(topic, *partition);
-        // Only a negative number is refused, and no settled offset is one.
-        let _accepted = element.set_offset(ClientOffset::Offset(offset.0));
-    }
-    list
-}
-
-fn names(partitions: &[(String, i32)]) -> TopicPartitionList {
-    let mut list = TopicPartitionList::with_capacity(partitions.len());
-    for (topic, partition) in partitions {
-        list.add_partition(topic, *partition);
-    }
-    list
-}
+#[cfg(test)]
+mod tests;

@@ -4,11 +4,13 @@
 //! and only then the offsets are offered for commit.
 
 mod drain;
+mod durable;
 mod take_up;
+mod ticks;
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, never, select};
@@ -16,14 +18,14 @@ use crossbeam_channel::{Receiver, Sender, never, select};
 use self::drain::Drain;
 use super::books::Books;
 use super::lane::wall_ms;
-use super::messages::{Control, FromLane, Settlement, TickJob, ToLane};
+use super::messages::{Control, FromLane, Settlement, ToLane};
 use super::sending::{Sending, WaitedForBy};
 use super::status::GroupStatus;
 use crate::delivery::ledger::{Ledger, Settled};
 use crate::delivery::offsets::Offset;
-use crate::kafka::producer::{Delivery, OutgoingRecord};
-use crate::sandbox::{Fault, LoadedPlugin, Output, TickAnswer, TickReason};
-use crate::store::{Emission, EmissionHeader, Journal, PartitionRow, Settle, SettleStore};
+use crate::kafka::producer::Delivery;
+use crate::sandbox::LoadedPlugin;
+use crate::store::{Emission, Journal, Settle, SettleStore};
 use crate::telemetry::metrics::GroupMetrics;
 
 /// Bytes of records that may wait for the broker before lanes have to wait too.
@@ -31,9 +33,6 @@ const UNACKNOWLEDGED_BYTES_MAX: usize = 64 << 20;
 
 /// Settlements that may wait for their records, over all lanes.
 const WAITING_SETTLEMENTS_MAX: usize = 1_024;
-
-/// How often a failed write of the store or a journal is reported. It is tried again at every commit.
-const REPORT_EVERY: Duration = Duration::from_secs(5);
 
 /// One plugin of the group, as the settling thread needs it.
 #[derive(Debug)]
@@ -110,8 +109,6 @@ pub(crate) struct Work {
     sent: Vec<(u64, u64)>,
     drain: Option<Drain>,
     next_drain: u64,
-    /// Rows of partitions that were given up, until the broker has acknowledged their last commit.
-    closed_rows: BTreeMap<(String, i32), PartitionRow>,
     totals: BTreeMap<(Arc<str>, i32), Ledger>,
     failing: bool,
     reported: Option<Instant>,
@@ -296,119 +293,6 @@ impl Settling {
         }
     }
 
-    fn append_journal(&mut self, plugin_index: usize, lines: &[u8]) {
-        let Some(journal) = self.plugins[plugin_index].journal.as_mut() else {
-            return;
-        };
-        // Effects and offsets settle together, so a line must not be skipped: wait for room.
-        while let Err(error) = journal.append(lines) {
-            self.work.reported = report(self.work.reported, &error);
-            self.status.set_trouble(Some(error.to_string()));
-            std::thread::sleep(self.commit_interval);
-        }
-    }
-
-    /// Makes everything that has been applied durable.
-    fn settle(&mut self) {
-        for entry in &mut self.plugins {
-            let Some(journal) = entry.journal.as_mut() else {
-                continue;
-            };
-            match journal.sync() {
-                Ok(Some(position)) => {
-                    let name = entry.plugin.name.clone();
-                    self.work
-                        .pending
-                        .journals
-                        .retain(|(plugin, _)| *plugin != name);
-                    self.work.pending.journals.push((name, position));
-                }
-                Ok(None) => {}
-                Err(error) => {
-                    self.settle_failed(&error);
-                    return;
-                }
-            }
-        }
-        self.collect_rows();
-        if !self.work.pending.is_empty() {
-            if let Err(error) = self.store.settle(&self.work.pending) {
-                self.settle_failed(&error);
-                return;
-            }
-            self.work.pending = Settle::default();
-        }
-        self.work.failing = false;
-        self.status.set_trouble(self.sending.trouble.clone());
-        for (lane, serial) in self.work.pending_serials.drain() {
-            self.lanes[lane]
-                .state_stored
-                .store(serial, Ordering::Release);
-        }
-        for books in self.work.books.values_mut() {
-            books.dirty = false;
-        }
-        for (assignment, emission) in std::mem::take(&mut self.work.unsent) {
-            self.send_emission(assignment, &emission);
-        }
-    }
-
-    fn settle_failed(&mut self, error: &dyn std::fmt::Display) {
-        self.work.failing = true;
-        self.work.reported = report(self.work.reported, error);
-        self.status.set_trouble(Some(error.to_string()));
-    }
-
-    fn collect_rows(&mut self) {
-        let Work {
-            books,
-            pending,
-            sent,
-            ..
-        } = &mut self.work;
-        for (assignment, number) in sent.drain(..) {
-            if let Some(books) = books.get_mut(&assignment) {
-                books.outbox.remove(&number);
-                let of = &books.assignment;
-                pending
-                    .acknowledged_emissions
-                    .push((of.topic.to_string(), of.partition, number));
-            }
-        }
-        for books in books.values_mut().filter(|books| books.dirty) {
-            // After a failed settle an older row may still be pending; this one takes its place.
-            pending.partitions.retain(|(topic, partition, _)| {
-                *topic != *books.assignment.topic || *partition != books.assignment.partition
-            });
-            let (topic, partition) = (
-                books.assignment.topic.to_string(),
-                books.assignment.partition,
-            );
-            let plugin = &self.plugins[books.assignment.plugin_index].plugin.name;
-            for (sum, there) in books.changed_sums(plugin) {
-                pending.sums.push((topic.clone(), partition, sum, there));
-            }
-            pending.partitions.push((topic, partition, books.row()));
-        }
-    }
-
-    fn offer_commits(&mut self, desk: &CommitDesk) {
-        if self.work.failing {
-            return;
-        }
-        let mut desk = desk.lock().unwrap_or_else(PoisonError::into_inner);
-        for books in self.work.books.values_mut() {
-            // What is given up is committed by the one who gives it up, once and last.
-            if books.dirty || books.assignment.is_revoked() {
-                continue;
-            }
-            if let Some(position) = books.to_commit() {
-                desk.insert(books.assignment.id, position);
-                books.asked = Some(position);
-            }
-        }
-    }
-
     fn check_ledgers(&mut self) {
         for books in self.work.books.values_mut() {
             books.ledger.polled = books.assignment.polled();
@@ -420,102 +304,6 @@ impl Settling {
             }
             books.metrics.publish(&books.ledger, books.lag());
         }
-    }
-
-    /// Starts the ticks that are due.
-    fn start_ticks(&mut self, now: Instant) {
-        let due: Vec<u64> = self
-            .work
-            .books
-            .values()
-            .filter(|books| {
-                let plugin = &self.plugins[books.assignment.plugin_index].plugin;
-                plugin.has_timer && books.next_tick <= now && !books.ticking()
-            })
-            .map(|books| books.assignment.id)
-            .collect();
-        for id in due {
-            self.start_tick(id, TickReason::Interval);
-        }
-    }
-
-    fn start_tick(&mut self, id: u64, reason: TickReason) {
-        let Some(books) = self.work.books.get_mut(&id) else {
-            return;
-        };
-        let plugin = &self.plugins[books.assignment.plugin_index];
-        books.next_tick = Instant::now() + plugin.tick;
-        // The ticks of one partition stay on one lane, so that a plugin sees them in order.
-        let lane = plugin.lanes[books.assignment.partition as usize % plugin.lanes.len()];
-        let job = TickJob {
-            assignment: Arc::clone(&books.assignment),
-            reason,
-            now_ms: wall_ms() as i64,
-            sums: books.lend_sums(),
-        };
-        if self.lanes[lane]
-            .commands
-            .try_send(ToLane::Tick(job))
-            .is_err()
-        {
-            // The lane has more commands waiting than it can take; the next interval asks again.
-            books.end_tick(None);
-        }
-    }
-
-    /// Sums taken and emissions made by a tick become durable together.
-    fn ticked(&mut self, id: u64, result: Result<TickAnswer, Fault>) {
-        let Some(books) = self.work.books.get_mut(&id) else {
-            return;
-        };
-        let of = Arc::clone(&books.assignment);
-        let plugin = &self.plugins[of.plugin_index].plugin.name;
-        match result {
-            Ok(answer) => {
-                books.end_tick(Some(&answer));
-                books.dirty |= !answer.taken.is_empty() || !answer.outputs.is_empty();
-                for output in answer.outputs {
-                    let number = self.work.next_emission;
-                    self.work.next_emission += 1;
-                    let emission = emission(self.store.incarnation(), number, plugin, output);
-                    books.outbox.insert(number, emission.clone());
-                    let row = (of.topic.to_string(), of.partition, emission.clone());
-                    self.work.pending.emissions.push(row);
-                    self.work.unsent.push((id, emission));
-                }
-            }
-            Err(fault) => {
-                tracing::warn!(%plugin, topic = %of.topic, partition = of.partition,
-                    kind = fault.kind.word(), message = %fault.message,
-                    "on-tick failed; its sums stay and the next tick gets them");
-                books.end_tick(None);
-            }
-        }
-    }
-
-    fn send_emission(&mut self, assignment: u64, emission: &Emission) {
-        let mut headers: Vec<(Vec<u8>, Option<Vec<u8>>)> = emission
-            .headers
-            .iter()
-            .map(|h| (h.name.clone(), h.value.clone()))
-            .collect();
-        headers.push((
-            b"millrace.emission".to_vec(),
-            Some(emission.id.clone().into_bytes()),
-        ));
-        let record = OutgoingRecord {
-            topic: emission.topic.clone(),
-            partition: emission.partition,
-            timestamp_ms: emission.timestamp_ms,
-            key: emission.key.clone(),
-            value: emission.value.clone(),
-            headers,
-        };
-        let by = WaitedForBy::Emission {
-            assignment,
-            number: emission.number,
-        };
-        self.sending.send(record, by);
     }
 
     /// Adds the ledger of an assignment that has ended to the totals. What was polled and is not
@@ -533,32 +321,5 @@ impl Settling {
             .entry(place)
             .or_default()
             .add(&books.ledger);
-    }
-}
-
-fn report(reported: Option<Instant>, error: &dyn std::fmt::Display) -> Option<Instant> {
-    if reported.is_some_and(|at| at.elapsed() < REPORT_EVERY) {
-        return reported;
-    }
-    tracing::error!(%error, "nothing can be settled; events wait, and nothing is lost");
-    Some(Instant::now())
-}
-
-/// An emission with its stable id: unique by the store it was made in and its number there.
-fn emission(incarnation: u64, number: u64, plugin: &str, output: Output) -> Emission {
-    Emission {
-        number,
-        id: format!("{incarnation:016x}-{number}"),
-        plugin: plugin.to_owned(),
-        topic: output.topic,
-        partition: output.partition,
-        key: output.key,
-        value: output.value,
-        timestamp_ms: output.timestamp_ms,
-        headers: output
-            .headers
-            .into_iter()
-            .map(|(name, value)| EmissionHeader { name, value })
-            .collect(),
     }
 }

@@ -186,11 +186,6 @@ impl Settling {
                 let of = &books.assignment;
                 committable.push((of.topic.to_string(), of.partition, books.tracker.position()));
             }
-            let place = (
-                books.assignment.topic.to_string(),
-                books.assignment.partition,
-            );
-            self.work.closed_rows.insert(place, books.row());
             self.close(books);
         }
         // The polling thread waits for this answer, or the process is ending.

@@ -13,7 +13,7 @@ use super::{Settling, drain::Drain};
 use crate::config::StartFrom;
 use crate::delivery::offsets::{Applied, Offset};
 use crate::kafka::consumer::{Offered, StartAt};
-use crate::store::StoredPartition;
+use crate::store::{Settle, StoredPartition};
 
 type TakenUp = Vec<(Arc<Assignment>, StartAt)>;
 
@@ -30,12 +30,7 @@ impl Settling {
             } => {
                 self.revoke(Drain::new(assignments, reason, lost, deadline, reply));
             }
-            Control::Committed(offsets) => {
-                self.metrics.commits.inc();
-                for (topic, partition, offset) in offsets {
-                    self.acknowledge(topic, partition, offset);
-                }
-            }
+            Control::Committed(offsets) => self.committed(offsets),
             Control::CommitFailed(reason) => {
                 self.metrics.commit_failures.inc();
                 tracing::warn!(group = %self.group, %reason, "a commit was refused; the next one tries again");
@@ -47,17 +42,43 @@ impl Settling {
         }
     }
 
-    /// Remembers what the broker has, so that a later rewind is noticed.
-    fn acknowledge(&mut self, topic: String, partition: i32, offset: Offset) {
-        let books = self.work.books.values_mut().find(|books| {
-            *books.assignment.topic == *topic && books.assignment.partition == partition
-        });
-        if let Some(books) = books {
-            books.acknowledged = Some(offset);
-            books.dirty = true;
-        } else if let Some(mut row) = self.work.closed_rows.remove(&(topic.clone(), partition)) {
-            row.acknowledged = Some(offset.0);
-            self.work.pending.partitions.push((topic, partition, row));
+    fn committed(&mut self, offsets: Vec<(String, i32, Offset)>) {
+        self.metrics.commits.inc();
+        let mut late = Vec::new();
+        for (topic, partition, offset) in offsets {
+            let books = self.work.books.values_mut();
+            let mut books = books.filter(|books| {
+                *books.assignment.topic == *topic && books.assignment.partition == partition
+            });
+            if let Some(books) = books.next() {
+                books.acknowledged = Some(offset);
+                books.dirty = true;
+            } else {
+                late.push((topic, partition, offset));
+            }
+        }
+        self.remember_late(late);
+    }
+
+    /// The last commit of a partition is acknowledged after its books were closed. It belongs into the
+    /// store all the same: a commit that is found lower later tells that the group was rewound, or the
+    /// topic made anew, and that what was settled must run again.
+    fn remember_late(&mut self, late: Vec<(String, i32, Offset)>) {
+        let mut settle = Settle::default();
+        for (topic, partition, offset) in late {
+            // One that cannot be read says so when the partition is taken up again.
+            let stored = self.store.partition(&topic, partition);
+            if let Some(mut row) = stored.ok().and_then(|stored| stored.row) {
+                row.acknowledged = Some(offset.0);
+                settle.partitions.push((topic, partition, row));
+            }
+        }
+        if settle.is_empty() {
+            return;
+        }
+        if let Err(error) = self.store.settle(&settle) {
+            tracing::warn!(group = %self.group, %error,
+                "the last commit is not in the store; a group rewound below it would not be noticed");
         }
     }
 
