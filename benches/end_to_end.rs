@@ -129,6 +129,11 @@ fn main() {
         chosen.as_ref().is_none_or(name)
     };
     let rows: Vec<Row> = ROWS.into_iter().filter(is_chosen).collect();
+    assert!(
+        !rows.is_empty(),
+        "MILLRACE_BENCH_ROWS names none of {}",
+        ROWS.map(Row::name).join(", ")
+    );
 
     let (_node, brokers) = match setting("MILLRACE_TEST_BROKERS") {
         Some(brokers) => (None, brokers),
@@ -421,9 +426,14 @@ fn table(rows: &[Row], runs: &[Run], events: u64) -> String {
             .map(figure)
             .collect()
     };
-    let rate = |row: Row| match of(row, |run| run.events_per_second) {
-        rates if rates.is_empty() => f64::NAN,
-        rates => median(rates),
+    let rate = |row: Row| {
+        Some(of(row, |run| run.events_per_second))
+            .filter(|of| !of.is_empty())
+            .map(median)
+    };
+    let ratio = |row: Row, base: Row| match (rate(row), rate(base)) {
+        (Some(rate), Some(base)) => format!("{:.2}", rate / base),
+        _ => "not run".to_owned(),
     };
     let rounds = of(rows[0], |run| run.events_per_second).len();
     let mut text = format!(
@@ -437,11 +447,11 @@ fn table(rows: &[Row], runs: &[Run], events: u64) -> String {
             .collect();
         let cpu = median(of(*row, |run| run.cpu_seconds)) / events as f64 * 1e6;
         text.push_str(&format!(
-            "| {} | {:.0} | {:.2} | {:.2} | {} | {cpu:.2} |\n",
+            "| {} | {:.0} | {} | {} | {} | {cpu:.2} |\n",
             row.about(),
-            rate(*row) / 1e3,
-            rate(*row) / rate(Row::Bare),
-            rate(*row) / rate(Row::Native),
+            rate(*row).unwrap_or_default() / 1e3,
+            ratio(*row, Row::Bare),
+            ratio(*row, Row::Native),
             each.join(", "),
         ));
     }

@@ -13,7 +13,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 pub use self::summary::{GroupSummary, Summary};
-use crate::admin::{AdminError, AdminServer};
+use crate::admin::{AdminError, AdminServer, Health};
 use crate::config::{self, Config};
 use crate::ingest::grpc::{GatewayError, GrpcGateway};
 use crate::kafka::KafkaError;
@@ -86,9 +86,11 @@ impl Daemon {
         };
         let sandbox = Sandbox::start()?;
         let plugins = load_plugins(&sandbox, config, &metrics)?;
-        if !config.groups.is_empty() {
-            topics::prepare(config)?;
-        }
+        let output_partitions = if config.groups.is_empty() {
+            BTreeMap::new()
+        } else {
+            topics::prepare(config)?
+        };
         let (stop_servers, stopped) = watch::channel(false);
         let mut daemon = Self {
             groups: Vec::new(),
@@ -103,7 +105,7 @@ impl Daemon {
             _sandbox: sandbox,
         };
         for group in &config.groups {
-            match start_group(config, group, &plugins, &metrics) {
+            match start_group(config, group, (&plugins, &output_partitions), &metrics) {
                 Ok(group) => daemon.groups.push(group),
                 Err(error) => {
                     drop(daemon.stop());
@@ -136,7 +138,13 @@ impl Daemon {
                 .unwrap_or_else(|error| format!("# {error}\n"))
         };
         let statuses = self.statuses();
-        let admin = admin.serve(statuses, render, until_stopped(stopped.clone()));
+        let health = move || {
+            statuses
+                .iter()
+                .map(|(group, status)| health_of(group, status))
+                .collect()
+        };
+        let admin = admin.serve(health, render, until_stopped(stopped.clone()));
         self.servers.push(self.runtime.spawn(admin));
         if let Some(gateway) = gateway {
             let drain_timeout = self.drain_timeout;
@@ -223,6 +231,22 @@ impl Daemon {
     }
 }
 
+/// Ready means that the group has joined and has not stopped. A broker that is away later does not change
+/// that: restarting the host would not bring it back.
+fn health_of(group: &str, status: &GroupStatus) -> Health {
+    let (ready, state) = match (status.failure(), status.joined(), status.trouble()) {
+        (Some(failure), _, _) => (false, format!("stopped: {failure}")),
+        (None, false, _) => (false, "joining".to_owned()),
+        (None, true, Some(trouble)) => (true, format!("joined, waiting: {trouble}")),
+        (None, true, None) => (true, "joined".to_owned()),
+    };
+    Health {
+        part: format!("group {group}"),
+        state,
+        ready,
+    }
+}
+
 fn runtime() -> Result<Runtime, DaemonError> {
     tokio::runtime::Builder::new_multi_thread()
         .worker_threads(SERVER_THREADS)
@@ -254,7 +278,7 @@ fn load_plugins(
 fn start_group(
     config: &Config,
     group: &config::Group,
-    plugins: &Plugins,
+    (plugins, output_partitions): (&Plugins, &BTreeMap<String, usize>),
     metrics: &Metrics,
 ) -> Result<Group, DaemonError> {
     let used = |name: &String| group.routes.values().any(|plugin| plugin == name);
@@ -266,6 +290,7 @@ fn start_group(
             .filter(|(name, _)| used(name))
             .map(|(name, plugin)| (name.clone(), plugin.clone()))
             .collect(),
+        output_partitions: output_partitions.clone(),
         drain_timeout: config.drain_timeout,
         metrics,
     };

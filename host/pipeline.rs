@@ -9,8 +9,8 @@
 //!                                        -> commit
 //! ```
 //!
-//! Three kinds of thread: [`poll`] owns the consumer, each [`lane::Lane`] owns a plugin instance, and
-//! [`settling::Settling`] owns everything durable. They share nothing that changes for each event. It must
+//! Three kinds of thread: `poll` owns the consumer, each `lane::Lane` owns a plugin instance, and
+//! `settling::Settling` owns everything durable. They share nothing that changes for each event. It must
 //! not know gRPC, HTTP or the command line.
 
 mod assignment;
@@ -44,8 +44,8 @@ use self::settling::CommitDesk;
 use crate::delivery::ledger::Ledger;
 use crate::kafka::consumer::{GroupConsumer, Polled};
 
-/// How long the polling thread sleeps when there is nothing to do. Commits and shutdown wait this long at
-/// most.
+/// How long the polling thread sleeps when there is nothing to do, and how long it goes on while records
+/// only trickle in. Commits and shutdown wait twice as long at most.
 const IDLE_POLL: Duration = Duration::from_millis(50);
 
 /// While a batch is open because its lane is busy, the lane is looked at this often.
@@ -122,6 +122,7 @@ fn poll(
     let mut ends_noted = Instant::now();
     while !stop.load(Ordering::Acquire) {
         let mut timeout = Duration::ZERO;
+        let round = Instant::now();
         for _ in 0..RECORDS_AT_ONCE {
             match consumer.poll(timeout) {
                 Polled::Record(record) => {
@@ -134,6 +135,10 @@ fn poll(
                 Polled::Nothing if timeout.is_zero() => {
                     // Nothing more is ready, so nobody is kept waiting for a fuller batch.
                     let open = intake.seal_for_idle_lanes();
+                    // A trickle that never lets a poll time out must not starve commits either.
+                    if round.elapsed() >= IDLE_POLL {
+                        break;
+                    }
                     timeout = if open { BUSY_POLL } else { IDLE_POLL };
                 }
                 Polled::Nothing => break,
@@ -156,16 +161,24 @@ fn poll(
     leave(consumer, intake, control);
 }
 
+/// Commits what has settled. An assignment that has ended meanwhile is left out: its last commit has been
+/// made, and a later one would take it back.
 fn commit(consumer: &GroupConsumer<Member>, commit_desk: &CommitDesk) {
     let asked = std::mem::take(&mut *commit_desk.lock().unwrap_or_else(PoisonError::into_inner));
     if asked.is_empty() {
         return;
     }
-    let offsets: Vec<_> = asked
-        .into_iter()
-        .map(|((topic, partition), offset)| (topic, partition, offset))
+    let current = consumer.membership().assignments();
+    let offsets: Vec<_> = current
+        .iter()
+        .filter_map(|assignment| {
+            let offset = asked.get(&assignment.id)?;
+            Some((assignment.topic.to_string(), assignment.partition, *offset))
+        })
         .collect();
-    consumer.commit(&offsets);
+    if !offsets.is_empty() {
+        consumer.commit(&offsets);
+    }
 }
 
 /// Finishes what was started, commits it, and leaves the group.

@@ -1,6 +1,7 @@
 //! Topics before the groups start: sources must exist; dead-letter and output topics are created where
 //! they are missing.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::DaemonError;
@@ -11,11 +12,12 @@ use crate::kafka::topics::{TopicSpec, Topics};
 /// How long the broker may take to answer at start.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Checks and creates.
+/// Checks and creates. Returns how many partitions each topic has that outputs may go to.
 ///
 /// # Errors
 /// A source is missing, the broker does not answer, or a topic may not be created.
-pub(super) fn prepare(config: &Config) -> Result<(), DaemonError> {
+pub(super) fn prepare(config: &Config) -> Result<BTreeMap<String, usize>, DaemonError> {
+    let mut output_partitions = BTreeMap::new();
     let topics = Topics::new(&config.kafka, TIMEOUT)?;
     // Dead letters of one group are often the source of another.
     for group in &config.groups {
@@ -36,6 +38,9 @@ pub(super) fn prepare(config: &Config) -> Result<(), DaemonError> {
         {
             for output in &plugin.grants.output_topics {
                 create_missing(&topics, output, partitions, Vec::new())?;
+                if let Some(found) = topics.describe(output)? {
+                    output_partitions.insert(output.clone(), found.partitions);
+                }
             }
         }
     }
@@ -47,7 +52,7 @@ pub(super) fn prepare(config: &Config) -> Result<(), DaemonError> {
             }
         }
     }
-    Ok(())
+    Ok(output_partitions)
 }
 
 fn create_missing(

@@ -5,8 +5,10 @@
 
 #![allow(
     unsafe_code,
-    reason = "header names may not be UTF-8 and watermarks are only in the C interface"
+    reason = "header names may not be UTF-8, and watermarks and answers to commits are only in the C interface"
 )]
+
+mod lists;
 
 use std::ffi::{CStr, CString, c_void};
 use std::sync::Mutex;
@@ -20,6 +22,7 @@ use rdkafka::types::RDKafkaRespErr;
 use rdkafka::{ClientContext, Message, Offset as ClientOffset, TopicPartitionList};
 use rdkafka_sys as sys;
 
+use self::lists::{list, names};
 use super::{KafkaError, client_with_defaults, log, log_error};
 use crate::config;
 use crate::delivery::offsets::Offset;
@@ -45,16 +48,9 @@ pub const DEFAULTS: [(&str, &str); 8] = [
     ("max.poll.interval.ms", "300000"),
 ];
 
-/// Where consumption of a partition begins.
+/// The offset at which consumption of a partition begins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum StartAt {
-    /// At this offset.
-    Offset(Offset),
-    /// At the oldest record there is.
-    Earliest,
-    /// After the newest record there is.
-    Latest,
-}
+pub struct StartAt(pub i64);
 
 /// A partition offered by a rebalance, and what the broker knows of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -67,6 +63,8 @@ pub struct Offered {
     pub committed: Option<Offset>,
     /// The oldest offset that the broker still has.
     pub oldest: Offset,
+    /// The offset after the newest record.
+    pub newest: Offset,
 }
 
 /// Told of rebalances and commits, on the thread that polls.
@@ -117,19 +115,15 @@ impl<M: Membership> GroupConsumer<M> {
         kafka: &config::Kafka,
         group: &str,
         topics: &[&str],
-        start_from: config::StartFrom,
         membership: M,
     ) -> Result<Self, KafkaError> {
         let mut settings = client_with_defaults(kafka, &DEFAULTS);
-        let reset = match start_from {
-            config::StartFrom::Earliest => "earliest",
-            config::StartFrom::Latest => "latest",
-        };
         settings
             .set("group.id", group)
             .set("enable.auto.commit", "false")
             .set("enable.auto.offset.store", "false")
-            .set("auto.offset.reset", reset);
+            // Every assignment says where it begins; this is for an offset that retention has removed since.
+            .set("auto.offset.reset", "earliest");
         // A producer's limit, which the consumer would warn about.
         settings.remove("message.max.bytes");
         let context = Context {
@@ -169,8 +163,27 @@ impl<M: Membership> GroupConsumer<M> {
 
     /// Commits without waiting; [`Membership::committed`] hears of it.
     pub fn commit(&self, offsets: &[(String, i32, Offset)]) {
-        if let Err(error) = self.consumer.commit(&list(offsets), CommitMode::Async) {
-            self.membership().commit_failed(&error.to_string());
+        let offsets = list(offsets);
+        let client = self.consumer.client().native_ptr();
+        // librdkafka answers an asynchronous commit only where a queue is named for the answer; with
+        // `rd_kafka_commit`, which rdkafka calls, nobody would ever hear of it.
+        // SAFETY: the client and the list live beyond the calls, the list is copied, and the queue is a
+        // reference of its own that is given back.
+        let answer = unsafe {
+            let queue = sys::rd_kafka_queue_get_consumer(client);
+            let answer = sys::rd_kafka_commit_queue(
+                client,
+                offsets.ptr(),
+                queue,
+                None,
+                std::ptr::null_mut(),
+            );
+            sys::rd_kafka_queue_destroy(queue);
+            answer
+        };
+        if answer != RDKafkaRespErr::RD_KAFKA_RESP_ERR_NO_ERROR {
+            let code = RDKafkaErrorCode::from(answer);
+            self.membership().commit_failed(&code.to_string());
         }
     }
 
@@ -332,11 +345,7 @@ impl<M: Membership> Context<M> {
             let starts = self.membership.assigned(&offered);
             let mut list = TopicPartitionList::with_capacity(starts.len());
             for (offered, start) in offered.iter().zip(starts) {
-                let start = match start {
-                    StartAt::Offset(offset) => ClientOffset::Offset(offset.0),
-                    StartAt::Earliest => ClientOffset::Beginning,
-                    StartAt::Latest => ClientOffset::End,
-                };
+                let start = ClientOffset::Offset(start.0);
                 list.add_partition_offset(&offered.topic, offered.partition, start)?;
             }
             // Pauses outlive a rebalance in librdkafka; a new assignment begins unpaused.
@@ -467,7 +476,7 @@ fn known<M: Membership>(
     for element in committed.elements() {
         element.error()?;
         let (topic, partition) = (element.topic().to_owned(), element.partition());
-        let (oldest, _) = consumer.fetch_watermarks(&topic, partition, QUESTION_TIMEOUT)?;
+        let (oldest, newest) = consumer.fetch_watermarks(&topic, partition, QUESTION_TIMEOUT)?;
         let committed = match element.offset() {
             ClientOffset::Offset(offset) => Some(Offset(offset)),
             _ => None,
@@ -477,25 +486,11 @@ fn known<M: Membership>(
             partition,
             committed,
             oldest: Offset(oldest),
+            newest: Offset(newest),
         });
     }
     Ok(known)
 }
 
-fn list(offsets: &[(String, i32, Offset)]) -> TopicPartitionList {
-    let mut list = TopicPartitionList::with_capacity(offsets.len());
-    for (topic, partition, offset) in offsets {
-        let mut element = list.add_partition(topic, *partition);
-        // Only a negative number is refused, and no settled offset is one.
-        let _accepted = element.set_offset(ClientOffset::Offset(offset.0));
-    }
-    list
-}
-
-fn names(partitions: &[(String, i32)]) -> TopicPartitionList {
-    let mut list = TopicPartitionList::with_capacity(partitions.len());
-    for (topic, partition) in partitions {
-        list.add_partition(topic, *partition);
-    }
-    list
-}
+#[cfg(test)]
+mod tests;

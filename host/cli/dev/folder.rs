@@ -2,6 +2,7 @@
 
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::Context as _;
 
@@ -9,6 +10,7 @@ use anyhow::Context as _;
 #[derive(Debug)]
 pub(super) struct Folder {
     path: PathBuf,
+    stores: PathBuf,
     temporary: bool,
 }
 
@@ -29,11 +31,23 @@ impl Folder {
             .recursive(!temporary)
             .create(&path)
             .with_context(|| format!("the folder {} cannot be made", path.display()))?;
-        Ok(Self { path, temporary })
+        let now = SystemTime::now().duration_since(UNIX_EPOCH);
+        let stores = path.join(format!("stores-{}", now.unwrap_or_default().as_millis()));
+        Ok(Self {
+            path,
+            stores,
+            temporary,
+        })
     }
 
     pub(super) fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Where stores belong: a new place in each run. What an earlier one settled was on a broker that has
+    /// forgotten it, and offsets begin again.
+    pub(super) fn stores(&self) -> &Path {
+        &self.stores
     }
 
     pub(super) fn is_temporary(&self) -> bool {

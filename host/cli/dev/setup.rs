@@ -48,7 +48,7 @@ pub(super) fn example(
     folder: &Folder,
     wishes: &Wishes<'_>,
 ) -> anyhow::Result<Config> {
-    let text = example_text(brokers, plugins);
+    let text = example_text(brokers, plugins, folder.stores());
     let file = folder.path().join("millrace.yaml");
     std::fs::write(&file, &text)?;
     // Variables that configure a daemon are not meant for the example.
@@ -62,9 +62,11 @@ pub(super) fn example(
     Ok(config)
 }
 
-fn example_text(brokers: &str, plugins: &Path) -> String {
-    let path = |name: &str| quoted(&plugins.join(name));
-    let [analytics, audit, dead_letters] = PLUGINS.map(path);
+fn example_text(brokers: &str, plugins: &Path, stores: &Path) -> String {
+    let [analytics, audit, dead_letters] = PLUGINS.map(|name| quoted(&plugins.join(name)));
+    let store = |group: &str| quoted(&stores.join(group));
+    let [of_analytics, of_audit, of_dead_letters] =
+        ["analytics-service", "audit-service", "dead-letters"].map(store);
     format!(
         r#"kafka:
   brokers: {brokers}
@@ -88,13 +90,13 @@ groups:
     dedup: {{ id: "json:/id", window: 24h }}
     retry: {{ attempts: 5, backoff: {{ initial: 100ms, max: 30s }} }}
     dead_letter: {{ topic: {TOPIC}.dlq }}
-    store: stores/analytics-service
+    store: {of_analytics}
   - id: audit-service
     routes: {{ {TOPIC}: audit }}
-    store: stores/audit-service
+    store: {of_audit}
   - id: dead-letters
     routes: {{ {TOPIC}.dlq: dead-letters }}
-    store: stores/dead-letters
+    store: {of_dead_letters}
 ingest:
   grpc: {{ listen: 127.0.0.1:0 }}
 admin: {{ listen: 127.0.0.1:0 }}
@@ -124,15 +126,15 @@ pub(super) fn own(
         .kafka
         .properties
         .retain(|name, _| !LOGIN_PREFIXES.iter().any(|prefix| name.starts_with(prefix)));
-    let folder = folder.path();
+    let stores = folder.stores();
     for (at, group) in config.groups.iter_mut().enumerate() {
         // The number keeps ids apart that differ only in what a file name cannot hold.
         let id = group.id.replace(|c: char| !c.is_ascii_alphanumeric(), "-");
-        group.store = folder.join("stores").join(format!("{at}-{id}"));
+        group.store = stores.join(format!("{at}-{id}"));
     }
     for (name, plugin) in &mut config.plugins {
         if let Some(journal) = &mut plugin.journal {
-            journal.path = folder.join(format!("{name}.log"));
+            journal.path = folder.path().join(format!("{name}.log"));
         }
     }
     Ok(config)
@@ -238,14 +240,14 @@ mod tests {
         let file = place.path().join("millrace.yaml");
         let text = "kafka:\n  brokers: real:9092\n  properties: { security.protocol: SSL, linger.ms: 7 }\n\
                     plugins:\n  audit: { path: audit.wasm, grants: [journal], journal: { path: real.log } }\n\
-                    groups:\n  - { id: a/b, routes: { t: audit }, store: real }\n";
+                    groups:\n  - { id: a/b, routes: { t: audit }, store: real, dead_letter: { topic: d } }\n";
         std::fs::write(&file, text).unwrap();
         let folder = Folder::open(None).unwrap();
         let config = own(&file, "127.0.0.1:1", &folder, &Wishes::default()).unwrap();
         assert_eq!(config.kafka.brokers, "127.0.0.1:1");
         let properties: Vec<_> = config.kafka.properties.keys().collect();
         assert_eq!(properties, ["linger.ms"]);
-        assert_eq!(config.groups[0].store, folder.path().join("stores/0-a-b"));
+        assert_eq!(config.groups[0].store, folder.stores().join("0-a-b"));
         let journal = config.plugins["audit"].journal.as_ref().unwrap();
         assert_eq!(journal.path, folder.path().join("audit.log"));
     }

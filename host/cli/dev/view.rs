@@ -180,11 +180,8 @@ mod tests {
         let start = Instant::now();
         let mut watch = Watch::new(metrics.clone(), &configuration(), start);
         let mut partition = metrics.group("g").partition("t", 0);
-        let mut ledger = Ledger {
-            polled: 120,
-            parked: 5,
-            ..Ledger::default()
-        };
+        let mut ledger = Ledger::default();
+        (ledger.polled, ledger.parked) = (120, 5);
         ledger.count(Settled::Processed, 80);
         ledger.count(Settled::Duplicate, 20);
         partition.publish(&ledger, Some(30));

@@ -18,7 +18,7 @@ impl Lane {
     /// Runs the admitted events and judges them.
     pub(super) fn handle(&mut self, batch: &Batch, settlement: &mut Settlement) {
         match self.call(batch, &batch.slots) {
-            Ok(answer) => match self.misbehaviour(batch, 0..batch.len(), &answer) {
+            Ok(answer) => match self.misbehaviour(batch, &answer) {
                 None => self.judge(batch, 0..batch.len(), answer, settlement),
                 Some(fault) => self.after_fault(batch, fault, settlement),
             },
@@ -34,23 +34,18 @@ impl Lane {
             self.judge_fault(batch, 0, &fault, settlement);
             return;
         }
-        let mut slots = Vec::with_capacity(2 + SLOT_WORDS);
+        let mut single = Batch::new(&self.settings.topic_table);
         for index in 0..batch.len() {
-            let meta = batch.events[index];
-            if self.park.holds(meta.group) {
+            if self.park.holds(batch.events[index].group) {
                 self.hold(batch, index, settlement);
                 continue;
             }
-            slots.clear();
-            slots.extend_from_slice(&batch.slots[..2]);
-            let start = 2 + index * SLOT_WORDS;
-            slots.extend_from_slice(&batch.slots[start..start + SLOT_WORDS]);
-            let answer = self.call(batch, &slots);
-            let answer = answer.and_then(|answer| {
-                match self.misbehaviour(batch, index..index + 1, &answer) {
-                    None => Ok(answer),
-                    Some(fault) => Err(fault),
-                }
+            single.begin(&self.settings.topic_table);
+            single.push_owned(&batch.take_out(index, batch.view(index).attempt()));
+            let answer = self.call(&single, &single.slots);
+            let answer = answer.and_then(|answer| match self.misbehaviour(&single, &answer) {
+                None => Ok(answer),
+                Some(fault) => Err(fault),
             });
             match answer {
                 Ok(answer) => self.judge(batch, index..index + 1, answer, settlement),

@@ -8,7 +8,7 @@ use crossbeam_channel::Sender;
 
 use super::super::assignment::Assignment;
 use super::super::books::Books;
-use super::super::messages::ToLane;
+use super::super::messages::{Fence, ToLane};
 use super::Settling;
 use crate::delivery::offsets::Offset;
 use crate::sandbox::TickReason;
@@ -24,6 +24,8 @@ pub(super) struct Drain {
     lost: bool,
     deadline: Instant,
     reply: Sender<Committable>,
+    /// Rises with each drain.
+    number: u64,
     /// Lanes that have not reached the fence.
     fences: Vec<usize>,
     phase: Phase,
@@ -54,13 +56,16 @@ impl Drain {
             lost,
             deadline,
             reply,
+            number: 0,
             fences,
             phase: Phase::Finishing,
         }
     }
 
-    pub(super) fn fence_reached(&mut self, lane: usize) {
-        self.fences.retain(|waiting| *waiting != lane);
+    pub(super) fn fence_reached(&mut self, lane: usize, drain: u64) {
+        if drain == self.number {
+            self.fences.retain(|waiting| *waiting != lane);
+        }
     }
 
     fn ids(&self) -> Vec<u64> {
@@ -74,9 +79,15 @@ impl Drain {
 impl Settling {
     /// Begins to give partitions up.
     pub(super) fn revoke(&mut self, mut drain: Drain) {
+        self.work.next_drain += 1;
+        drain.number = self.work.next_drain;
         for (index, lane) in self.lanes.iter().enumerate() {
             // A lane that has gone has nothing left to finish.
-            if lane.commands.send(ToLane::Fence).is_ok() {
+            let fence = Fence {
+                drain: drain.number,
+                assignments: drain.assignments.clone(),
+            };
+            if lane.commands.send(ToLane::Fence(fence)).is_ok() {
                 drain.fences.push(index);
             }
         }

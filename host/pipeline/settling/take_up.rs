@@ -13,7 +13,7 @@ use super::{Settling, drain::Drain};
 use crate::config::StartFrom;
 use crate::delivery::offsets::{Applied, Offset};
 use crate::kafka::consumer::{Offered, StartAt};
-use crate::store::StoredPartition;
+use crate::store::{Settle, StoredPartition};
 
 type TakenUp = Vec<(Arc<Assignment>, StartAt)>;
 
@@ -30,19 +30,7 @@ impl Settling {
             } => {
                 self.revoke(Drain::new(assignments, reason, lost, deadline, reply));
             }
-            Control::Committed(offsets) => {
-                self.metrics.commits.inc();
-                for (topic, partition, offset) in offsets {
-                    let books = self.work.books.values_mut();
-                    let mut books = books.filter(|books| {
-                        *books.assignment.topic == *topic && books.assignment.partition == partition
-                    });
-                    if let Some(books) = books.next() {
-                        books.acknowledged = Some(offset);
-                        books.dirty = true;
-                    }
-                }
-            }
+            Control::Committed(offsets) => self.committed(offsets),
             Control::CommitFailed(reason) => {
                 self.metrics.commit_failures.inc();
                 tracing::warn!(group = %self.group, %reason, "a commit was refused; the next one tries again");
@@ -51,6 +39,46 @@ impl Settling {
                 }
             }
             Control::Stop => {}
+        }
+    }
+
+    fn committed(&mut self, offsets: Vec<(String, i32, Offset)>) {
+        self.metrics.commits.inc();
+        let mut late = Vec::new();
+        for (topic, partition, offset) in offsets {
+            let books = self.work.books.values_mut();
+            let mut books = books.filter(|books| {
+                *books.assignment.topic == *topic && books.assignment.partition == partition
+            });
+            if let Some(books) = books.next() {
+                books.acknowledged = Some(offset);
+                books.dirty = true;
+            } else {
+                late.push((topic, partition, offset));
+            }
+        }
+        self.remember_late(late);
+    }
+
+    /// The last commit of a partition is acknowledged after its books were closed. It belongs into the
+    /// store all the same: a commit that is found lower later tells that the group was rewound, or the
+    /// topic made anew, and that what was settled must run again.
+    fn remember_late(&mut self, late: Vec<(String, i32, Offset)>) {
+        let mut settle = Settle::default();
+        for (topic, partition, offset) in late {
+            // One that cannot be read says so when the partition is taken up again.
+            let stored = self.store.partition(&topic, partition);
+            if let Some(mut row) = stored.ok().and_then(|stored| stored.row) {
+                row.acknowledged = Some(offset.0);
+                settle.partitions.push((topic, partition, row));
+            }
+        }
+        if settle.is_empty() {
+            return;
+        }
+        if let Err(error) = self.store.settle(&settle) {
+            tracing::warn!(group = %self.group, %error,
+                "the last commit is not in the store; a group rewound below it would not be noticed");
         }
     }
 
@@ -72,7 +100,7 @@ impl Settling {
         // Without a commit the group begins at the oldest record or after the newest.
         let begin = match self.start_from {
             StartFrom::Earliest => offered.oldest,
-            StartFrom::Latest => applied.below.unwrap_or(Offset(0)),
+            StartFrom::Latest => applied.below.unwrap_or(offered.newest),
         };
         let committed = offered.committed.unwrap_or(begin);
         let topic_index = self
@@ -90,17 +118,22 @@ impl Settling {
             committed,
             applied,
         ));
-        let start = match (offered.committed, self.start_from) {
-            (None, StartFrom::Earliest) => StartAt::Earliest,
-            (None, StartFrom::Latest) => StartAt::Latest,
-            (Some(committed), _) => {
-                // Deduplication learns what was seen by reading behind the commit.
-                let behind = self.dedup_events_max.unwrap_or(0) as i64;
-                let from = (committed.0 - behind).max(offered.oldest.0);
-                StartAt::Offset(Offset(from.min(committed.0)))
-            }
-        };
+        // Deduplication learns what was seen by reading behind the commit.
+        let behind = offered.committed.and(self.dedup_events_max).unwrap_or(0) as i64;
+        let start = StartAt(
+            (committed.0 - behind)
+                .max(offered.oldest.0)
+                .min(committed.0),
+        );
         let plugin = &self.plugins[assignment.plugin_index];
+        let mut stored = stored;
+        let sums = stored.sums.len();
+        stored.sums.retain(|sum| sum.plugin == plugin.plugin.name);
+        if stored.sums.len() < sums {
+            tracing::warn!(topic = %offered.topic, partition = offered.partition,
+                sums = sums - stored.sums.len(),
+                "the store has sums of a plugin that this topic is no longer routed to; they stay there");
+        }
         let metrics = self
             .metrics
             .partition(&assignment.topic, assignment.partition);

@@ -73,10 +73,8 @@ mod tests {
     fn series_are_summed_by_labels_and_by_the_values_of_one() {
         let metrics = Metrics::new().unwrap();
         for (group, partition, events) in [("g", 0, 3), ("g", 1, 4), ("h", 0, 5)] {
-            let mut ledger = Ledger {
-                polled: events + 1,
-                ..Ledger::default()
-            };
+            let mut ledger = Ledger::default();
+            ledger.polled = events + 1;
             ledger.count(Settled::Processed, events);
             let mut partition = metrics.group(group).partition("t", partition);
             partition.publish(&ledger, Some(1));
