@@ -20,7 +20,7 @@ fn kill_9_three_times_in_the_middle_loses_nothing_and_counts_nothing_twice() {
         kafka::shared(),
         &with_sessions_of(SESSION_MS, &flow.config()),
     );
-    let sending = flow.produce_meanwhile(EVENTS, 6_000);
+    let sending = flow.produce_meanwhile(EVENTS, 4_500);
 
     let mut killed_at = Vec::new();
     // Each life ends as many events after its first settle: at once, so that nothing is committed yet,
