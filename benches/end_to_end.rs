@@ -1,1 +1,459 @@
-fn main() {}
+//! Throughput on a real Kafka, beside loops that do nothing of what the host does:
+//!
+//! - `bare`: a `BaseConsumer` loop that counts;
+//! - `native`: that loop with the analytics handler compiled natively, and every offset stored;
+//! - `millrace`: `millrace run` with the analytics plugin and everything on;
+//! - `no-dedup`: the same without dedup.
+//!
+//! All read the same topic with the same consumer settings, each in a process of its own, in turns. What
+//! counts is the time from the first event to the last one done, without start-up and joining the group.
+//!
+//! `MILLRACE_BENCH_EVENTS` (2 000 000), `MILLRACE_BENCH_ROUNDS` (3) and `MILLRACE_BENCH_ROWS` (all, with
+//! commas between) choose; `MILLRACE_TEST_BROKERS` names a cluster in place of a node of its own.
+
+#![allow(missing_docs, reason = "a bench has no interface")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a bench that cannot go on ends, and its answer is what it prints"
+)]
+
+#[path = "../tests/harness"]
+#[allow(dead_code, reason = "tests and benches each use a part of the harness")]
+mod harness {
+    pub(crate) mod host;
+    pub(crate) mod kafka;
+    pub(crate) mod metrics;
+    pub(crate) mod process;
+    pub(crate) mod topic;
+    pub(crate) mod wait;
+}
+
+use std::io::Read as _;
+use std::path::Path;
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use millrace::kafka::consumer;
+use millrace::sample::{SampleSettings, Sampler};
+use millrace_sdk::{Event, testing};
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::message::BorrowedMessage;
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
+use rdkafka::{ClientConfig, Message};
+use serde_json::{Value, json};
+
+use harness::host::Setup;
+use harness::kafka::{Node, Speed};
+use harness::process::{self, setting};
+use harness::topic::{Topic, unique};
+
+const PARTITIONS: i32 = 4;
+
+/// For everything that ends by itself on a working machine.
+const PATIENCE: Duration = Duration::from_secs(300);
+
+/// How often the host is asked whether it is done. Its own figures are as old as its commit interval.
+const LOOK_INTERVAL: Duration = Duration::from_millis(200);
+
+/// How often the native handler's effects are taken: the plugin's tick.
+const TICK: Duration = Duration::from_secs(10);
+
+/// The kernel counts processor time in hundredths of a second, on every architecture that Rust knows.
+const CPU_TICKS_PER_SECOND: f64 = 100.0;
+
+/// A row of the table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Row {
+    Bare,
+    Native,
+    Millrace,
+    NoDedup,
+}
+
+const ROWS: [Row; 4] = [Row::Bare, Row::Native, Row::Millrace, Row::NoDedup];
+
+impl Row {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Bare => "bare",
+            Self::Native => "native",
+            Self::Millrace => "millrace",
+            Self::NoDedup => "no-dedup",
+        }
+    }
+
+    fn about(self) -> &'static str {
+        match self {
+            Self::Bare => "(a) bare `BaseConsumer` loop",
+            Self::Native => "(b) the loop with the native handler, offsets stored",
+            Self::Millrace => "(c) `millrace run`, everything on",
+            Self::NoDedup => "(c2) the same without dedup",
+        }
+    }
+}
+
+/// What one run of one row read.
+#[derive(Debug, Clone, Copy)]
+struct Run {
+    row: Row,
+    events_per_second: f64,
+    /// User and system time of the process, start-up included.
+    cpu_seconds: f64,
+}
+
+/// The topic that every row reads.
+struct Course {
+    brokers: String,
+    topic: Topic,
+    events: u64,
+}
+
+fn main() {
+    if let Some(order) = setting("MILLRACE_BENCH_CHILD") {
+        let order: Value = serde_json::from_str(&order).expect("the parent writes JSON");
+        println!("{}", consume(&order));
+        return;
+    }
+    let number = |name: &str, default: u64| {
+        setting(name).map_or(default, |text| text.replace('_', "").parse().expect(name))
+    };
+    let events = number("MILLRACE_BENCH_EVENTS", 2_000_000);
+    let rounds = number("MILLRACE_BENCH_ROUNDS", 3).max(1);
+    let chosen = setting("MILLRACE_BENCH_ROWS");
+    let is_chosen = |row: &Row| {
+        let name = |chosen: &String| chosen.split(',').any(|name| name.trim() == row.name());
+        chosen.as_ref().is_none_or(name)
+    };
+    let rows: Vec<Row> = ROWS.into_iter().filter(is_chosen).collect();
+    assert!(
+        !rows.is_empty(),
+        "MILLRACE_BENCH_ROWS names none of {}",
+        ROWS.map(Row::name).join(", ")
+    );
+
+    let (_node, brokers) = match setting("MILLRACE_TEST_BROKERS") {
+        Some(brokers) => (None, brokers),
+        None => {
+            eprintln!("starting Kafka");
+            let node = Node::start(Speed::Throughput);
+            let brokers = node.brokers();
+            (Some(node), brokers)
+        }
+    };
+    let course = Course::new(brokers, events);
+    // The broker's own code is compiled as it runs; the first reader would pay for all.
+    eprintln!("warming up");
+    course.run(Row::Bare);
+    let mut runs = Vec::new();
+    for round in 1..=rounds {
+        for row in &rows {
+            let run = course.run(*row);
+            let (name, per_second) = (row.name(), run.events_per_second);
+            eprintln!(
+                "round {round}: {name} {per_second:.0} events/s, {:.1} s of processor",
+                run.cpu_seconds
+            );
+            runs.push(run);
+        }
+    }
+    let table = table(&rows, &runs, events);
+    println!("\n{table}");
+    let file = Path::new(env!("CARGO_TARGET_TMPDIR")).with_file_name("bench-end-to-end.md");
+    std::fs::write(&file, table).expect("the target folder can be written");
+    eprintln!("the table is in {}", file.display());
+}
+
+impl Course {
+    /// Makes the topics and fills the one that is read. The events are well-formed and distinct, so that
+    /// every row has the same work.
+    fn new(brokers: String, events: u64) -> Self {
+        let topic = Topic::create(&brokers, "bench", PARTITIONS);
+        for name in ["analytics.counts", &format!("{}.dlq", topic.name())] {
+            if !Topic::named(&brokers, name).exists() {
+                Topic::create_with(&brokers, name, 1, &[]);
+            }
+        }
+        eprintln!("filling {} with {events} events", topic.name());
+        let began = Instant::now();
+        let producer: BaseProducer = ClientConfig::new()
+            .set("bootstrap.servers", &brokers)
+            .set("linger.ms", "50")
+            .set("batch.size", "1000000")
+            .set("queue.buffering.max.kbytes", "262144")
+            .create()
+            .expect("a producer can be made");
+        let settings = SampleSettings {
+            bad_share: 0.0,
+            duplicate_share: 0.0,
+            ..SampleSettings::default()
+        };
+        let mut bytes = 0;
+        for sample in Sampler::new(settings).take(events as usize) {
+            bytes += sample.value.len();
+            let mut record: BaseRecord<'_, str, str> = BaseRecord::to(topic.name())
+                .key(sample.key.as_str())
+                .payload(sample.value.as_str());
+            while let Err((error, again)) = producer.send(record) {
+                let full = KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull);
+                assert_eq!(error, full, "the topic cannot be filled");
+                producer.poll(Duration::from_millis(10));
+                record = again;
+            }
+        }
+        producer
+            .flush(PATIENCE)
+            .expect("the broker takes everything");
+        let written: i64 = topic.end_offsets().values().sum();
+        assert_eq!(
+            written, events as i64,
+            "the topic holds another number of events"
+        );
+        eprintln!(
+            "filled in {:.1?}; {} bytes an event",
+            began.elapsed(),
+            bytes as u64 / events
+        );
+        Self {
+            brokers,
+            topic,
+            events,
+        }
+    }
+
+    fn run(&self, row: Row) -> Run {
+        let cpu_before = children_cpu_seconds();
+        let seconds = match row {
+            Row::Bare | Row::Native => self.loop_in_child(row),
+            Row::Millrace | Row::NoDedup => self.host(row),
+        };
+        Run {
+            row,
+            events_per_second: self.events as f64 / seconds,
+            cpu_seconds: children_cpu_seconds() - cpu_before,
+        }
+    }
+
+    /// Runs one of the loops in this binary, in a process of its own.
+    fn loop_in_child(&self, row: Row) -> f64 {
+        let order = json!({
+            "brokers": self.brokers,
+            "topic": self.topic.name(),
+            "group": unique(row.name()),
+            "events": self.events,
+            "native": row == Row::Native,
+        });
+        let program = std::env::current_exe().expect("this program has a path");
+        let mut command = process::tethered(program);
+        command
+            .env("MILLRACE_BENCH_CHILD", order.to_string())
+            .stdout(Stdio::piped());
+        let mut child = process::spawn(command).expect("this program can be started");
+        let mut answer = String::new();
+        let stdout = child.stdout.as_mut().expect("it is piped");
+        stdout
+            .read_to_string(&mut answer)
+            .expect("the child writes text");
+        let status = process::wait_for_exit(&mut child, row.name(), PATIENCE);
+        assert!(status.success(), "{} ended with {status}", row.name());
+        answer.trim().parse().expect("the child prints seconds")
+    }
+
+    /// Runs the host until it has settled every event.
+    fn host(&self, row: Row) -> f64 {
+        let (topic, group) = (self.topic.name(), unique(row.name()));
+        let plugin = Path::new(env!("CARGO_MANIFEST_DIR")).join("plugins/dist/analytics.wasm");
+        let dedup = if row == Row::Millrace {
+            "dedup: { id: \"json:/id\", window: 24h }"
+        } else {
+            ""
+        };
+        let config = format!(
+            "plugins:\n  analytics:\n    path: {}\n    \
+                 grants: [metrics, tally, \"output:analytics.counts\"]\n    tick: 10s\n\
+             groups:\n  - id: {group}\n    routes: {{ {topic}: analytics }}\n    \
+                 dead_letter: {{ topic: {topic}.dlq }}\n    store: ./data\n    {dedup}\n",
+            plugin.display()
+        );
+        let host = Setup::new(&self.brokers, &config).spawn();
+        let began = Instant::now();
+        let settled = || {
+            let (_, body) = host.get("/metrics").ok()?;
+            let metrics = harness::metrics::Metrics::parse(&body);
+            Some(metrics.sum("millrace_events_total", &[("group", &group)]) as u64)
+        };
+        while settled().unwrap_or(0) < self.events {
+            assert!(
+                began.elapsed() < PATIENCE,
+                "{settled:?} events settled",
+                settled = settled()
+            );
+            std::thread::sleep(LOOK_INTERVAL);
+        }
+        let exit = host.sigterm().expect_code(0);
+        let summary = exit.json();
+        let of_group = &summary["groups"][0];
+        assert_eq!(of_group["total"]["processed"], self.events, "{summary}");
+        let ms = |name: &str| {
+            of_group[name]
+                .as_u64()
+                .unwrap_or_else(|| panic!("{summary}"))
+        };
+        (ms("last_settled_at_ms") - ms("first_event_at_ms")) as f64 / 1e3
+    }
+}
+
+/// The loops: returns the seconds from the first event to the last one done.
+fn consume(order: &Value) -> f64 {
+    let text = |name: &str| order[name].as_str().expect("the parent names it");
+    let native = order["native"] == true;
+    let events = order["events"].as_u64().expect("the parent counts");
+    let mut settings = ClientConfig::new();
+    for (name, value) in consumer::DEFAULTS {
+        settings.set(name, value);
+    }
+    settings
+        .set("bootstrap.servers", text("brokers"))
+        .set("group.id", text("group"))
+        .set("auto.offset.reset", "earliest")
+        .set("enable.auto.offset.store", "false")
+        .set("enable.auto.commit", if native { "true" } else { "false" });
+    let consumer: BaseConsumer = settings.create().expect("a consumer can be made");
+    consumer
+        .subscribe(&[text("topic")])
+        .expect("the topic can be subscribed to");
+    let seconds = if native {
+        native_loop(&consumer, events)
+    } else {
+        bare_loop(&consumer, events)
+    };
+    // Leaving the group is no part of the measurement, and waiting for it no use.
+    std::mem::forget(consumer);
+    seconds
+}
+
+/// The next event. A poll also returns for what is no event, such as an assignment.
+fn next(consumer: &BaseConsumer) -> BorrowedMessage<'_> {
+    for _ in 0..PATIENCE.as_secs() {
+        if let Some(message) = consumer.poll(Duration::from_secs(1)) {
+            return message.expect("the topic can be read");
+        }
+    }
+    panic!("no event came");
+}
+
+fn bare_loop(consumer: &BaseConsumer, events: u64) -> f64 {
+    let _first = next(consumer);
+    let began = Instant::now();
+    for _ in 1..events {
+        let _message = next(consumer);
+    }
+    began.elapsed().as_secs_f64()
+}
+
+fn native_loop(consumer: &BaseConsumer, events: u64) -> f64 {
+    let mut began = Instant::now();
+    let mut taken_at = Instant::now();
+    let mut counted = 0.0;
+    let mut take = || {
+        let effects = testing::take_effects();
+        counted += effects
+            .metrics
+            .iter()
+            .map(|change| change.value)
+            .sum::<f64>();
+    };
+    for index in 0..events {
+        let message = next(consumer);
+        if index == 0 {
+            began = Instant::now();
+        }
+        let event = Event::of_value(&[])
+            .at(message.topic(), message.partition(), message.offset())
+            .with_key(message.key())
+            .with_value(message.payload())
+            .with_timestamp_ms(message.timestamp().to_millis());
+        testing::run_buffered(&event, analytics::handle).expect("every event is well-formed");
+        consumer
+            .store_offset_from_message(&message)
+            .expect("the partition is assigned");
+        // The clock is asked seldom, because asking is not for nothing.
+        if index % 4_096 == 0 && taken_at.elapsed() >= TICK {
+            take();
+            taken_at = Instant::now();
+        }
+    }
+    take();
+    let seconds = began.elapsed().as_secs_f64();
+    assert_eq!(
+        counted as u64, events,
+        "the handler counted another number of events"
+    );
+    seconds
+}
+
+/// User and system time of all children that have ended and were waited for.
+fn children_cpu_seconds() -> f64 {
+    let stat = std::fs::read_to_string("/proc/self/stat").expect("this is Linux");
+    // The name of the program may hold anything, so fields are counted from behind it.
+    let (_, fields) = stat.rsplit_once(')').expect("the name is in brackets");
+    let ticks: u64 = fields
+        .split_whitespace()
+        .skip(13)
+        .take(2)
+        .map(|field| field.parse::<u64>().unwrap())
+        .sum();
+    ticks as f64 / CPU_TICKS_PER_SECOND
+}
+
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    let middle = values.len() / 2;
+    if values.len() % 2 == 1 {
+        values[middle]
+    } else {
+        (values[middle - 1] + values[middle]) / 2.0
+    }
+}
+
+fn table(rows: &[Row], runs: &[Run], events: u64) -> String {
+    let of = |row: Row, figure: fn(&Run) -> f64| -> Vec<f64> {
+        runs.iter()
+            .filter(|run| run.row == row)
+            .map(figure)
+            .collect()
+    };
+    let rate = |row: Row| {
+        Some(of(row, |run| run.events_per_second))
+            .filter(|of| !of.is_empty())
+            .map(median)
+    };
+    let ratio = |row: Row, base: Row| match (rate(row), rate(base)) {
+        (Some(rate), Some(base)) => format!("{:.2}", rate / base),
+        _ => "not run".to_owned(),
+    };
+    let rounds = of(rows[0], |run| run.events_per_second).len();
+    let mut text = format!(
+        "{events} events over {PARTITIONS} partitions, {rounds} rounds in turns, thousand events a second\n\n\
+         | | median | to (a) | to (b) | rounds | processor, us/event |\n| --- | --- | --- | --- | --- | --- |\n"
+    );
+    for row in rows {
+        let each: Vec<String> = of(*row, |run| run.events_per_second)
+            .iter()
+            .map(|rate| format!("{:.0}", rate / 1e3))
+            .collect();
+        let cpu = median(of(*row, |run| run.cpu_seconds)) / events as f64 * 1e6;
+        text.push_str(&format!(
+            "| {} | {:.0} | {} | {} | {} | {cpu:.2} |\n",
+            row.about(),
+            rate(*row).unwrap_or_default() / 1e3,
+            ratio(*row, Row::Bare),
+            ratio(*row, Row::Native),
+            each.join(", "),
+        ));
+    }
+    text
+}

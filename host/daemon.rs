@@ -86,9 +86,11 @@ impl Daemon {
         };
         let sandbox = Sandbox::start()?;
         let plugins = load_plugins(&sandbox, config, &metrics)?;
-        if !config.groups.is_empty() {
-            topics::prepare(config)?;
-        }
+        let output_partitions = if config.groups.is_empty() {
+            BTreeMap::new()
+        } else {
+            topics::prepare(config)?
+        };
         let (stop_servers, stopped) = watch::channel(false);
         let mut daemon = Self {
             groups: Vec::new(),
@@ -103,7 +105,7 @@ impl Daemon {
             _sandbox: sandbox,
         };
         for group in &config.groups {
-            match start_group(config, group, &plugins, &metrics) {
+            match start_group(config, group, (&plugins, &output_partitions), &metrics) {
                 Ok(group) => daemon.groups.push(group),
                 Err(error) => {
                     drop(daemon.stop());
@@ -254,7 +256,7 @@ fn load_plugins(
 fn start_group(
     config: &Config,
     group: &config::Group,
-    plugins: &Plugins,
+    (plugins, output_partitions): (&Plugins, &BTreeMap<String, usize>),
     metrics: &Metrics,
 ) -> Result<Group, DaemonError> {
     let used = |name: &String| group.routes.values().any(|plugin| plugin == name);
@@ -266,6 +268,7 @@ fn start_group(
             .filter(|(name, _)| used(name))
             .map(|(name, plugin)| (name.clone(), plugin.clone()))
             .collect(),
+        output_partitions: output_partitions.clone(),
         drain_timeout: config.drain_timeout,
         metrics,
     };

@@ -46,11 +46,23 @@ fn main() -> ExitCode {
                 reason = "the last word of a command that failed"
             )]
             {
-                eprintln!("{error:#}");
+                eprintln!("{}", told(&error));
             }
             ExitCode::from(code(&error))
         }
     }
+}
+
+/// The error and what caused it. Some messages hold their cause already, and it is not said twice.
+fn told(error: &anyhow::Error) -> String {
+    let mut told = String::new();
+    for cause in error.chain().map(ToString::to_string) {
+        if !told.contains(&cause) {
+            let separator = if told.is_empty() { "" } else { ": " };
+            told = format!("{told}{separator}{cause}");
+        }
+    }
+    told
 }
 
 fn code(error: &anyhow::Error) -> u8 {

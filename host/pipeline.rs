@@ -125,7 +125,13 @@ fn poll(
         let round = Instant::now();
         for _ in 0..RECORDS_AT_ONCE {
             match consumer.poll(timeout) {
-                Polled::Record(record) => intake.take(&record, &consumer),
+                Polled::Record(record) => {
+                    intake.take(&record, &consumer);
+                    if !timeout.is_zero() {
+                        // A trickle must not starve commits any more than a flood.
+                        break;
+                    }
+                }
                 Polled::Nothing if timeout.is_zero() => {
                     // Nothing more is ready, so nobody is kept waiting for a fuller batch.
                     let open = intake.seal_for_idle_lanes();
@@ -134,7 +140,6 @@ fn poll(
                         break;
                     }
                     timeout = if open { BUSY_POLL } else { IDLE_POLL };
-                    continue;
                 }
                 Polled::Nothing => break,
                 Polled::Fatal(why) => {
@@ -144,7 +149,6 @@ fn poll(
                     break;
                 }
             }
-            timeout = Duration::ZERO;
         }
         intake.refresh(consumer.membership());
         intake.regulate(&consumer);
@@ -157,16 +161,24 @@ fn poll(
     leave(consumer, intake, control);
 }
 
+/// Commits what has settled. An assignment that has ended meanwhile is left out: its last commit has been
+/// made, and a later one would take it back.
 fn commit(consumer: &GroupConsumer<Member>, commit_desk: &CommitDesk) {
     let asked = std::mem::take(&mut *commit_desk.lock().unwrap_or_else(PoisonError::into_inner));
     if asked.is_empty() {
         return;
     }
-    let offsets: Vec<_> = asked
-        .into_iter()
-        .map(|((topic, partition), offset)| (topic, partition, offset))
+    let current = consumer.membership().assignments();
+    let offsets: Vec<_> = current
+        .iter()
+        .filter_map(|assignment| {
+            let offset = asked.get(&assignment.id)?;
+            Some((assignment.topic.to_string(), assignment.partition, *offset))
+        })
         .collect();
-    consumer.commit(&offsets);
+    if !offsets.is_empty() {
+        consumer.commit(&offsets);
+    }
 }
 
 /// Finishes what was started, commits it, and leaves the group.

@@ -11,6 +11,7 @@ mod instance;
 mod interfaces;
 mod limits;
 mod load;
+mod nested;
 mod packed;
 mod stdio;
 

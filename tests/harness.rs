@@ -8,9 +8,13 @@
 )]
 
 pub(crate) mod host;
+pub(crate) mod ingest;
 pub(crate) mod kafka;
+pub(crate) mod main_flow;
 pub(crate) mod metrics;
 pub(crate) mod process;
+pub(crate) mod samples;
 pub(crate) mod topic;
 pub(crate) mod wait;
+pub(crate) mod witness;
 pub(crate) mod yaml;

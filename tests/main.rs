@@ -6,6 +6,7 @@
 #![allow(
     clippy::expect_used,
     clippy::unwrap_used,
+    clippy::print_stderr,
     reason = "clippy knows #[test], not its helpers"
 )]
 
@@ -22,3 +23,17 @@ mod dev;
 mod kafka_node;
 // The sandbox without Kafka: what it loads, every limit, and that failures leave nothing behind.
 mod sandbox;
+// The main job end to end, and SIGTERM in the middle of it.
+mod main_job;
+// kill -9 in the middle of it.
+mod crash;
+// Plugins that loop, eat memory or trap, beside neighbours that do not.
+mod isolation;
+// Retry in place: order, times, attempts, and a restart in between.
+mod retry;
+// What the host refuses, and that it has consumed nothing by then.
+mod bad_input;
+// Publishing through `millrace run`.
+mod gateway;
+// Partitions that move from host to host.
+mod rebalance;

@@ -1,6 +1,7 @@
 //! Topics before the groups start: sources must exist; dead-letter and output topics are created where
 //! they are missing.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::DaemonError;
@@ -11,11 +12,12 @@ use crate::kafka::topics::{TopicSpec, Topics};
 /// How long the broker may take to answer at start.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Checks and creates.
+/// Checks and creates. Returns how many partitions each topic has that outputs may go to.
 ///
 /// # Errors
 /// A source is missing, the broker does not answer, or a topic may not be created.
-pub(super) fn prepare(config: &Config) -> Result<(), DaemonError> {
+pub(super) fn prepare(config: &Config) -> Result<BTreeMap<String, usize>, DaemonError> {
+    let mut output_partitions = BTreeMap::new();
     let topics = Topics::new(&config.kafka, TIMEOUT)?;
     // Dead letters of one group are often the source of another.
     for group in &config.groups {
@@ -25,14 +27,20 @@ pub(super) fn prepare(config: &Config) -> Result<(), DaemonError> {
                 partitions = partitions.max(found.partitions);
             }
         }
-        create_missing(&topics, &group.dead_letter_topic, partitions)?;
+        // A dead letter keeps its record's time, and the broker deletes by that time: with the usual
+        // retention, the dead letter of an old record would be gone within minutes.
+        let keep = vec![("retention.ms".to_owned(), "-1".to_owned())];
+        create_missing(&topics, &group.dead_letter_topic, partitions, keep)?;
         for plugin in group
             .routes
             .values()
             .filter_map(|name| config.plugins.get(name))
         {
             for output in &plugin.grants.output_topics {
-                create_missing(&topics, output, partitions)?;
+                create_missing(&topics, output, partitions, Vec::new())?;
+                if let Some(found) = topics.describe(output)? {
+                    output_partitions.insert(output.clone(), found.partitions);
+                }
             }
         }
     }
@@ -44,10 +52,15 @@ pub(super) fn prepare(config: &Config) -> Result<(), DaemonError> {
             }
         }
     }
-    Ok(())
+    Ok(output_partitions)
 }
 
-fn create_missing(topics: &Topics, name: &str, partitions: usize) -> Result<(), DaemonError> {
+fn create_missing(
+    topics: &Topics,
+    name: &str,
+    partitions: usize,
+    settings: Vec<(String, String)>,
+) -> Result<(), DaemonError> {
     if topics.describe(name)?.is_some() {
         return Ok(());
     }
@@ -55,7 +68,7 @@ fn create_missing(topics: &Topics, name: &str, partitions: usize) -> Result<(), 
         name: name.to_owned(),
         partitions: partitions.try_into().unwrap_or(u16::MAX),
         replication: None,
-        settings: Vec::new(),
+        settings,
     };
     match topics.create(&spec) {
         // Another host has just done it.

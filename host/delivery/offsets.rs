@@ -4,7 +4,7 @@
 //! settled numbers from the first one on; compaction and transaction markers leave gaps in offsets but
 //! none in the sequence, so contiguity is exact.
 
-use std::collections::VecDeque;
+use std::collections::BTreeMap;
 use std::fmt;
 
 /// A Kafka offset.
@@ -58,10 +58,18 @@ pub struct SettledTwice {
 pub struct OffsetTracker {
     /// Everything below this number is settled.
     head: u64,
-    /// From `head` on: the offset of a settled event, or none.
-    above: VecDeque<Option<Offset>>,
+    /// Settled runs above the head, by the number of their first event; no two touch.
+    above: BTreeMap<u64, Above>,
     position: Offset,
     settled: u64,
+}
+
+/// A settled run above the head.
+#[derive(Debug, Clone, Copy)]
+struct Above {
+    /// The number after its last event.
+    end_seq: u64,
+    offsets: OffsetRange,
 }
 
 impl OffsetTracker {
@@ -70,7 +78,7 @@ impl OffsetTracker {
     pub fn starting_at(position: Offset) -> Self {
         Self {
             head: 0,
-            above: VecDeque::new(),
+            above: BTreeMap::new(),
             position,
             settled: 0,
         }
@@ -79,33 +87,54 @@ impl OffsetTracker {
     /// Marks a run of events as settled.
     ///
     /// # Errors
-    /// Says which event had been settled before; the tracker keeps what it knew of that event.
+    /// An event of the run had been settled before; nothing of the run is taken then.
     pub fn settle(&mut self, run: Run) -> Result<(), SettledTwice> {
-        // The common case: one lane settles in log order, and the whole run joins the head at once.
+        let last = Offset(run.first_offset.0 + run.count as i64 - 1);
+        let end_seq = run.first_seq + run.count;
+        if run.first_seq < self.head {
+            return Err(SettledTwice { seq: run.first_seq });
+        }
+        // The common case: one lane settles in log order, and the run joins the head at once.
         if run.first_seq == self.head && self.above.is_empty() {
-            self.head += run.count;
+            self.advance(end_seq, last);
             self.settled += run.count;
-            self.position = Offset(run.first_offset.0 + run.count as i64);
             return Ok(());
         }
-        for step in 0..run.count {
-            let seq = run.first_seq + step;
-            let at = seq.checked_sub(self.head).ok_or(SettledTwice { seq })? as usize;
-            if at >= self.above.len() {
-                self.above.resize(at + 1, None);
+        let mut joined = Above {
+            end_seq,
+            offsets: OffsetRange {
+                first: run.first_offset,
+                last,
+            },
+        };
+        let mut first_seq = run.first_seq;
+        if let Some((before_seq, before)) = self.above.range(..end_seq).next_back() {
+            let (before_seq, before) = (*before_seq, *before);
+            if before.end_seq > run.first_seq {
+                return Err(SettledTwice {
+                    seq: before_seq.max(run.first_seq),
+                });
             }
-            if self.above[at].is_some() {
-                return Err(SettledTwice { seq });
+            if before.end_seq == run.first_seq {
+                self.above.remove(&before_seq);
+                (first_seq, joined.offsets.first) = (before_seq, before.offsets.first);
             }
-            self.above[at] = Some(Offset(run.first_offset.0 + step as i64));
-            self.settled += 1;
         }
-        while let Some(Some(offset)) = self.above.front().copied() {
-            self.above.pop_front();
-            self.head += 1;
-            self.position = offset.next();
+        if let Some(after) = self.above.remove(&end_seq) {
+            (joined.end_seq, joined.offsets.last) = (after.end_seq, after.offsets.last);
+        }
+        self.settled += run.count;
+        if first_seq == self.head {
+            self.advance(joined.end_seq, joined.offsets.last);
+        } else {
+            self.above.insert(first_seq, joined);
         }
         Ok(())
+    }
+
+    fn advance(&mut self, end_seq: u64, last: Offset) {
+        self.head = end_seq;
+        self.position = last.next();
     }
 
     /// What may be committed: the offset after the last event below which everything is settled.
@@ -124,20 +153,7 @@ impl OffsetTracker {
     /// sequence hold no records, so a range may cover them.
     #[must_use]
     pub fn settled_above(&self) -> Vec<OffsetRange> {
-        let mut ranges: Vec<OffsetRange> = Vec::new();
-        let mut open = false;
-        for slot in &self.above {
-            match (slot, open, ranges.last_mut()) {
-                (Some(offset), true, Some(range)) => range.last = *offset,
-                (Some(offset), _, _) => ranges.push(OffsetRange {
-                    first: *offset,
-                    last: *offset,
-                }),
-                (None, _, _) => {}
-            }
-            open = slot.is_some();
-        }
-        ranges
+        self.above.values().map(|run| run.offsets).collect()
     }
 }
 

@@ -52,6 +52,22 @@ pub struct Park<E> {
     bytes: usize,
 }
 
+/// Events whose time has come.
+#[derive(Debug)]
+pub struct Due<E> {
+    /// To be run now, in log order for each key.
+    pub events: Vec<E>,
+    /// What of the last key is to be put back afterwards.
+    pub rest: Option<Rest<E>>,
+}
+
+/// The events of a key that did not fit.
+#[derive(Debug)]
+pub struct Rest<E> {
+    key: OrderGroup,
+    queue: VecDeque<(E, usize)>,
+}
+
 #[derive(Debug)]
 struct Parked<E> {
     queue: VecDeque<(E, usize)>,
@@ -118,24 +134,56 @@ impl<E> Park<E> {
         self.due.peek().map(|Reverse((due, ..))| *due)
     }
 
-    /// Lets go of the keys that are due, until about `events_max` events have been handed out. A key
-    /// comes with all of its events, in log order.
-    pub fn take_due(&mut self, now: Millis, events_max: usize) -> Vec<E> {
-        let mut out = Vec::new();
-        while out.len() < events_max && self.next_due().is_some_and(|due| due <= now) {
+    /// Lets go of keys that are due, until this many events or bytes have been handed out. A key comes
+    /// with its events in log order; what of the last key does not fit is handed out apart, and must be
+    /// put back behind it with [`Self::put_back`] when the others have run.
+    pub fn take_due(&mut self, now: Millis, events_max: usize, bytes_max: usize) -> Due<E> {
+        let mut due = Due {
+            events: Vec::new(),
+            rest: None,
+        };
+        let mut bytes_sum = 0;
+        while due.rest.is_none() && self.next_due().is_some_and(|at| at <= now) {
+            if due.events.len() >= events_max || bytes_sum >= bytes_max {
+                break;
+            }
             let Some(Reverse((_, _, key))) = self.due.pop() else {
                 break;
             };
-            let Some(parked) = self.keys.remove(&key) else {
+            let Some(mut parked) = self.keys.remove(&key) else {
                 continue;
             };
-            for (event, bytes) in parked.queue {
+            while let Some((event, bytes)) = parked.queue.pop_front() {
                 self.events -= 1;
                 self.bytes -= bytes;
-                out.push(event);
+                bytes_sum += bytes;
+                due.events.push(event);
+                if due.events.len() >= events_max || bytes_sum >= bytes_max {
+                    break;
+                }
+            }
+            if !parked.queue.is_empty() {
+                for (_, bytes) in &parked.queue {
+                    self.events -= 1;
+                    self.bytes -= bytes;
+                }
+                due.rest = Some(Rest {
+                    key,
+                    queue: parked.queue,
+                });
             }
         }
-        out
+        due
+    }
+
+    /// Puts the rest of a key back: behind the key where it is held again, and due now otherwise.
+    pub fn put_back(&mut self, rest: Rest<E>, now: Millis) {
+        if !self.holds(rest.key) {
+            self.park(rest.key, now);
+        }
+        for (event, bytes) in rest.queue {
+            self.push(rest.key, event, bytes);
+        }
     }
 
     /// Drops the events that `keep` refuses, and hands them out.
@@ -197,8 +245,11 @@ mod tests {
         park.push(KEY, "a1", 10);
         park.push(KEY, "a2", 10);
         assert!(park.holds(KEY) && !park.holds(OTHER));
-        assert!(park.take_due(Millis(49), 100).is_empty(), "never early");
-        assert_eq!(park.take_due(Millis(50), 100), ["a1", "a2"]);
+        assert!(
+            park.take_due(Millis(49), 100, 100).events.is_empty(),
+            "never early"
+        );
+        assert_eq!(park.take_due(Millis(50), 100, 100).events, ["a1", "a2"]);
         assert_eq!((park.events(), park.bytes()), (0, 0));
         assert!(!park.holds(KEY));
     }
@@ -210,7 +261,7 @@ mod tests {
         park.push(KEY, 1, 0);
         park.park(KEY, Millis(90));
         assert_eq!(park.next_due(), Some(Millis(90)));
-        assert!(park.take_due(Millis(10), 9).is_empty());
+        assert!(park.take_due(Millis(10), 9, 9).events.is_empty());
     }
 
     #[test]
@@ -223,7 +274,32 @@ mod tests {
         }
         park.push(OTHER, 5, 1);
         assert_eq!(park.forget(|n| n % 2 == 0).len(), 3);
-        assert_eq!(park.take_due(Millis(9), 9), [0, 2]);
+        assert_eq!(park.take_due(Millis(9), 9, 9).events, [0, 2]);
         assert_eq!(park.next_due(), None);
+    }
+
+    #[test]
+    fn a_long_key_comes_in_parts_and_keeps_its_order() {
+        let mut park = Park::default();
+        park.park(KEY, Millis(1));
+        for n in 0..5 {
+            park.push(KEY, n, 10);
+        }
+        let due = park.take_due(Millis(1), 2, 1_000);
+        assert_eq!(due.events, [0, 1]);
+        assert!(
+            !park.holds(KEY),
+            "while a part runs, nothing of the key is in the park"
+        );
+        // The second of the part failed and is held again, until 50.
+        park.park(KEY, Millis(50));
+        park.push(KEY, 1, 10);
+        park.put_back(due.rest.unwrap(), Millis(2));
+        assert!(park.take_due(Millis(49), 9, 1_000).events.is_empty());
+        let due = park.take_due(Millis(50), 9, 25);
+        assert_eq!(due.events, [1, 2, 3], "until the bytes are reached");
+        park.put_back(due.rest.unwrap(), Millis(50));
+        assert_eq!(park.take_due(Millis(50), 9, 1_000).events, [4]);
+        assert_eq!((park.events(), park.bytes()), (0, 0));
     }
 }

@@ -9,7 +9,6 @@
 )]
 
 mod lists;
-mod questions;
 
 use std::ffi::{CStr, CString, c_void};
 use std::sync::Mutex;
@@ -24,13 +23,19 @@ use rdkafka::{ClientContext, Message, Offset as ClientOffset, TopicPartitionList
 use rdkafka_sys as sys;
 
 use self::lists::{list, names};
-use self::questions::{known, questioned};
 use super::{KafkaError, client_with_defaults, log, log_error};
 use crate::config;
 use crate::delivery::offsets::Offset;
 
-/// Settings of the data path that operators may change.
-const DEFAULTS: [(&str, &str); 8] = [
+/// How long one question to the broker during an assignment may take.
+const QUESTION_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How often a question is asked again before the assignment is given up. Half a minute in all, within
+/// every default of `max.poll.interval.ms`.
+const QUESTION_TRIES: u32 = 6;
+
+/// Settings of the data path that operators may change; `make bench` compares consumers with the same.
+pub const DEFAULTS: [(&str, &str); 8] = [
     // Once the local queue is full librdkafka sleeps this long; its default of a second halves throughput.
     ("fetch.queue.backoff.ms", "10"),
     // Bounds what is prefetched, by bytes and not by messages. A pause throws it away and fetches again.
@@ -43,16 +48,9 @@ const DEFAULTS: [(&str, &str); 8] = [
     ("max.poll.interval.ms", "300000"),
 ];
 
-/// Where consumption of a partition begins.
+/// The offset at which consumption of a partition begins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum StartAt {
-    /// At this offset.
-    Offset(Offset),
-    /// At the oldest record there is.
-    Earliest,
-    /// After the newest record there is.
-    Latest,
-}
+pub struct StartAt(pub i64);
 
 /// A partition offered by a rebalance, and what the broker knows of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -65,6 +63,8 @@ pub struct Offered {
     pub committed: Option<Offset>,
     /// The oldest offset that the broker still has.
     pub oldest: Offset,
+    /// The offset after the newest record.
+    pub newest: Offset,
 }
 
 /// Told of rebalances and commits, on the thread that polls.
@@ -115,19 +115,15 @@ impl<M: Membership> GroupConsumer<M> {
         kafka: &config::Kafka,
         group: &str,
         topics: &[&str],
-        start_from: config::StartFrom,
         membership: M,
     ) -> Result<Self, KafkaError> {
         let mut settings = client_with_defaults(kafka, &DEFAULTS);
-        let reset = match start_from {
-            config::StartFrom::Earliest => "earliest",
-            config::StartFrom::Latest => "latest",
-        };
         settings
             .set("group.id", group)
             .set("enable.auto.commit", "false")
             .set("enable.auto.offset.store", "false")
-            .set("auto.offset.reset", reset);
+            // Every assignment says where it begins; this is for an offset that retention has removed since.
+            .set("auto.offset.reset", "earliest");
         // A producer's limit, which the consumer would warn about.
         settings.remove("message.max.bytes");
         let context = Context {
@@ -349,11 +345,7 @@ impl<M: Membership> Context<M> {
             let starts = self.membership.assigned(&offered);
             let mut list = TopicPartitionList::with_capacity(starts.len());
             for (offered, start) in offered.iter().zip(starts) {
-                let start = match start {
-                    StartAt::Offset(offset) => ClientOffset::Offset(offset.0),
-                    StartAt::Earliest => ClientOffset::Beginning,
-                    StartAt::Latest => ClientOffset::End,
-                };
+                let start = ClientOffset::Offset(start.0);
                 list.add_partition_offset(&offered.topic, offered.partition, start)?;
             }
             // Pauses outlive a rebalance in librdkafka; a new assignment begins unpaused.
@@ -457,6 +449,47 @@ fn commit_and_wait<M: Membership>(
         Ok(()) => membership.committed(offsets),
         Err(error) => membership.commit_failed(&error.to_string()),
     }
+}
+
+/// Asks again after a failure, because a group often moves just when its coordinator does.
+fn questioned<T>(ask: impl Fn() -> Result<T, ClientError>) -> Result<T, ClientError> {
+    let mut tries = 1;
+    loop {
+        match ask() {
+            Ok(answer) => return Ok(answer),
+            Err(error) if tries == QUESTION_TRIES => return Err(error),
+            Err(error) => log_error(&error, "while taking partitions up; asking again"),
+        }
+        tries += 1;
+    }
+}
+
+fn known<M: Membership>(
+    consumer: &BaseConsumer<Context<M>>,
+    offered: &TopicPartitionList,
+) -> Result<Vec<Offered>, ClientError> {
+    if offered.count() == 0 {
+        return Ok(Vec::new());
+    }
+    let committed = consumer.committed_offsets(offered.clone(), QUESTION_TIMEOUT)?;
+    let mut known = Vec::with_capacity(offered.count());
+    for element in committed.elements() {
+        element.error()?;
+        let (topic, partition) = (element.topic().to_owned(), element.partition());
+        let (oldest, newest) = consumer.fetch_watermarks(&topic, partition, QUESTION_TIMEOUT)?;
+        let committed = match element.offset() {
+            ClientOffset::Offset(offset) => Some(Offset(offset)),
+            _ => None,
+        };
+        known.push(Offered {
+            topic,
+            partition,
+            committed,
+            oldest: Offset(oldest),
+            newest: Offset(newest),
+        });
+    }
+    Ok(known)
 }
 
 #[cfg(test)]

@@ -42,6 +42,8 @@ pub(crate) struct IntakeLane {
 pub(crate) struct IntakePlugin {
     pub(crate) lanes: Vec<IntakeLane>,
     pub(crate) paused: bool,
+    /// Whether partitions may be paused that should not be.
+    pub(crate) resume_due: bool,
 }
 
 /// An assignment as the polling thread counts it.
@@ -132,7 +134,7 @@ impl Intake {
             OrderBy::Partition => OrderGroup::new(local.hash, None),
             OrderBy::Key => OrderGroup::new(local.hash, record.key().map(xxh3_64)),
             // The id takes its place below, where there is one.
-            OrderBy::Id => OrderGroup::new(local.hash, Some(offset.0 as u64)),
+            OrderBy::Id => OrderGroup::new(local.hash, Some(xxh3_64(&offset.0.to_le_bytes()))),
         };
         let group = match (&self.dedup, self.order_by) {
             (Some(dedup), OrderBy::Id) => id_group(record, assignment, dedup, group),
@@ -221,9 +223,18 @@ impl Intake {
         }
     }
 
+    fn resume(&self, plugin_at: usize, consumer: &GroupConsumer<Member>) {
+        if let Err(error) = consumer.resume(&self.partitions_of(plugin_at)) {
+            tracing::debug!(%error, "some partitions could not be resumed");
+        }
+    }
+
     /// Pauses plugins that hold back too much, and resumes those that have room again.
     pub(crate) fn regulate(&mut self, consumer: &GroupConsumer<Member>) {
         for at in 0..self.plugins.len() {
+            if std::mem::take(&mut self.plugins[at].resume_due) {
+                self.resume(at, consumer);
+            }
             let plugin = &mut self.plugins[at];
             let (events_max, bytes_max) = self.park_budget;
             let over = |share: usize| {
@@ -254,9 +265,7 @@ impl Intake {
                 };
                 if room && half(2) {
                     plugin.paused = false;
-                    if let Err(error) = consumer.resume(&self.partitions_of(at)) {
-                        tracing::debug!(%error, "some partitions could not be resumed");
-                    }
+                    self.resume(at, consumer);
                 }
             }
         }
@@ -350,9 +359,9 @@ impl Intake {
             .collect();
         self.last = 0;
         self.generation = generation;
-        // A new assignment begins unpaused; a lane without room pauses it again.
+        // Partitions that stay may be paused and new ones are not; resuming all of them makes them one again.
         for plugin in &mut self.plugins {
-            plugin.paused = false;
+            plugin.resume_due |= std::mem::take(&mut plugin.paused);
         }
     }
 }

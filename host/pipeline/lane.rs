@@ -2,6 +2,7 @@
 //! to. An event belongs to exactly one lane, so nothing here is shared or locked.
 
 mod call;
+mod check;
 mod judge;
 
 use std::collections::HashMap;
@@ -11,10 +12,11 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crossbeam_channel::{Receiver, Sender, select};
 
+pub(crate) use self::check::OutputPartitions;
 use super::assignment::Assignment;
 use super::batch::{Batch, EventKind, OwnedEvent};
 use super::lane_state::LaneState;
-use super::messages::{FromLane, Settlement, TickJob, ToLane};
+use super::messages::{Fence, FromLane, Settlement, TickJob, ToLane};
 use crate::config;
 use crate::delivery::dedup::Window;
 use crate::delivery::ledger::Settled;
@@ -64,6 +66,7 @@ pub(crate) struct LaneSettings {
     pub(crate) backoff: Backoff,
     pub(crate) dead_letter_topic: String,
     pub(crate) message_bytes_max: usize,
+    pub(crate) output_partitions: OutputPartitions,
 }
 
 /// What the polling thread sees of a lane.
@@ -190,7 +193,7 @@ impl Lane {
             select! {
                 recv(self.ends.commands) -> command => match command {
                     Ok(ToLane::Tick(job)) => self.tick(job),
-                    Ok(ToLane::Fence) => self.fence(),
+                    Ok(ToLane::Fence(fence)) => self.fence(&fence),
                     Err(_) => return,
                 },
                 recv(self.ends.inbox) -> batch => match batch {
@@ -198,7 +201,7 @@ impl Lane {
                     // The polling thread has gone; commands may still follow.
                     Err(_) => match self.ends.commands.recv() {
                         Ok(ToLane::Tick(job)) => self.tick(job),
-                        Ok(ToLane::Fence) => self.fence(),
+                        Ok(ToLane::Fence(fence)) => self.fence(&fence),
                         Err(_) => return,
                     },
                 },
@@ -221,28 +224,30 @@ impl Lane {
         let _pooled = self.ends.spent.try_send(batch);
     }
 
-    /// Runs the keys whose time has come, each with what queued behind it.
+    /// Runs keys whose time has come, one batch of them, so that commands and fresh batches get their turn.
     fn run_due(&mut self) {
-        loop {
-            let events = self.park.take_due(self.clock.now(), BATCH_EVENTS_MAX);
-            if events.is_empty() {
-                return;
-            }
-            let mut batch = Batch::new(&self.settings.topic_table);
-            let mut settlement = Settlement::default();
-            for event in &events {
-                batch.push_owned(event);
-            }
-            for meta in batch.events.clone() {
-                settlement.parked.push((meta.assignment, -1));
-            }
-            let repeats = self.admit(&mut batch, &mut settlement);
-            if !batch.is_empty() {
-                self.handle(&batch, &mut settlement);
-            }
-            self.settle_repeats(repeats, &mut settlement);
-            self.hand_over(&batch, settlement);
+        let now = self.clock.now();
+        let due = self.park.take_due(now, BATCH_EVENTS_MAX, BATCH_BYTES_MAX);
+        if due.events.is_empty() {
+            return;
         }
+        let mut batch = Batch::new(&self.settings.topic_table);
+        let mut settlement = Settlement::default();
+        for event in &due.events {
+            batch.push_owned(event);
+        }
+        for meta in &batch.events {
+            settlement.parked.push((meta.assignment, -1));
+        }
+        let repeats = self.admit(&mut batch, &mut settlement);
+        if !batch.is_empty() {
+            self.handle(&batch, &mut settlement);
+        }
+        self.settle_repeats(repeats, &mut settlement);
+        if let Some(rest) = due.rest {
+            self.park.put_back(rest, now);
+        }
+        self.hand_over(&batch, settlement);
     }
 
     /// Drops what needs no call: what was taken away, what was settled before, and what waits behind its
@@ -379,6 +384,7 @@ impl Lane {
             sums,
         } = job;
         let result = self.instance().and_then(|instance| {
+            instance.set_state_source(None);
             instance.tick(
                 &assignment.topic,
                 assignment.partition,
@@ -387,6 +393,13 @@ impl Lane {
                 sums,
             )
         });
+        let result =
+            result.and_then(
+                |answer| match check::bad_output(&self.settings, &answer.outputs) {
+                    None => Ok(answer),
+                    Some(fault) => Err(fault),
+                },
+            );
         if let Err(fault) = &result {
             self.spent(fault);
         }
@@ -398,9 +411,12 @@ impl Lane {
 
     /// Forgets what is held back of revoked assignments. Their events will be read again by whoever has
     /// the partition next.
-    fn fence(&mut self) {
+    fn fence(&mut self, fence: &Fence) {
         self.windows
             .retain(|(assignment, _)| !assignment.is_revoked());
+        if let Some(state) = &self.state {
+            state.forget(&fence.assignments);
+        }
         let forgotten = self.park.forget(|event| !event.assignment.is_revoked());
         let mut settlement = Settlement::default();
         let mut batch = Batch::new(&[]);
@@ -413,10 +429,11 @@ impl Lane {
             self.first_failures.remove(&(event.assignment.id, meta.seq));
         }
         self.hand_over(&batch, settlement);
+        let (lane, drain) = (self.settings.index, fence.drain);
         let _ended = self
             .ends
             .settle
-            .send(FromLane::FenceReached(self.settings.index));
+            .send(FromLane::FenceReached { lane, drain });
     }
 }
 

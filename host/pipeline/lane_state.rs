@@ -6,6 +6,7 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use super::assignment::Assignment;
 use super::lane::wall_ms;
 use crate::sandbox::{SLOT_WORDS, Span, StateSource, StateWrite};
 use crate::store::{SettleStore, partition_key};
@@ -39,7 +40,7 @@ impl LaneState {
     }
 
     /// Remembers writes that are on their way to the store. Returns the serial to send with them.
-    pub(crate) fn remember(&mut self, writes: &[StateWrite]) -> u64 {
+    pub(crate) fn remember(&mut self, writes: &[(u32, StateWrite)]) -> u64 {
         if writes.is_empty() {
             return 0;
         }
@@ -48,7 +49,7 @@ impl LaneState {
             .remembered
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
-        for write in writes {
+        for (_, write) in writes {
             let value = (self.serial, write.value.clone(), write.expires_ms);
             remembered.insert(write.key.clone(), value);
         }
@@ -57,6 +58,20 @@ impl LaneState {
             remembered.retain(|_, (serial, ..)| *serial > stored);
         }
         self.serial
+    }
+
+    /// Forgets what was written of partitions that are given up: when they come back, the store says what
+    /// is true.
+    pub(crate) fn forget(&self, assignments: &[Arc<Assignment>]) {
+        let prefixes: Vec<Vec<u8>> = assignments
+            .iter()
+            .map(|assignment| partition_key(&assignment.topic, assignment.partition))
+            .collect();
+        let mut remembered = self
+            .remembered
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        remembered.retain(|key, _| !prefixes.iter().any(|prefix| key.starts_with(prefix)));
     }
 
     /// A source for one call, which knows the scope of each of its events.

@@ -18,7 +18,15 @@ pub(crate) enum ToLane {
     /// Run `on-tick` over these settled sums.
     Tick(TickJob),
     /// Forget what is held back of revoked assignments, and answer when everything started is handed over.
-    Fence,
+    Fence(Fence),
+}
+
+/// Marks the point where partitions are given up.
+#[derive(Debug, Clone)]
+pub(crate) struct Fence {
+    /// Number of the drain, so that a late answer is not taken for the next drain's.
+    pub(crate) drain: u64,
+    pub(crate) assignments: Vec<Arc<Assignment>>,
 }
 
 /// One call of `on-tick`.
@@ -38,7 +46,10 @@ pub(crate) enum FromLane {
         assignment: u64,
         result: Result<TickAnswer, Fault>,
     },
-    FenceReached(usize),
+    FenceReached {
+        lane: usize,
+        drain: u64,
+    },
 }
 
 /// What a batch came to. It settles as a whole, when all its records are acknowledged.
@@ -49,9 +60,9 @@ pub(crate) struct Settlement {
     /// Change in the number of events held back, by place in `assignments`.
     pub(crate) parked: Vec<(u32, i64)>,
     pub(crate) tallies: Vec<(u32, TallyChange)>,
-    /// Whole lines for the plugin's journal.
-    pub(crate) journal: Vec<u8>,
-    pub(crate) state: Vec<StateWrite>,
+    /// Whole lines for the plugin's journal, in runs of one assignment.
+    pub(crate) journal: Vec<(u32, Vec<u8>)>,
+    pub(crate) state: Vec<(u32, StateWrite)>,
     pub(crate) records: Vec<OutgoingRecord>,
     /// Rises with each settlement of the lane that wrote state.
     pub(crate) state_serial: u64,
@@ -60,6 +71,22 @@ pub(crate) struct Settlement {
 impl Settlement {
     pub(crate) fn is_empty(&self) -> bool {
         self.runs.is_empty() && self.parked.is_empty() && self.records.is_empty()
+    }
+
+    /// Adds one line to the journal.
+    pub(crate) fn append_line(&mut self, assignment: u32, line: &[u8]) {
+        let lines = match self.journal.last_mut() {
+            Some((last, lines)) if *last == assignment => lines,
+            _ => {
+                self.journal.push((assignment, Vec::new()));
+                let Some((_, lines)) = self.journal.last_mut() else {
+                    return;
+                };
+                lines
+            }
+        };
+        lines.extend_from_slice(line);
+        lines.push(b'\n');
     }
 
     /// Adds one settled event, joined with its neighbours where they are without a gap.

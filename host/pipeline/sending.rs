@@ -1,7 +1,7 @@
 //! Records on their way to the broker: each is kept until it is acknowledged, and sent again until it is.
 
 use std::cmp::Reverse;
-use std::collections::{BinaryHeap, HashMap};
+use std::collections::{BinaryHeap, HashMap, VecDeque};
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::Receiver;
@@ -12,9 +12,6 @@ use crate::kafka::producer::{Delivery, GroupProducer, OutgoingRecord, SendFailur
 /// How long a refused record waits before it is sent again. The producer has tried for its own delivery
 /// time before that, so this only spaces the attempts.
 const RESEND_AFTER: Duration = Duration::from_secs(1);
-
-/// How long to wait for room in the producer's queue before looking at deliveries again.
-const QUEUE_FULL_WAIT: Duration = Duration::from_millis(5);
 
 /// What a record is waited for by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,6 +35,8 @@ pub(crate) struct Sending {
     deliveries: Receiver<Delivery>,
     on_their_way: HashMap<usize, OnItsWay>,
     resend: BinaryHeap<Reverse<(Instant, usize)>>,
+    /// Records that the producer's queue had no room for, and all after them: order is kept.
+    queued: VecDeque<usize>,
     next_token: usize,
     bytes: usize,
     /// Why the last refused record was refused; none once everything flows again.
@@ -51,6 +50,7 @@ impl Sending {
             deliveries,
             on_their_way: HashMap::new(),
             resend: BinaryHeap::new(),
+            queued: VecDeque::new(),
             next_token: 0,
             bytes: 0,
             trouble: None,
@@ -71,11 +71,23 @@ impl Sending {
         self.next_token += 1;
         self.bytes += record.bytes();
         self.on_their_way.insert(token, OnItsWay { record, by });
-        self.transmit(token);
+        self.queued.push_back(token);
+        self.transmit_queued();
+    }
+
+    /// Gives the producer what it has room for, in order.
+    fn transmit_queued(&mut self) {
+        while let Some(token) = self.queued.front().copied() {
+            if !self.transmit(token) {
+                return;
+            }
+            self.queued.pop_front();
+        }
     }
 
     /// Takes up a delivery. Says who waited for the record, once it is acknowledged.
     pub(crate) fn delivered(&mut self, delivery: Delivery) -> Option<WaitedForBy> {
+        self.transmit_queued();
         match delivery.result {
             Ok(()) => {
                 let done = self.on_their_way.remove(&delivery.token)?;
@@ -94,29 +106,32 @@ impl Sending {
 
     /// Sends again what is due.
     pub(crate) fn resend_due(&mut self, now: Instant) {
+        self.transmit_queued();
         while self
             .resend
             .peek()
             .is_some_and(|Reverse((due, _))| *due <= now)
         {
-            if let Some(Reverse((_, token))) = self.resend.pop() {
-                self.transmit(token);
+            if let Some(Reverse((_, token))) = self.resend.pop()
+                && !self.transmit(token)
+            {
+                self.resend.push(Reverse((now + RESEND_AFTER, token)));
+                return;
             }
         }
     }
 
-    fn transmit(&mut self, token: usize) {
+    /// Hands one record to the producer; false when its queue is full.
+    fn transmit(&mut self, token: usize) -> bool {
         let Some(on_its_way) = self.on_their_way.get(&token) else {
-            return;
+            return true;
         };
         match self.producer.send(token, &on_its_way.record) {
             Ok(()) => {}
-            Err(SendFailure::QueueFull) => {
-                self.resend
-                    .push(Reverse((Instant::now() + QUEUE_FULL_WAIT, token)));
-            }
+            Err(SendFailure::QueueFull) => return false,
             Err(failure) => self.refused(token, failure),
         }
+        true
     }
 
     fn refused(&mut self, token: usize, failure: SendFailure) {

@@ -4,11 +4,13 @@
 //! and only then the offsets are offered for commit.
 
 mod drain;
+mod durable;
 mod take_up;
+mod ticks;
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, never, select};
@@ -16,14 +18,14 @@ use crossbeam_channel::{Receiver, Sender, never, select};
 use self::drain::Drain;
 use super::books::Books;
 use super::lane::wall_ms;
-use super::messages::{Control, FromLane, Settlement, TickJob, ToLane};
+use super::messages::{Control, FromLane, Settlement, ToLane};
 use super::sending::{Sending, WaitedForBy};
 use super::status::GroupStatus;
 use crate::delivery::ledger::{Ledger, Settled};
 use crate::delivery::offsets::Offset;
-use crate::kafka::producer::{Delivery, OutgoingRecord};
-use crate::sandbox::{Fault, LoadedPlugin, Output, TickAnswer, TickReason};
-use crate::store::{Emission, EmissionHeader, Journal, Settle, SettleStore};
+use crate::kafka::producer::Delivery;
+use crate::sandbox::LoadedPlugin;
+use crate::store::{Emission, Journal, Settle, SettleStore};
 use crate::telemetry::metrics::GroupMetrics;
 
 /// Bytes of records that may wait for the broker before lanes have to wait too.
@@ -31,9 +33,6 @@ const UNACKNOWLEDGED_BYTES_MAX: usize = 64 << 20;
 
 /// Settlements that may wait for their records, over all lanes.
 const WAITING_SETTLEMENTS_MAX: usize = 1_024;
-
-/// How often a failed write of the store or a journal is reported. It is tried again at every commit.
-const REPORT_EVERY: Duration = Duration::from_secs(5);
 
 /// One plugin of the group, as the settling thread needs it.
 #[derive(Debug)]
@@ -54,8 +53,8 @@ pub(crate) struct SettlingLane {
     pub(crate) state_stored: Arc<AtomicU64>,
 }
 
-/// What the polling thread is asked to commit.
-pub(crate) type CommitDesk = Arc<Mutex<BTreeMap<(String, i32), Offset>>>;
+/// What the polling thread is asked to commit, by assignment.
+pub(crate) type CommitDesk = Arc<Mutex<BTreeMap<u64, Offset>>>;
 
 /// The settling thread's ends of its channels.
 #[derive(Debug)]
@@ -109,6 +108,7 @@ pub(crate) struct Work {
     /// Emissions that the broker has, whose row can go.
     sent: Vec<(u64, u64)>,
     drain: Option<Drain>,
+    next_drain: u64,
     totals: BTreeMap<(Arc<str>, i32), Ledger>,
     failing: bool,
     reported: Option<Instant>,
@@ -133,6 +133,9 @@ impl Settling {
             } else {
                 &ends.lanes
             };
+            let wake = self
+                .drain_deadline()
+                .map_or(next_settle, |deadline| next_settle.min(deadline));
             select! {
                 recv(lanes) -> message => if let Ok(message) = message { self.take_message(message) },
                 recv(deliveries) -> delivery => if let Ok(delivery) = delivery {
@@ -142,7 +145,7 @@ impl Settling {
                     Ok(Control::Stop) | Err(_) => break,
                     Ok(control) => self.control(control),
                 },
-                default(next_settle.saturating_duration_since(Instant::now())) => {}
+                default(wake.saturating_duration_since(Instant::now())) => {}
             }
             let now = Instant::now();
             if now >= next_settle {
@@ -155,6 +158,8 @@ impl Settling {
             }
             self.drain_further();
         }
+        // The answer to the last commit has arrived meanwhile.
+        self.settle();
         for (_, books) in std::mem::take(&mut self.work.books) {
             self.close(books);
         }
@@ -190,9 +195,9 @@ impl Settling {
                 }
             }
             FromLane::Ticked { assignment, result } => self.ticked(assignment, result),
-            FromLane::FenceReached(lane) => {
-                if let Some(drain) = self.work.drain.as_mut() {
-                    drain.fence_reached(lane);
+            FromLane::FenceReached { lane, drain } => {
+                if let Some(running) = self.work.drain.as_mut() {
+                    running.fence_reached(lane, drain);
                 }
             }
         }
@@ -257,128 +262,34 @@ impl Settling {
                 books.add(change);
             }
         }
-        if !settlement.journal.is_empty() {
-            self.append_journal(plugin_index, &settlement.journal);
-        }
-        if !settlement.state.is_empty() {
-            let rows = settlement.state.into_iter().map(|write| {
-                (
-                    write.key,
-                    write.value.map(|value| (value, write.expires_ms)),
-                )
-            });
-            self.work.pending.state.extend(rows);
+        // Effects of an assignment that has been given up run again with their events, elsewhere or here.
+        let books = &self.work.books;
+        let kept =
+            |assignment: u32| books.contains_key(&settlement.assignments[assignment as usize].id);
+        let rows = settlement
+            .state
+            .into_iter()
+            .filter(|(assignment, _)| kept(*assignment));
+        let rows = rows.map(|(_, write)| {
+            (
+                write.key,
+                write.value.map(|value| (value, write.expires_ms)),
+            )
+        });
+        self.work.pending.state.extend(rows);
+        if settlement.state_serial > 0 {
             self.work
                 .pending_serials
                 .insert(lane, settlement.state_serial);
         }
-    }
-
-    fn append_journal(&mut self, plugin_index: usize, lines: &[u8]) {
-        let Some(journal) = self.plugins[plugin_index].journal.as_mut() else {
-            return;
-        };
-        // Effects and offsets settle together, so a line must not be skipped: wait for room.
-        while let Err(error) = journal.append(lines) {
-            self.work.reported = report(self.work.reported, &error);
-            self.status.set_trouble(Some(error.to_string()));
-            std::thread::sleep(self.commit_interval);
-        }
-    }
-
-    /// Makes everything that has been applied durable.
-    fn settle(&mut self) {
-        for entry in &mut self.plugins {
-            let Some(journal) = entry.journal.as_mut() else {
-                continue;
-            };
-            match journal.sync() {
-                Ok(Some(position)) => {
-                    let name = entry.plugin.name.clone();
-                    self.work
-                        .pending
-                        .journals
-                        .retain(|(plugin, _)| *plugin != name);
-                    self.work.pending.journals.push((name, position));
-                }
-                Ok(None) => {}
-                Err(error) => {
-                    self.settle_failed(&error);
-                    return;
-                }
-            }
-        }
-        self.collect_rows();
-        if !self.work.pending.is_empty() {
-            if let Err(error) = self.store.settle(&self.work.pending) {
-                self.settle_failed(&error);
-                return;
-            }
-            self.work.pending = Settle::default();
-        }
-        self.work.failing = false;
-        self.status.set_trouble(self.sending.trouble.clone());
-        for (lane, serial) in self.work.pending_serials.drain() {
-            self.lanes[lane]
-                .state_stored
-                .store(serial, Ordering::Release);
-        }
-        for books in self.work.books.values_mut() {
-            books.dirty = false;
-        }
-        for (assignment, emission) in std::mem::take(&mut self.work.unsent) {
-            self.send_emission(assignment, &emission);
-        }
-    }
-
-    fn settle_failed(&mut self, error: &dyn std::fmt::Display) {
-        self.work.failing = true;
-        self.work.reported = report(self.work.reported, error);
-        self.status.set_trouble(Some(error.to_string()));
-    }
-
-    fn collect_rows(&mut self) {
-        let Work {
-            books,
-            pending,
-            sent,
-            ..
-        } = &mut self.work;
-        for (assignment, number) in sent.drain(..) {
-            if let Some(books) = books.get_mut(&assignment) {
-                books.outbox.remove(&number);
-                let of = &books.assignment;
-                pending
-                    .acknowledged_emissions
-                    .push((of.topic.to_string(), of.partition, number));
-            }
-        }
-        // After a failed settle the rows are still pending; newer ones take their place.
-        pending.partitions.clear();
-        for books in books.values_mut().filter(|books| books.dirty) {
-            let (topic, partition) = (
-                books.assignment.topic.to_string(),
-                books.assignment.partition,
-            );
-            let plugin = &self.plugins[books.assignment.plugin_index].plugin.name;
-            for (sum, there) in books.changed_sums(plugin) {
-                pending.sums.push((topic.clone(), partition, sum, there));
-            }
-            pending.partitions.push((topic, partition, books.row()));
-        }
-    }
-
-    fn offer_commits(&mut self, desk: &CommitDesk) {
-        if self.work.failing {
-            return;
-        }
-        let mut desk = desk.lock().unwrap_or_else(PoisonError::into_inner);
-        for books in self.work.books.values_mut().filter(|books| !books.dirty) {
-            if let Some(position) = books.to_commit() {
-                let of = &books.assignment;
-                desk.insert((of.topic.to_string(), of.partition), position);
-                books.asked = Some(position);
-            }
+        let lines: Vec<u8> = settlement
+            .journal
+            .into_iter()
+            .filter(|(assignment, _)| kept(*assignment))
+            .flat_map(|(_, lines)| lines)
+            .collect();
+        if !lines.is_empty() {
+            self.append_journal(plugin_index, &lines);
         }
     }
 
@@ -393,102 +304,6 @@ impl Settling {
             }
             books.metrics.publish(&books.ledger, books.lag());
         }
-    }
-
-    /// Starts the ticks that are due.
-    fn start_ticks(&mut self, now: Instant) {
-        let due: Vec<u64> = self
-            .work
-            .books
-            .values()
-            .filter(|books| {
-                let plugin = &self.plugins[books.assignment.plugin_index].plugin;
-                plugin.has_timer && books.next_tick <= now && !books.ticking()
-            })
-            .map(|books| books.assignment.id)
-            .collect();
-        for id in due {
-            self.start_tick(id, TickReason::Interval);
-        }
-    }
-
-    fn start_tick(&mut self, id: u64, reason: TickReason) {
-        let Some(books) = self.work.books.get_mut(&id) else {
-            return;
-        };
-        let plugin = &self.plugins[books.assignment.plugin_index];
-        books.next_tick = Instant::now() + plugin.tick;
-        // The ticks of one partition stay on one lane, so that a plugin sees them in order.
-        let lane = plugin.lanes[books.assignment.partition as usize % plugin.lanes.len()];
-        let job = TickJob {
-            assignment: Arc::clone(&books.assignment),
-            reason,
-            now_ms: wall_ms() as i64,
-            sums: books.lend_sums(),
-        };
-        if self.lanes[lane]
-            .commands
-            .try_send(ToLane::Tick(job))
-            .is_err()
-        {
-            // The lane has more commands waiting than it can take; the next interval asks again.
-            books.end_tick(None);
-        }
-    }
-
-    /// Sums taken and emissions made by a tick become durable together.
-    fn ticked(&mut self, id: u64, result: Result<TickAnswer, Fault>) {
-        let Some(books) = self.work.books.get_mut(&id) else {
-            return;
-        };
-        let of = Arc::clone(&books.assignment);
-        let plugin = &self.plugins[of.plugin_index].plugin.name;
-        match result {
-            Ok(answer) => {
-                books.end_tick(Some(&answer));
-                books.dirty |= !answer.taken.is_empty() || !answer.outputs.is_empty();
-                for output in answer.outputs {
-                    let number = self.work.next_emission;
-                    self.work.next_emission += 1;
-                    let emission = emission(self.store.incarnation(), number, plugin, output);
-                    books.outbox.insert(number, emission.clone());
-                    let row = (of.topic.to_string(), of.partition, emission.clone());
-                    self.work.pending.emissions.push(row);
-                    self.work.unsent.push((id, emission));
-                }
-            }
-            Err(fault) => {
-                tracing::warn!(%plugin, topic = %of.topic, partition = of.partition,
-                    kind = fault.kind.word(), message = %fault.message,
-                    "on-tick failed; its sums stay and the next tick gets them");
-                books.end_tick(None);
-            }
-        }
-    }
-
-    fn send_emission(&mut self, assignment: u64, emission: &Emission) {
-        let mut headers: Vec<(Vec<u8>, Option<Vec<u8>>)> = emission
-            .headers
-            .iter()
-            .map(|h| (h.name.clone(), h.value.clone()))
-            .collect();
-        headers.push((
-            b"millrace.emission".to_vec(),
-            Some(emission.id.clone().into_bytes()),
-        ));
-        let record = OutgoingRecord {
-            topic: emission.topic.clone(),
-            partition: emission.partition,
-            timestamp_ms: emission.timestamp_ms,
-            key: emission.key.clone(),
-            value: emission.value.clone(),
-            headers,
-        };
-        let by = WaitedForBy::Emission {
-            assignment,
-            number: emission.number,
-        };
-        self.sending.send(record, by);
     }
 
     /// Adds the ledger of an assignment that has ended to the totals. What was polled and is not
@@ -506,32 +321,5 @@ impl Settling {
             .entry(place)
             .or_default()
             .add(&books.ledger);
-    }
-}
-
-fn report(reported: Option<Instant>, error: &dyn std::fmt::Display) -> Option<Instant> {
-    if reported.is_some_and(|at| at.elapsed() < REPORT_EVERY) {
-        return reported;
-    }
-    tracing::error!(%error, "nothing can be settled; events wait, and nothing is lost");
-    Some(Instant::now())
-}
-
-/// An emission with its stable id: unique by the store it was made in and its number there.
-fn emission(incarnation: u64, number: u64, plugin: &str, output: Output) -> Emission {
-    Emission {
-        number,
-        id: format!("{incarnation:016x}-{number}"),
-        plugin: plugin.to_owned(),
-        topic: output.topic,
-        partition: output.partition,
-        key: output.key,
-        value: output.value,
-        timestamp_ms: output.timestamp_ms,
-        headers: output
-            .headers
-            .into_iter()
-            .map(|(name, value)| EmissionHeader { name, value })
-            .collect(),
     }
 }

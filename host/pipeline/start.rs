@@ -24,7 +24,7 @@ use crate::kafka::KafkaError;
 use crate::kafka::consumer::GroupConsumer;
 use crate::kafka::producer::GroupProducer;
 use crate::sandbox::{LoadedPlugin, encode_topics};
-use crate::store::{Journal, JournalError, SettleStore, StoreError};
+use crate::store::{Journal, JournalError, Settle, SettleStore, StoreError};
 use crate::telemetry::metrics::Metrics;
 
 /// Settlements that may wait for the settling thread, for each lane. Enough that a sync of the disk does
@@ -67,6 +67,8 @@ pub struct GroupParts<'a> {
     pub kafka: &'a config::Kafka,
     /// The plugins of its routes, loaded, with their configuration.
     pub plugins: BTreeMap<String, (Arc<LoadedPlugin>, config::Plugin)>,
+    /// Partitions of the topics that outputs may go to.
+    pub output_partitions: BTreeMap<String, usize>,
     /// Longest time for finishing what is in flight.
     pub drain_timeout: Duration,
     /// Where its figures go.
@@ -81,6 +83,7 @@ struct Plan {
     routes: Vec<usize>,
     names: Vec<String>,
     clock: Clock,
+    status: Arc<GroupStatus>,
 }
 
 impl Group {
@@ -99,10 +102,9 @@ impl Group {
             let Some((plugin, settings)) = parts.plugins.get(name) else {
                 continue;
             };
-            let recorded = store.journal(name)?;
             let journal = settings.journal.as_ref();
             let journal = journal
-                .map(|journal| Journal::open(&journal.path, journal.rotate_bytes, recorded))
+                .map(|journal| open_journal(&store, name, journal))
                 .transpose()?;
             lanes.add_plugin(plugin_index, parts, &plan, plugin, &store, &from_lanes)?;
             lanes.settling_plugins.push(SettlingPlugin {
@@ -117,6 +119,24 @@ impl Group {
     }
 }
 
+/// Opens the journal of a plugin, and vouches for what is in it from the start: a crash before the first
+/// settle must not leave lines that nobody cuts off.
+fn open_journal(
+    store: &SettleStore,
+    plugin: &str,
+    settings: &config::Journal,
+) -> Result<Journal, StartError> {
+    let recorded = store.journal(plugin)?;
+    let journal = Journal::open(&settings.path, settings.rotate_bytes, recorded)?;
+    if recorded.is_none() {
+        store.settle(&Settle {
+            journals: vec![(plugin.to_owned(), journal.position())],
+            ..Settle::default()
+        })?;
+    }
+    Ok(journal)
+}
+
 fn start_threads(
     parts: &GroupParts<'_>,
     plan: Plan,
@@ -125,7 +145,7 @@ fn start_threads(
     lanes_answers: Receiver<FromLane>,
 ) -> Result<Group, StartError> {
     let group = parts.group;
-    let status = Arc::new(GroupStatus::default());
+    let status = Arc::clone(&plan.status);
     let (deliver, deliveries) = bounded(DELIVERIES);
     let (control, controls) = bounded(CONTROLS);
     let commit_desk = CommitDesk::default();
@@ -149,7 +169,7 @@ fn start_threads(
         control: controls,
         commit_desk: Arc::clone(&commit_desk),
     };
-    let settling = named("settle", None, move || settling.run(&ends))?;
+    let settling = named("settle", None, &status, move || settling.run(&ends))?;
     let intake = Intake::new(
         lanes.intake,
         plan.topic_table,
@@ -161,9 +181,9 @@ fn start_threads(
     );
     let member = Member::new(control.clone(), parts.drain_timeout, Arc::clone(&status));
     let topics: Vec<&str> = group.routes.keys().map(String::as_str).collect();
-    let consumer = GroupConsumer::join(parts.kafka, &group.id, &topics, group.start_from, member)?;
+    let consumer = GroupConsumer::join(parts.kafka, &group.id, &topics, member)?;
     let stop = Arc::new(AtomicBool::new(false));
-    let poll = named("poll", None, {
+    let poll = named("poll", None, &status, {
         let stop = Arc::clone(&stop);
         move || poll(consumer, intake, &commit_desk, &stop, &control)
     })?;
@@ -207,6 +227,7 @@ impl Lanes {
         let mut intake = IntakePlugin {
             lanes: Vec::new(),
             paused: false,
+            resume_due: false,
         };
         for _ in 0..parts.group.concurrency {
             let index = self.settling.len();
@@ -232,8 +253,12 @@ impl Lanes {
                 parts.metrics.lane(&plan.id, &plugin.name, index),
                 state,
             );
-            self.threads
-                .push(named("lane", Some(LANE_STACK_BYTES), move || lane.run())?);
+            self.threads.push(named(
+                "lane",
+                Some(LANE_STACK_BYTES),
+                &plan.status,
+                move || lane.run(),
+            )?);
             let open = Batch::new(&plan.topic_table);
             intake.lanes.push(IntakeLane {
                 inbox,
@@ -269,6 +294,7 @@ fn plan(group: &config::Group) -> Plan {
         routes: group.routes.values().map(place).collect(),
         names,
         clock: Clock(Instant::now()),
+        status: Arc::default(),
     }
 }
 
@@ -295,6 +321,7 @@ fn lane_settings(
         },
         dead_letter_topic: parts.group.dead_letter_topic.clone(),
         message_bytes_max: parts.kafka.message_max_bytes,
+        output_partitions: parts.output_partitions.clone(),
     }
 }
 
@@ -307,13 +334,39 @@ fn order_by(group: &config::Group) -> OrderBy {
 }
 
 fn named<T: Send + 'static>(
-    name: &str,
+    name: &'static str,
     stack_bytes: Option<usize>,
+    status: &Arc<GroupStatus>,
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<JoinHandle<T>, std::io::Error> {
+    let alarm = PanicAlarm {
+        thread: name,
+        status: Arc::clone(status),
+    };
+    let work = move || {
+        let _alarm = alarm;
+        work()
+    };
     let thread = thread::Builder::new().name(name.to_owned());
     match stack_bytes {
         Some(bytes) => thread.stack_size(bytes).spawn(work),
         None => thread.spawn(work),
+    }
+}
+
+/// A group that has lost a thread must end: it would keep its partitions and do nothing with them.
+struct PanicAlarm {
+    thread: &'static str,
+    status: Arc<GroupStatus>,
+}
+
+impl Drop for PanicAlarm {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            self.status.fail(format!(
+                "the {} thread panicked; please report this",
+                self.thread
+            ));
+        }
     }
 }

@@ -11,7 +11,8 @@ use super::engine::EPOCH_TICK;
 use super::fault::{Fault, FaultKind, Violation};
 use super::host_state::{HostState, StateSource, Sums};
 use super::load::{Handler, LoadError, LoadedPlugin};
-use super::packed::{self, Answer, Output, Problem, SLOT_WORDS, Span};
+use super::nested;
+use super::packed::{self, Answer, Output, SLOT_WORDS, Span};
 use crate::config::Limits;
 
 /// How long one call may take.
@@ -66,80 +67,6 @@ struct PackedResults {
     bytes: Vec<u8>,
     outcomes: Vec<u64>,
     outputs: Vec<u64>,
-}
-
-/// The nested records of the world `handler`.
-mod nested {
-    use wasmtime::component::{ComponentType, Lift, Lower};
-
-    #[derive(ComponentType, Lower)]
-    #[component(record)]
-    pub(super) struct HeaderIn<'a> {
-        pub(super) name: String,
-        pub(super) value: Option<&'a [u8]>,
-    }
-
-    #[derive(ComponentType, Lower)]
-    #[component(record)]
-    pub(super) struct EventIn<'a> {
-        pub(super) topic: &'a str,
-        pub(super) partition: i32,
-        pub(super) offset: i64,
-        #[component(name = "timestamp-ms")]
-        pub(super) timestamp_ms: Option<i64>,
-        pub(super) key: Option<&'a [u8]>,
-        pub(super) value: Option<&'a [u8]>,
-        pub(super) headers: &'a [HeaderIn<'a>],
-        pub(super) attempt: u32,
-    }
-
-    #[derive(ComponentType, Lift)]
-    #[component(record)]
-    pub(super) struct HeaderOut {
-        pub(super) name: String,
-        pub(super) value: Option<Vec<u8>>,
-    }
-
-    #[derive(ComponentType, Lift)]
-    #[component(record)]
-    pub(super) struct OutputOut {
-        pub(super) topic: String,
-        pub(super) key: Option<Vec<u8>>,
-        pub(super) value: Option<Vec<u8>>,
-        pub(super) partition: Option<i32>,
-        #[component(name = "timestamp-ms")]
-        pub(super) timestamp_ms: Option<i64>,
-        pub(super) headers: Vec<HeaderOut>,
-    }
-
-    #[derive(ComponentType, Lift)]
-    #[component(record)]
-    pub(super) struct ProblemOut {
-        pub(super) code: String,
-        pub(super) message: String,
-        #[component(name = "after-ms")]
-        pub(super) after_ms: Option<u64>,
-    }
-
-    #[derive(ComponentType, Lift)]
-    #[component(variant)]
-    pub(super) enum SuccessOut {
-        #[component(name = "processed")]
-        Processed(Vec<OutputOut>),
-        #[component(name = "filtered")]
-        Filtered,
-    }
-
-    #[derive(ComponentType, Lift)]
-    #[component(variant)]
-    pub(super) enum FailureOut {
-        #[component(name = "retry")]
-        Retry(ProblemOut),
-        #[component(name = "reject")]
-        Reject(ProblemOut),
-        #[component(name = "overloaded")]
-        Overloaded(ProblemOut),
-    }
 }
 
 /// A live instance. After a fault it is spent and must be dropped.
@@ -254,10 +181,13 @@ impl Instance {
         let sums = self.store.data_mut().sums.take().unwrap_or_default();
         let (outputs,) = answer.map_err(|error| self.fault(&error))?;
         let outputs = outputs.map_err(|failure| {
-            let problem = problem_of(failure);
+            let problem = nested::problem_of(failure);
             Fault::new(FaultKind::Trap, &problem.1.code, &problem.1.message)
         })?;
-        let outputs: Vec<Output> = outputs.into_iter().map(|o| output_of(0, o)).collect();
+        let outputs: Vec<Output> = outputs
+            .into_iter()
+            .map(|o| nested::output_of(0, o))
+            .collect();
         self.check_outputs(&outputs)?;
         Ok(TickAnswer {
             taken: sums.taken,
@@ -388,11 +318,14 @@ impl Instance {
         let (answer,) = answer.map_err(|error| self.fault(&error))?;
         Ok(match answer {
             Ok(nested::SuccessOut::Processed(made)) => {
-                outputs.extend(made.into_iter().map(|output| output_of(index, output)));
+                outputs.extend(
+                    made.into_iter()
+                        .map(|output| nested::output_of(index, output)),
+                );
                 Answer::Processed
             }
             Ok(nested::SuccessOut::Filtered) => Answer::Filtered,
-            Err(failure) => match problem_of(failure) {
+            Err(failure) => match nested::problem_of(failure) {
                 (2, problem) => Answer::Retry(problem),
                 (3, problem) => Answer::Reject(problem),
                 (_, problem) => Answer::Overloaded(problem),
@@ -515,42 +448,4 @@ fn take_effects(all: &mut Effects, state: &mut HostState, index: u32) {
             write.event_index = index;
             write
         }));
-}
-
-fn output_of(event_index: u32, output: nested::OutputOut) -> Output {
-    Output {
-        event_index,
-        topic: output.topic,
-        partition: output.partition,
-        timestamp_ms: output.timestamp_ms,
-        key: output.key,
-        value: output.value,
-        headers: output
-            .headers
-            .into_iter()
-            .map(|h| (h.name.into_bytes(), h.value))
-            .collect(),
-    }
-}
-
-/// The kind by its number in the packed form, and the problem.
-fn problem_of(failure: nested::FailureOut) -> (u32, Problem) {
-    let (kind, problem) = match failure {
-        nested::FailureOut::Retry(problem) => (2, problem),
-        nested::FailureOut::Reject(problem) => (3, problem),
-        nested::FailureOut::Overloaded(problem) => (4, problem),
-    };
-    let nested::ProblemOut {
-        code,
-        message,
-        after_ms,
-    } = problem;
-    (
-        kind,
-        Problem {
-            code,
-            message,
-            after_ms,
-        },
-    )
 }

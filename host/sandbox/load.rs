@@ -208,7 +208,7 @@ fn compile(
     Component::from_binary(&sandbox.engine, bytes).map_err(|error| LoadError::Invalid {
         plugin,
         path,
-        message: format!("{error:#}"),
+        message: one_line(&format!("{error:#}")),
     })
 }
 
@@ -255,4 +255,8 @@ fn hex(bytes: &[u8]) -> String {
         let _written = write!(text, "{byte:02x}");
         text
     })
+}
+/// wasmtime spreads some messages over several lines.
+fn one_line(message: &str) -> String {
+    message.split_whitespace().collect::<Vec<_>>().join(" ")
 }

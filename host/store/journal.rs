@@ -4,7 +4,7 @@
 //! renamed to `NAME.SEGMENT`.
 
 use std::fs::{File, OpenOptions, TryLockError};
-use std::io::{Seek, SeekFrom, Write};
+use std::io::{ErrorKind, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 /// How far a journal is vouched for.
@@ -77,8 +77,9 @@ impl Journal {
                     ..recorded
                 }
             }
+            // Without a record, finished segments of an earlier store must not be written over.
             None => JournalPosition {
-                segment: 0,
+                segment: next_segment(path).map_err(io)?,
                 len_bytes,
             },
         };
@@ -112,6 +113,12 @@ impl Journal {
         Ok(())
     }
 
+    /// How far it reaches.
+    #[must_use]
+    pub fn position(&self) -> JournalPosition {
+        self.position
+    }
+
     /// Makes what was appended durable, and begins a new segment when this one is large enough. Returns
     /// the position to settle; none when nothing changed.
     ///
@@ -128,7 +135,11 @@ impl Journal {
         self.file.sync_data().map_err(io)?;
         if self.position.len_bytes >= self.rotate_bytes {
             let finished = segment_path(&self.path, self.position.segment);
-            std::fs::rename(&self.path, finished).map_err(io)?;
+            match std::fs::rename(&self.path, &finished) {
+                // An earlier try got this far and could not open the next segment.
+                Err(error) if error.kind() == ErrorKind::NotFound && finished.exists() => {}
+                renamed => renamed.map_err(io)?,
+            }
             self.file = open_locked(&self.path)?;
             sync_folder(&self.path).map_err(io)?;
             self.position = JournalPosition {
@@ -149,6 +160,26 @@ fn undo_rotation(path: &Path, segment: u64) -> std::io::Result<()> {
         sync_folder(path)?;
     }
     Ok(())
+}
+
+/// One more than the highest finished segment that lies beside the journal.
+fn next_segment(path: &Path) -> std::io::Result<u64> {
+    let folder = path
+        .parent()
+        .filter(|folder| !folder.as_os_str().is_empty());
+    let start = format!(
+        "{}.",
+        path.file_name().unwrap_or_default().to_string_lossy()
+    );
+    let mut next = 0;
+    for entry in std::fs::read_dir(folder.unwrap_or(Path::new(".")))? {
+        let name = entry?.file_name().to_string_lossy().into_owned();
+        let number = name
+            .strip_prefix(&start)
+            .and_then(|number| number.parse::<u64>().ok());
+        next = number.map_or(next, |number| next.max(number + 1));
+    }
+    Ok(next)
 }
 
 fn segment_path(path: &Path, segment: u64) -> PathBuf {
@@ -252,5 +283,17 @@ mod tests {
             Journal::open(&path, 8, None),
             Err(JournalError::InUse { .. })
         ));
+    }
+
+    #[test]
+    fn without_a_record_finished_segments_are_not_written_over() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("j");
+        std::fs::write(folder.path().join("j.4"), "old\n").unwrap();
+        let mut journal = Journal::open(&path, 4, None).unwrap();
+        journal.append(b"new\n").unwrap();
+        journal.sync().unwrap();
+        assert_eq!(text(&folder.path().join("j.4")), "old\n");
+        assert_eq!(text(&folder.path().join("j.5")), "new\n");
     }
 }

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
@@ -126,6 +126,12 @@ pub(crate) fn unique(hint: &str) -> String {
     )
 }
 
+/// A time of a minute ago, in milliseconds since 1970. Brokers delete what is older than a week.
+pub(crate) fn recent_ms() -> i64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    now.expect("it is after 1970").as_millis() as i64 - 60_000
+}
+
 /// One topic of one cluster.
 #[derive(Debug, Clone)]
 pub(crate) struct Topic {
@@ -182,6 +188,11 @@ impl Topic {
                 .is_ok_and(|found| i32::try_from(found.len()) == Ok(partitions))
         });
         topic
+    }
+
+    /// The cluster, as `bootstrap.servers`.
+    pub(crate) fn brokers(&self) -> &str {
+        &self.brokers
     }
 
     /// The name.

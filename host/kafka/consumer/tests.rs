@@ -16,7 +16,7 @@ struct Hears(Arc<Mutex<Vec<(String, i32, Offset)>>>);
 
 impl Membership for Hears {
     fn assigned(&self, offered: &[Offered]) -> Vec<StartAt> {
-        offered.iter().map(|_| StartAt::Earliest).collect()
+        offered.iter().map(|_| StartAt(0)).collect()
     }
 
     fn revoked(&self, _partitions: &[(String, i32)], _lost: bool) -> Vec<(String, i32, Offset)> {
@@ -47,8 +47,7 @@ fn a_commit_that_nobody_waits_for_is_heard_of_when_the_broker_has_it() {
         .unwrap();
     producer.flush(Duration::from_secs(5)).unwrap();
     let hears = Hears::default();
-    let start = config::StartFrom::Earliest;
-    let consumer = GroupConsumer::join(&kafka, "g", &["events"], start, hears.clone()).unwrap();
+    let consumer = GroupConsumer::join(&kafka, "g", &["events"], hears.clone()).unwrap();
     let end = Instant::now() + Duration::from_secs(20);
     let mut asked = false;
     while hears.0.lock().unwrap().is_empty() {

@@ -34,19 +34,16 @@ impl Lane {
             self.judge_fault(batch, 0, &fault, settlement);
             return;
         }
-        let mut slots = Vec::with_capacity(2 + SLOT_WORDS);
+        let mut single = Batch::new(&self.settings.topic_table);
         for index in 0..batch.len() {
-            let meta = batch.events[index];
-            if self.park.holds(meta.group) {
+            if self.park.holds(batch.events[index].group) {
                 self.hold(batch, index, settlement);
                 continue;
             }
-            slots.clear();
-            slots.extend_from_slice(&batch.slots[..2]);
-            let start = 2 + index * SLOT_WORDS;
-            slots.extend_from_slice(&batch.slots[start..start + SLOT_WORDS]);
-            let answer = self.call(batch, &slots);
-            let answer = answer.and_then(|answer| match self.misbehaviour(batch, &answer) {
+            single.begin(&self.settings.topic_table);
+            single.push_owned(&batch.take_out(index, batch.view(index).attempt()));
+            let answer = self.call(&single, &single.slots);
+            let answer = answer.and_then(|answer| match self.misbehaviour(&single, &answer) {
                 None => Ok(answer),
                 Some(fault) => Err(fault),
             });

@@ -11,8 +11,13 @@ use crate::delivery::ledger::Settled;
 use crate::kafka::producer::OutgoingRecord;
 use crate::sandbox::{Answer, BatchAnswer, Fault, FaultKind, Output, Problem};
 
-/// What the host adds to a record beside key, value and headers, in bytes; more than Kafka's framing.
-const RECORD_OVERHEAD_BYTES: usize = 512;
+/// The longest wait that a plugin may ask for. A key that waits holds the commit back, so this bounds what
+/// runs again after a crash.
+const AFTER_MS_MAX: u64 = 60 * 60 * 1_000;
+
+/// The shortest wait after an overload, which counts as no attempt: without it an event could keep its lane
+/// busy for ever.
+const OVERLOADED_AFTER_MS_MIN: u64 = 10;
 
 impl Lane {
     /// Judges the answers for a part of a batch. The answer's indexes count from the start of the part.
@@ -114,6 +119,7 @@ impl Lane {
             }
             Answer::Overloaded(problem) => {
                 let after_ms = problem.after_ms.unwrap_or(self.settings.backoff.initial_ms);
+                let after_ms = after_ms.max(OVERLOADED_AFTER_MS_MIN);
                 let attempt = batch.view(index).attempt();
                 self.park_for(batch, index, attempt, after_ms, settlement);
             }
@@ -165,7 +171,8 @@ impl Lane {
         after_ms: u64,
         settlement: &mut Settlement,
     ) {
-        let due = self.clock.now().after(after_ms);
+        // The clock shows whole milliseconds that have passed: one more, so that no attempt is early.
+        let due = self.clock.now().after(after_ms.min(AFTER_MS_MAX) + 1);
         self.park.park(batch.events[index].group, due);
         self.put_back(batch, index, attempt, settlement);
     }
@@ -251,104 +258,25 @@ impl Lane {
         if !failed.is_empty() {
             effects.retain(stands);
         }
+        let assignment_of =
+            |event_index: u32| batch.events[start + event_index as usize].assignment;
         for line in &effects.journal {
             let text = &effects.journal_bytes[line.start..line.start + line.len];
-            settlement.journal.extend_from_slice(text);
-            settlement.journal.push(b'\n');
+            settlement.append_line(assignment_of(line.event_index), text);
         }
         for change in effects.tallies.drain(..) {
-            let meta = batch.events[start + change.event_index as usize];
-            settlement.tallies.push((meta.assignment, change));
+            settlement
+                .tallies
+                .push((assignment_of(change.event_index), change));
         }
         self.metrics.plugin_changes(&effects.metrics);
-        settlement.state.append(&mut effects.state);
+        for write in effects.state.drain(..) {
+            settlement
+                .state
+                .push((assignment_of(write.event_index), write));
+        }
         effects.clear();
     }
-
-    /// An answer that is well-formed and yet breaks the contract: an event of a failed order group was
-    /// run, an effect belongs to no event, or an output is larger than any record may be.
-    pub(super) fn misbehaviour(&mut self, batch: &Batch, answer: &BatchAnswer) -> Option<Fault> {
-        let output_fault = |code: &str, message: String| {
-            Some(Fault {
-                kind: FaultKind::Output,
-                code: code.to_owned(),
-                message,
-            })
-        };
-        let bytes_max = self.settings.message_bytes_max;
-        for output in &answer.outputs {
-            let bytes = outgoing_bytes(output) + RECORD_OVERHEAD_BYTES;
-            if bytes > bytes_max {
-                let message = format!(
-                    "an output of {bytes} bytes is larger than a record may be \
-                     ({bytes_max} bytes, kafka.message_max)"
-                );
-                return output_fault("output-size", message);
-            }
-        }
-        let events = batch.len() as u32;
-        if let Some(instance) = self.instance.as_mut() {
-            let effects = instance.effects();
-            let outside = effects
-                .tallies
-                .iter()
-                .any(|change| change.event_index >= events)
-                || effects
-                    .journal
-                    .iter()
-                    .any(|line| line.event_index >= events)
-                || effects
-                    .metrics
-                    .iter()
-                    .any(|change| change.event_index >= events);
-            if outside {
-                let message = "an effect belongs to an event that is not in the batch".to_owned();
-                return output_fault("effect-index", message);
-            }
-        }
-        if batch.len() > 1 && breaks_order(batch, answer) {
-            let message = "an event was run after an earlier one of its order group had failed";
-            return output_fault("order", message.to_owned());
-        }
-        None
-    }
-}
-
-fn breaks_order(batch: &Batch, answer: &BatchAnswer) -> bool {
-    let failures = || {
-        answer
-            .answers
-            .iter()
-            .filter(|(_, a)| matches!(a, Answer::Retry(_) | Answer::Overloaded(_)))
-    };
-    if failures().next().is_none() {
-        return false;
-    }
-    let mut special = answer.answers.iter().peekable();
-    let mut failed_groups: Vec<u32> = Vec::new();
-    for (index, meta) in batch.events.iter().enumerate() {
-        let special = special
-            .next_if(|(at, _)| *at as usize == index)
-            .map(|(_, answer)| answer);
-        let group = meta.group.in_batch();
-        if failed_groups.contains(&group) && !matches!(special, Some(Answer::Held)) {
-            return true;
-        }
-        if matches!(special, Some(Answer::Retry(_) | Answer::Overloaded(_))) {
-            failed_groups.push(group);
-        }
-    }
-    false
-}
-
-fn outgoing_bytes(output: &Output) -> usize {
-    let len = |bytes: &Option<Vec<u8>>| bytes.as_ref().map_or(0, Vec::len);
-    let headers = output
-        .headers
-        .iter()
-        .map(|(name, value)| name.len() + len(value))
-        .sum::<usize>();
-    len(&output.key) + len(&output.value) + headers
 }
 
 pub(super) fn outgoing(output: Output) -> OutgoingRecord {

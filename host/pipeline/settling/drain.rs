@@ -7,7 +7,8 @@ use std::time::Instant;
 use crossbeam_channel::Sender;
 
 use super::super::assignment::Assignment;
-use super::super::messages::ToLane;
+use super::super::books::Books;
+use super::super::messages::{Fence, ToLane};
 use super::Settling;
 use crate::delivery::offsets::Offset;
 use crate::sandbox::TickReason;
@@ -23,6 +24,8 @@ pub(super) struct Drain {
     lost: bool,
     deadline: Instant,
     reply: Sender<Committable>,
+    /// Rises with each drain.
+    number: u64,
     /// Lanes that have not reached the fence.
     fences: Vec<usize>,
     phase: Phase,
@@ -53,13 +56,16 @@ impl Drain {
             lost,
             deadline,
             reply,
+            number: 0,
             fences,
             phase: Phase::Finishing,
         }
     }
 
-    pub(super) fn fence_reached(&mut self, lane: usize) {
-        self.fences.retain(|waiting| *waiting != lane);
+    pub(super) fn fence_reached(&mut self, lane: usize, drain: u64) {
+        if drain == self.number {
+            self.fences.retain(|waiting| *waiting != lane);
+        }
     }
 
     fn ids(&self) -> Vec<u64> {
@@ -73,35 +79,55 @@ impl Drain {
 impl Settling {
     /// Begins to give partitions up.
     pub(super) fn revoke(&mut self, mut drain: Drain) {
+        self.work.next_drain += 1;
+        drain.number = self.work.next_drain;
         for (index, lane) in self.lanes.iter().enumerate() {
             // A lane that has gone has nothing left to finish.
-            if lane.commands.send(ToLane::Fence).is_ok() {
+            let fence = Fence {
+                drain: drain.number,
+                assignments: drain.assignments.clone(),
+            };
+            if lane.commands.send(ToLane::Fence(fence)).is_ok() {
                 drain.fences.push(index);
             }
         }
         self.work.drain = Some(drain);
     }
 
-    /// Takes the next step of giving partitions up, when the last one is done.
+    /// Takes the steps of giving partitions up whose time has come.
     pub(super) fn drain_further(&mut self) {
+        while self.drain_one_step() {}
+    }
+
+    /// When the drain has to be over, where there is one.
+    pub(super) fn drain_deadline(&self) -> Option<Instant> {
+        self.work.drain.as_ref().map(|drain| drain.deadline)
+    }
+
+    /// Takes the next step when the last one is done. Says whether there is a further one to try.
+    fn drain_one_step(&mut self) -> bool {
         let Some(drain) = self.work.drain.as_ref() else {
-            return;
+            return false;
         };
         if Instant::now() >= drain.deadline {
             tracing::warn!(group = %self.group, phase = ?drain.phase,
                 "not everything could be finished in time (drain_timeout); the rest runs again");
             self.end_drain();
-            return;
+            return false;
         }
         let ids = drain.ids();
         let phase = drain.phase;
+        let ticking = ids
+            .iter()
+            .any(|id| self.work.books.get(id).is_some_and(Books::ticking));
         let step_done = match phase {
+            // A tick that was on its way has not seen everything, so it cannot be the last one.
             Phase::Finishing => {
-                drain.fences.is_empty() && self.work.waiting.iter().all(|queue| queue.is_empty())
+                drain.fences.is_empty()
+                    && self.work.waiting.iter().all(|queue| queue.is_empty())
+                    && !ticking
             }
-            Phase::Ticking => !ids
-                .iter()
-                .any(|id| self.work.books.get(id).is_some_and(|books| books.ticking())),
+            Phase::Ticking => !ticking,
             Phase::Emitting => ids.iter().all(|id| {
                 let acknowledged = |number| self.work.sent.contains(&(*id, number));
                 self.work
@@ -111,12 +137,15 @@ impl Settling {
             }),
         };
         if !step_done {
-            return;
+            return false;
         }
         let next = match (phase, drain.lost) {
             (Phase::Finishing, false) => Phase::Ticking,
             (Phase::Ticking, false) => Phase::Emitting,
-            (Phase::Emitting, _) | (_, true) => return self.end_drain(),
+            (Phase::Emitting, _) | (_, true) => {
+                self.end_drain();
+                return false;
+            }
         };
         let reason = drain.reason;
         if let Some(drain) = self.work.drain.as_mut() {
@@ -129,7 +158,7 @@ impl Settling {
                     let has_timer = books.is_some_and(|books| {
                         self.plugins[books.assignment.plugin_index].plugin.has_timer
                     });
-                    if has_timer && !books.is_some_and(|books| books.ticking()) {
+                    if has_timer {
                         self.start_tick(id, reason);
                     }
                 }
@@ -138,6 +167,7 @@ impl Settling {
             Phase::Emitting => self.settle(),
             Phase::Finishing => {}
         }
+        true
     }
 
     /// Settles what there is, hands back what may be committed, and closes the books.

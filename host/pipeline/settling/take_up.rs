@@ -100,7 +100,7 @@ impl Settling {
         // Without a commit the group begins at the oldest record or after the newest.
         let begin = match self.start_from {
             StartFrom::Earliest => offered.oldest,
-            StartFrom::Latest => applied.below.unwrap_or(Offset(0)),
+            StartFrom::Latest => applied.below.unwrap_or(offered.newest),
         };
         let committed = offered.committed.unwrap_or(begin);
         let topic_index = self
@@ -118,17 +118,22 @@ impl Settling {
             committed,
             applied,
         ));
-        let start = match (offered.committed, self.start_from) {
-            (None, StartFrom::Earliest) => StartAt::Earliest,
-            (None, StartFrom::Latest) => StartAt::Latest,
-            (Some(committed), _) => {
-                // Deduplication learns what was seen by reading behind the commit.
-                let behind = self.dedup_events_max.unwrap_or(0) as i64;
-                let from = (committed.0 - behind).max(offered.oldest.0);
-                StartAt::Offset(Offset(from.min(committed.0)))
-            }
-        };
+        // Deduplication learns what was seen by reading behind the commit.
+        let behind = offered.committed.and(self.dedup_events_max).unwrap_or(0) as i64;
+        let start = StartAt(
+            (committed.0 - behind)
+                .max(offered.oldest.0)
+                .min(committed.0),
+        );
         let plugin = &self.plugins[assignment.plugin_index];
+        let mut stored = stored;
+        let sums = stored.sums.len();
+        stored.sums.retain(|sum| sum.plugin == plugin.plugin.name);
+        if stored.sums.len() < sums {
+            tracing::warn!(topic = %offered.topic, partition = offered.partition,
+                sums = sums - stored.sums.len(),
+                "the store has sums of a plugin that this topic is no longer routed to; they stay there");
+        }
         let metrics = self
             .metrics
             .partition(&assignment.topic, assignment.partition);

@@ -1,0 +1,129 @@
+//! Answers that are well-formed and yet break the contract: checked before anything of them is believed.
+
+use std::collections::BTreeMap;
+
+use super::super::batch::Batch;
+use super::{Lane, LaneSettings, wall_ms};
+use crate::sandbox::{Answer, BatchAnswer, Effects, Fault, FaultKind, Output};
+
+/// What the host adds to a record beside key, value and headers, in bytes; more than Kafka's framing.
+const RECORD_OVERHEAD_BYTES: usize = 512;
+
+/// How far a record time may lie ahead, in milliseconds: Kafka's default of
+/// `message.timestamp.after.max.ms`. The broker would refuse the record, and with it its whole batch.
+const TIMESTAMP_AHEAD_MAX_MS: i64 = 60 * 60 * 1_000;
+
+impl Lane {
+    /// What is wrong with the answer to a batch; none when nothing is.
+    pub(super) fn misbehaviour(&mut self, batch: &Batch, answer: &BatchAnswer) -> Option<Fault> {
+        if let Some(fault) = bad_output(&self.settings, &answer.outputs) {
+            return Some(fault);
+        }
+        let effects = self.instance.as_mut().map(|instance| &*instance.effects());
+        if effects.is_some_and(|effects| names_no_event(effects, batch.len() as u32)) {
+            let message = "an effect belongs to an event that is not in the batch".to_owned();
+            return Some(fault("effect-index", message));
+        }
+        breaks_order(batch, answer).map(|message| fault("order", message.to_owned()))
+    }
+}
+
+/// The first output that no broker would take.
+pub(super) fn bad_output(settings: &LaneSettings, outputs: &[Output]) -> Option<Fault> {
+    let now_ms = wall_ms() as i64;
+    outputs.iter().find_map(|output| {
+        let topic = &output.topic;
+        let bytes = bytes_of(output) + RECORD_OVERHEAD_BYTES;
+        let bytes_max = settings.message_bytes_max;
+        if bytes > bytes_max {
+            let message = format!(
+                "an output of {bytes} bytes to topic {topic} is larger than a record may be \
+                 ({bytes_max} bytes, kafka.message_max)"
+            );
+            return Some(fault("output-size", message));
+        }
+        let partitions = settings.output_partitions.get(topic).copied();
+        if let Some(partition) = output.partition
+            && partitions.is_some_and(|partitions| partition as usize >= partitions)
+        {
+            let partitions = partitions.unwrap_or_default();
+            let message = format!(
+                "an output to partition {partition} of topic {topic}, which has {partitions}"
+            );
+            return Some(fault("output-partition", message));
+        }
+        let in_time = |at: i64| (0..=now_ms + TIMESTAMP_AHEAD_MAX_MS).contains(&at);
+        let timestamp_ms = output.timestamp_ms.filter(|at| !in_time(*at))?;
+        let message = format!(
+            "an output to topic {topic} with the timestamp {timestamp_ms}, which is no time in \
+             milliseconds since 1970, or more than an hour ahead"
+        );
+        Some(fault("output-timestamp", message))
+    })
+}
+
+/// Partitions of the topics that outputs may go to, as of the start.
+pub(crate) type OutputPartitions = BTreeMap<String, usize>;
+
+fn fault(code: &str, message: String) -> Fault {
+    Fault {
+        kind: FaultKind::Output,
+        code: code.to_owned(),
+        message,
+    }
+}
+
+fn names_no_event(effects: &Effects, events: u32) -> bool {
+    effects
+        .tallies
+        .iter()
+        .any(|change| change.event_index >= events)
+        || effects
+            .journal
+            .iter()
+            .any(|line| line.event_index >= events)
+        || effects
+            .metrics
+            .iter()
+            .any(|change| change.event_index >= events)
+        || effects
+            .state
+            .iter()
+            .any(|write| write.event_index >= events)
+}
+
+/// After a failure, later events of the order group must be held; and nothing may be held without one,
+/// because it would be run again for ever.
+fn breaks_order(batch: &Batch, answer: &BatchAnswer) -> Option<&'static str> {
+    let mut special = answer.answers.iter().peekable();
+    let mut failed_groups: Vec<u32> = Vec::new();
+    // Nothing to check where nothing failed and nothing is held, which is nearly always.
+    special.peek()?;
+    for (index, meta) in batch.events.iter().enumerate() {
+        let special = special.next_if(|(at, _)| *at as usize == index);
+        let group = meta.group.in_batch();
+        let failed_before = failed_groups.contains(&group);
+        match special.map(|(_, answer)| answer) {
+            Some(Answer::Held) if !failed_before => {
+                return Some("an event was held, and no earlier one of its order group had failed");
+            }
+            Some(Answer::Held) => {}
+            _ if failed_before => {
+                return Some("an event was run after an earlier one of its order group had failed");
+            }
+            Some(Answer::Retry(_) | Answer::Overloaded(_)) => failed_groups.push(group),
+            _ => {}
+        }
+    }
+    None
+}
+
+fn bytes_of(output: &Output) -> usize {
+    let len = |bytes: &Option<Vec<u8>>| bytes.as_ref().map_or(0, Vec::len);
+    let headers: usize = output
+        .headers
+        .iter()
+        .map(|(name, value)| name.len() + len(value))
+        .sum();
+    len(&output.key) + len(&output.value) + headers
+}

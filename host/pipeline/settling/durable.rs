@@ -1,0 +1,135 @@
+//! Making durable what has been applied: journals first, then one transaction of the store, then the offsets
+//! are offered for commit.
+
+use std::sync::PoisonError;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use super::{CommitDesk, Settling, Work};
+use crate::store::Settle;
+
+/// How often a failed write of the store or a journal is reported. It is tried again at every commit.
+const REPORT_EVERY: Duration = Duration::from_secs(5);
+
+impl Settling {
+    pub(super) fn append_journal(&mut self, plugin_index: usize, lines: &[u8]) {
+        let Some(journal) = self.plugins[plugin_index].journal.as_mut() else {
+            return;
+        };
+        // Effects and offsets settle together, so a line must not be skipped: wait for room.
+        while let Err(error) = journal.append(lines) {
+            self.work.reported = report(self.work.reported, &error);
+            self.status.set_trouble(Some(error.to_string()));
+            std::thread::sleep(self.commit_interval);
+        }
+    }
+
+    /// Makes everything that has been applied durable.
+    pub(super) fn settle(&mut self) {
+        for entry in &mut self.plugins {
+            let Some(journal) = entry.journal.as_mut() else {
+                continue;
+            };
+            match journal.sync() {
+                Ok(Some(position)) => {
+                    let name = entry.plugin.name.clone();
+                    self.work
+                        .pending
+                        .journals
+                        .retain(|(plugin, _)| *plugin != name);
+                    self.work.pending.journals.push((name, position));
+                }
+                Ok(None) => {}
+                Err(error) => {
+                    self.settle_failed(&error);
+                    return;
+                }
+            }
+        }
+        self.collect_rows();
+        if !self.work.pending.is_empty() {
+            if let Err(error) = self.store.settle(&self.work.pending) {
+                self.settle_failed(&error);
+                return;
+            }
+            self.work.pending = Settle::default();
+        }
+        self.work.failing = false;
+        self.status.set_trouble(self.sending.trouble.clone());
+        for (lane, serial) in self.work.pending_serials.drain() {
+            self.lanes[lane]
+                .state_stored
+                .store(serial, Ordering::Release);
+        }
+        for books in self.work.books.values_mut() {
+            books.dirty = false;
+        }
+        for (assignment, emission) in std::mem::take(&mut self.work.unsent) {
+            self.send_emission(assignment, &emission);
+        }
+    }
+
+    pub(super) fn settle_failed(&mut self, error: &dyn std::fmt::Display) {
+        self.work.failing = true;
+        self.work.reported = report(self.work.reported, error);
+        self.status.set_trouble(Some(error.to_string()));
+    }
+
+    pub(super) fn collect_rows(&mut self) {
+        let Work {
+            books,
+            pending,
+            sent,
+            ..
+        } = &mut self.work;
+        for (assignment, number) in sent.drain(..) {
+            if let Some(books) = books.get_mut(&assignment) {
+                books.outbox.remove(&number);
+                let of = &books.assignment;
+                pending
+                    .acknowledged_emissions
+                    .push((of.topic.to_string(), of.partition, number));
+            }
+        }
+        for books in books.values_mut().filter(|books| books.dirty) {
+            // After a failed settle an older row may still be pending; this one takes its place.
+            pending.partitions.retain(|(topic, partition, _)| {
+                *topic != *books.assignment.topic || *partition != books.assignment.partition
+            });
+            let (topic, partition) = (
+                books.assignment.topic.to_string(),
+                books.assignment.partition,
+            );
+            let plugin = &self.plugins[books.assignment.plugin_index].plugin.name;
+            for (sum, there) in books.changed_sums(plugin) {
+                pending.sums.push((topic.clone(), partition, sum, there));
+            }
+            pending.partitions.push((topic, partition, books.row()));
+        }
+    }
+
+    pub(super) fn offer_commits(&mut self, desk: &CommitDesk) {
+        if self.work.failing {
+            return;
+        }
+        let mut desk = desk.lock().unwrap_or_else(PoisonError::into_inner);
+        for books in self.work.books.values_mut() {
+            // What is given up is committed by the one who gives it up, once and last.
+            if books.dirty || books.assignment.is_revoked() {
+                continue;
+            }
+            if let Some(position) = books.to_commit() {
+                desk.insert(books.assignment.id, position);
+                books.asked = Some(position);
+            }
+        }
+    }
+}
+
+fn report(reported: Option<Instant>, error: &dyn std::fmt::Display) -> Option<Instant> {
+    if reported.is_some_and(|at| at.elapsed() < REPORT_EVERY) {
+        return reported;
+    }
+    tracing::error!(%error, "nothing can be settled; events wait, and nothing is lost");
+    Some(Instant::now())
+}

@@ -1,0 +1,144 @@
+//! kill -9: what was settled stays settled, what was not is done again, and nothing shows twice.
+
+use std::time::Duration;
+
+use crate::harness::host::Setup;
+use crate::harness::kafka;
+use crate::harness::main_flow::{MainFlow, summary, with_sessions_of};
+use crate::harness::topic::Record;
+use crate::harness::wait;
+use crate::harness::witness::Witness;
+
+/// How long a killed member is waited for by its group, in milliseconds.
+const SESSION_MS: u32 = 4_000;
+
+#[test]
+fn kill_9_three_times_in_the_middle_loses_nothing_and_counts_nothing_twice() {
+    const EVENTS: u64 = 100_000;
+    let flow = MainFlow::new("crash", 4);
+    let setup = Setup::new(
+        kafka::shared(),
+        &with_sessions_of(SESSION_MS, &flow.config()),
+    );
+    let sending = flow.produce_meanwhile(EVENTS, 6_000);
+
+    let mut killed_at = Vec::new();
+    // Each life ends as many events after its first settle: at once, so that nothing is committed yet,
+    // while it catches up, and while it keeps up.
+    for further in [1, 4_000, 10_000] {
+        let host = setup.start();
+        let settled = flow.wait_for_finished(&host, &flow.analytics, 1);
+        flow.wait_for_finished(&host, &flow.analytics, settled + further);
+        let metrics = host.metrics();
+        for group in flow.groups() {
+            assert_eq!(
+                metrics.sum("millrace_ledger_holes_total", &[("group", group)]),
+                0.0
+            );
+        }
+        let said =
+            |group: &str, name: &str| metrics.outcomes(group).get(name).copied().unwrap_or(0.0);
+        killed_at.push(flow.groups().map(|group| {
+            let finished: f64 = metrics.outcomes(group).values().sum();
+            format!("{finished} ({} recovered)", said(group, "recovered"))
+        }));
+        assert!(
+            !sending.is_finished(),
+            "the kill has to come while events flow"
+        );
+        assert_eq!(host.kill9().signal, Some(9));
+    }
+    let host = setup.start();
+    let sent = sending.join().expect("everything was sent");
+    flow.wait_until_settled();
+    for group in flow.groups() {
+        host.metrics().assert_ledger_balanced(group);
+    }
+    let exit = host.sigterm().expect_code(0);
+
+    flow.assert_committed_to_the_end();
+    let (emissions, distinct) = flow.assert_counts_exact(&sent);
+    let letters = flow.assert_dead_letters(&sent);
+    let lines = flow.assert_audited_once(&[setup.folder()]);
+    let last = flow
+        .groups()
+        .map(|group| summary(&exit, group)["recovered"]);
+    eprintln!(
+        "kill -9: of {} events, finished by analytics and audit when killed: {killed_at:?}; recovered in the \
+         last life {last:?}; {emissions} emissions, {distinct} distinct; {letters} dead letters of {} \
+         malformed; {lines} audit lines",
+        sent.total, sent.bad,
+    );
+}
+
+#[test]
+fn what_settled_beyond_a_commit_that_had_to_wait_is_recognised_after_kill_9() {
+    const EVENTS: usize = 3_000;
+    let witness = Witness::new("beyond", 1);
+    let (source, group) = (&witness.source, witness.group.as_str());
+    let config = with_sessions_of(SESSION_MS, &witness.config(""));
+    let setup = Setup::new(kafka::shared(), &config);
+    // The first event holds the commit back; everything after it settles.
+    let mut records = vec![Record::new(
+        "first",
+        r#"{"do":"retry","times":1,"after-ms":6000}"#,
+    )];
+    records.extend((1..EVENTS).map(|n| Record::new(format!("key {n}"), "{}")));
+    source.produce(&records);
+
+    let host = setup.start();
+    wait::eventually("all but the first settled", Duration::from_secs(30), || {
+        host.metrics().outcomes(group).get("processed") == Some(&(EVENTS as f64 - 1.0))
+    });
+    assert_eq!(
+        host.metrics()
+            .sum("millrace_events_parked", &[("group", group)]),
+        1.0
+    );
+    host.kill9();
+    assert_eq!(source.lag(group), EVENTS as i64, "nothing was committed");
+    let host = setup.start();
+    source.wait_for_no_lag(group, Duration::from_secs(60));
+
+    host.metrics().assert_ledger_balanced(group);
+    let exit = host.sigterm().expect_code(0);
+    let summary = summary(&exit, group);
+    assert_eq!(summary["recovered"], EVENTS as u64 - 1);
+    assert_eq!(summary["processed"], 1);
+    assert_eq!(
+        witness.places(&setup),
+        (0..EVENTS as i64).map(|n| (0, n)).collect::<Vec<_>>()
+    );
+    assert_eq!(witness.counted(), EVENTS as i64);
+}
+
+#[test]
+fn a_kill_before_anything_settled_leaves_no_line_that_is_written_again() {
+    let flow = MainFlow::new("early", 2);
+    // Nothing settles in the first life: the interval is longer than it.
+    let config = flow.config().replace(
+        "store: store/audit",
+        "store: store/audit\n    commit_interval: 20s",
+    );
+    let setup = Setup::new(kafka::shared(), &with_sessions_of(SESSION_MS, &config));
+    let sent = flow.produce(5_000, &[]);
+    let host = setup.spawn();
+    let journal = setup.folder().join("audit.log");
+    wait::eventually(
+        "unsettled lines in the journal",
+        Duration::from_secs(60),
+        || std::fs::metadata(&journal).is_ok_and(|file| file.len() > 0),
+    );
+    host.kill9();
+    assert_eq!(flow.source.committed(&flow.audit).len(), 0);
+
+    let config = std::fs::read_to_string(setup.config_file()).expect("it is there");
+    setup.write_config(&config.replace("commit_interval: 20s", "commit_interval: 250ms"));
+    let host = setup.start();
+    flow.wait_until_settled();
+    host.sigterm().expect_code(0);
+
+    flow.assert_committed_to_the_end();
+    flow.assert_audited_once(&[setup.folder()]);
+    flow.assert_counts_exact(&sent);
+}
