@@ -1,16 +1,12 @@
 //! Metrics and health over HTTP. It must not know Kafka, plugins or how a figure is made.
 
-use std::fmt::Write as _;
 use std::net::{SocketAddr, TcpListener};
-use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::RawQuery;
 use axum::http::{StatusCode, header};
 use axum::response::IntoResponse;
 use axum::routing::get;
-
-use crate::pipeline::GroupStatus;
 
 /// The admin server cannot start. The operator must act.
 #[derive(Debug, thiserror::Error)]
@@ -31,8 +27,6 @@ pub struct AdminServer {
     listener: TcpListener,
     address: SocketAddr,
 }
-
-type Statuses = Vec<(String, Arc<GroupStatus>)>;
 
 impl AdminServer {
     /// Takes the port.
@@ -58,11 +52,11 @@ impl AdminServer {
     /// Answers until `stopped`.
     pub async fn serve(
         self,
-        statuses: Statuses,
+        health: impl Fn() -> Vec<Health> + Clone + Send + Sync + 'static,
         metrics: impl Fn() -> String + Clone + Send + Sync + 'static,
         stopped: impl Future<Output = ()> + Send + 'static,
     ) {
-        let ready = move |RawQuery(query): RawQuery| async move { readiness(&statuses, query) };
+        let ready = move |RawQuery(query): RawQuery| async move { readiness(&health(), query) };
         let routes = Router::new()
             .route("/livez", get(|| async { "ok\n" }))
             .route("/readyz", get(ready.clone()))
@@ -90,34 +84,28 @@ impl AdminServer {
     }
 }
 
-/// Ready means that every group has joined and none has stopped. A broker that is away later does not
-/// change that: restarting the host would not bring it back.
-fn readiness(statuses: &Statuses, query: Option<String>) -> impl IntoResponse + use<> {
-    let mut lines = String::new();
-    let mut ready = true;
-    for (group, status) in statuses {
-        let state = match (status.failure(), status.joined(), status.trouble()) {
-            (Some(failure), _, _) => {
-                ready = false;
-                format!("stopped: {failure}")
-            }
-            (None, false, _) => {
-                ready = false;
-                "joining".to_owned()
-            }
-            (None, true, Some(trouble)) => format!("joined, waiting: {trouble}"),
-            (None, true, None) => "joined".to_owned(),
-        };
-        // Writing to a String cannot fail.
-        let _written = writeln!(lines, "group {group}: {state}");
-    }
+/// The state of one part of the host, as health checks see it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Health {
+    /// What it is, as in `group orders`.
+    pub part: String,
+    /// Its state, for a person.
+    pub state: String,
+    /// Whether it does its work.
+    pub ready: bool,
+}
+
+fn readiness(parts: &[Health], query: Option<String>) -> impl IntoResponse + use<> {
+    let lines: String = parts
+        .iter()
+        .map(|health| format!("{}: {}\n", health.part, health.state))
+        .collect();
+    let ready = parts.iter().all(|health| health.ready);
     let verbose = query.is_some_and(|query| query.contains("verbose"));
-    let status = if ready {
-        StatusCode::OK
-    } else {
-        StatusCode::SERVICE_UNAVAILABLE
+    let (status, word) = match ready {
+        true => (StatusCode::OK, "ready"),
+        false => (StatusCode::SERVICE_UNAVAILABLE, "not ready"),
     };
-    let word = if ready { "ready" } else { "not ready" };
     (
         status,
         if verbose || !ready {

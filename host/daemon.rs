@@ -13,7 +13,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 pub use self::summary::{GroupSummary, Summary};
-use crate::admin::{AdminError, AdminServer};
+use crate::admin::{AdminError, AdminServer, Health};
 use crate::config::{self, Config};
 use crate::ingest::grpc::{GatewayError, GrpcGateway};
 use crate::kafka::KafkaError;
@@ -138,7 +138,13 @@ impl Daemon {
                 .unwrap_or_else(|error| format!("# {error}\n"))
         };
         let statuses = self.statuses();
-        let admin = admin.serve(statuses, render, until_stopped(stopped.clone()));
+        let health = move || {
+            statuses
+                .iter()
+                .map(|(group, status)| health_of(group, status))
+                .collect()
+        };
+        let admin = admin.serve(health, render, until_stopped(stopped.clone()));
         self.servers.push(self.runtime.spawn(admin));
         if let Some(gateway) = gateway {
             let drain_timeout = self.drain_timeout;
@@ -222,6 +228,22 @@ impl Daemon {
             tracing::error!(%error, "the gateway could not flush");
         }
         Summary { groups }
+    }
+}
+
+/// Ready means that the group has joined and has not stopped. A broker that is away later does not change
+/// that: restarting the host would not bring it back.
+fn health_of(group: &str, status: &GroupStatus) -> Health {
+    let (ready, state) = match (status.failure(), status.joined(), status.trouble()) {
+        (Some(failure), _, _) => (false, format!("stopped: {failure}")),
+        (None, false, _) => (false, "joining".to_owned()),
+        (None, true, Some(trouble)) => (true, format!("joined, waiting: {trouble}")),
+        (None, true, None) => (true, "joined".to_owned()),
+    };
+    Health {
+        part: format!("group {group}"),
+        state,
+        ready,
     }
 }
 

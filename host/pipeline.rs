@@ -9,8 +9,8 @@
 //!                                        -> commit
 //! ```
 //!
-//! Three kinds of thread: [`poll`] owns the consumer, each [`lane::Lane`] owns a plugin instance, and
-//! [`settling::Settling`] owns everything durable. They share nothing that changes for each event. It must
+//! Three kinds of thread: `poll` owns the consumer, each `lane::Lane` owns a plugin instance, and
+//! `settling::Settling` owns everything durable. They share nothing that changes for each event. It must
 //! not know gRPC, HTTP or the command line.
 
 mod assignment;

@@ -1,7 +1,7 @@
 //! The gRPC gateway: its socket, its limits, and its orderly end.
 //!
 //! Beside `Ingest` it serves `grpc.health.v1` and server reflection. It must not know what becomes of
-//! an event; [`super::service`] does.
+//! an event; `service` does.
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};

@@ -4,6 +4,7 @@
 //! whose events caused them. A file that cannot be believed is set aside with a message, never repaired.
 
 use std::path::{Path, PathBuf};
+use std::sync::{PoisonError, RwLock};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use prost::Message;
@@ -41,7 +42,8 @@ pub enum StoreError {
 /// One group's store, locked by this process.
 #[derive(Debug)]
 pub struct SettleStore {
-    database: Database,
+    /// None only while it is opened again.
+    database: RwLock<Option<Database>>,
     path: PathBuf,
     incarnation: u64,
 }
@@ -121,8 +123,7 @@ impl SettleStore {
     }
 
     fn open_file(path: &Path) -> Result<Self, OpenFailure> {
-        let database = Database::builder().set_cache_size(CACHE_BYTES).create(path);
-        let database = database.map_err(|error| match error {
+        let database = create(path).map_err(|error| match error {
             DatabaseError::DatabaseAlreadyOpen => OpenFailure::InUse,
             DatabaseError::Storage(redb::StorageError::Io(error))
                 if error.kind() != std::io::ErrorKind::InvalidData
@@ -133,7 +134,7 @@ impl SettleStore {
             error => OpenFailure::Unbelievable(error.to_string()),
         })?;
         let mut store = Self {
-            database,
+            database: RwLock::new(Some(database)),
             path: path.to_owned(),
             incarnation: 0,
         };
@@ -149,7 +150,14 @@ impl SettleStore {
     }
 
     fn initialise(&mut self) -> Result<u64, redb::Error> {
-        let write = self.database.begin_write()?;
+        let database = self
+            .database
+            .get_mut()
+            .unwrap_or_else(PoisonError::into_inner);
+        let Some(database) = database else {
+            return Err(redb::Error::DatabaseAlreadyOpen);
+        };
+        let write = database.begin_write()?;
         let layout = {
             let mut meta = write.open_table(META)?;
             let layout = meta.get("layout")?.map_or(LAYOUT, |value| value.value());
@@ -324,8 +332,11 @@ impl SettleStore {
         &self,
         read: impl FnOnce(&redb::ReadTransaction) -> Result<T, redb::Error>,
     ) -> Result<T, StoreError> {
-        let transaction = self
-            .database
+        let database = self.database.read().unwrap_or_else(PoisonError::into_inner);
+        let database = database
+            .as_ref()
+            .ok_or_else(|| self.io(&redb::Error::PreviousIo))?;
+        let transaction = database
             .begin_read()
             .map_err(|error| self.io(&error.into()))?;
         read(&transaction).map_err(|error| self.io(&error))
@@ -335,14 +346,39 @@ impl SettleStore {
         &self,
         write: impl FnOnce(&redb::WriteTransaction) -> Result<T, redb::Error>,
     ) -> Result<T, StoreError> {
-        let commit = || {
-            let mut transaction = self.database.begin_write()?;
-            transaction.set_durability(Durability::Immediate)?;
-            let out = write(&transaction)?;
-            transaction.commit()?;
-            Ok(out)
-        };
-        commit().map_err(|error: redb::Error| self.io(&error))
+        let done = self.try_write(write);
+        if done.is_err() {
+            self.open_again();
+        }
+        done.map_err(|error| self.io(&error))
+    }
+
+    fn try_write<T>(
+        &self,
+        write: impl FnOnce(&redb::WriteTransaction) -> Result<T, redb::Error>,
+    ) -> Result<T, redb::Error> {
+        let database = self.database.read().unwrap_or_else(PoisonError::into_inner);
+        let database = database.as_ref().ok_or(redb::Error::PreviousIo)?;
+        let mut transaction = database.begin_write()?;
+        transaction.set_durability(Durability::Immediate)?;
+        let out = write(&transaction)?;
+        transaction.commit()?;
+        Ok(out)
+    }
+
+    /// After a failed write redb refuses everything until the file is opened again, which also undoes what
+    /// was half written. Where that fails too, the next write tries again.
+    fn open_again(&self) {
+        let mut database = self
+            .database
+            .write()
+            .unwrap_or_else(PoisonError::into_inner);
+        // The file is locked until the old handle is gone.
+        drop(database.take());
+        match create(&self.path) {
+            Ok(opened) => *database = Some(opened),
+            Err(error) => tracing::error!(%error, "the settle store cannot be opened again"),
+        }
     }
 
     fn io(&self, error: &redb::Error) -> StoreError {
@@ -351,6 +387,10 @@ impl SettleStore {
             message: error.to_string(),
         }
     }
+}
+
+fn create(path: &Path) -> Result<Database, DatabaseError> {
+    Database::builder().set_cache_size(CACHE_BYTES).create(path)
 }
 
 enum OpenFailure {
@@ -506,5 +546,26 @@ mod tests {
                 .into_iter()
                 .any(|n| n.to_string_lossy().contains("set-aside"))
         );
+    }
+
+    #[test]
+    fn a_failed_write_happens_not_at_all_and_the_next_one_works() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = SettleStore::open(folder.path()).unwrap();
+        let failed = store.write::<()>(|write| {
+            write
+                .open_table(PARTITIONS)?
+                .insert(&b"t"[..], &b"half"[..])?;
+            Err(redb::Error::PreviousIo)
+        });
+        assert!(failed.is_err());
+        store.settle(&settle_of("t")).unwrap();
+        assert!(store.partition("t", 1).unwrap().row.is_some());
+        store
+            .read(|read| {
+                assert!(read.open_table(PARTITIONS)?.get(&b"t"[..])?.is_none());
+                Ok(())
+            })
+            .unwrap();
     }
 }
