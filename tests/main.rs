@@ -17,6 +17,8 @@ mod harness;
 mod architecture;
 // What an operator copies from deploy/: files parse, and name only what exists.
 mod deployment;
+// `millrace dev`: everything in one process, seen from outside.
+mod dev;
 // The harness proves itself: the node starts, a record goes round, a crash loses nothing.
 mod kafka_node;
 // The sandbox without Kafka: what it loads, every limit, and that failures leave nothing behind.

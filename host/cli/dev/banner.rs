@@ -41,9 +41,8 @@ impl fmt::Display for Banner<'_> {
             writeln!(f, "         kcat -b {brokers} -t {topic}")?;
         }
         writeln!(f, "topics   with {} partitions each:", self.partitions)?;
-        for line in lines(self.topics) {
-            writeln!(f, "         {line}")?;
-        }
+        let lines = lines(self.topics).join(",\n         ");
+        writeln!(f, "         {lines}")?;
         if let Some(topic) = self.sample_topic {
             writeln!(f, "samples  to {topic}")?;
         }

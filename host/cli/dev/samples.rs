@@ -14,9 +14,13 @@ use crate::config;
 use crate::kafka::publisher::{Done, Outcome, Outgoing, PublishError, Publisher};
 use crate::sample::{Kind, Sample, SampleSettings, Sampler};
 
-/// Events are sent in groups this far apart: too short to be seen, and long enough that waking up
-/// costs nothing.
-const PULSE: Duration = Duration::from_millis(5);
+/// Events are sent in groups this far apart: too short to be seen, and long enough for batches to form.
+/// The embedded broker searches its batches from the oldest on at each fetch: when all its memory held
+/// batches of one or two events, that took half a core.
+const PULSE: Duration = Duration::from_millis(50);
+
+/// When the queue is full there is a batch under way to the broker, which takes a millisecond or so.
+const FULL_PAUSE: Duration = Duration::from_millis(1);
 
 /// When the machine slept or the broker was slow, no more than this is caught up on. More would be a
 /// flood that nobody asked for.
@@ -162,7 +166,7 @@ impl Sending {
                 done(Err(error));
                 break;
             }
-            std::thread::sleep(PULSE);
+            std::thread::sleep(FULL_PAUSE);
         }
         let count = match kind {
             Kind::Good => &self.shared.good,
