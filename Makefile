@@ -117,6 +117,11 @@ test-integration: ## the integration tests, on what is built and installed alrea
 bench: setup-build setup-kafka plugins ## throughput on a real Kafka beside a bare consumer loop
 	@cargo bench --bench end_to_end
 
+.PHONY: bench-rivals
+bench-rivals: setup plugins ## the same beside franz-go, sarama and kafka-go; needs Go
+	cd benches/rivals && go build -o $(CARGO_TARGET_DIR)/rivals .
+	MILLRACE_BENCH_RIVALS=$(CARGO_TARGET_DIR)/rivals cargo bench --bench end_to_end
+
 .PHONY: bench-boundary
 bench-boundary: setup-build plugins ## what a call into a plugin costs
 	@cargo bench --bench boundary

@@ -3,7 +3,9 @@
 //! - `bare`: a `BaseConsumer` loop that counts;
 //! - `native`: that loop with the analytics handler compiled natively, and every offset stored;
 //! - `millrace`: `millrace run` with the analytics plugin and everything on;
-//! - `no-dedup`: the same without dedup.
+//! - `no-dedup`: the same without dedup;
+//! - `franz-go`, `sarama`, `kafka-go`: the same work in Go, where `MILLRACE_BENCH_RIVALS` names the program
+//!   that `make bench-rivals` builds.
 //!
 //! All read the same topic with the same consumer settings, each in a process of its own, in turns. What
 //! counts is the time from the first event to the last one done, without start-up and joining the group.
@@ -72,9 +74,20 @@ enum Row {
     Native,
     Millrace,
     NoDedup,
+    FranzGo,
+    Sarama,
+    KafkaGo,
 }
 
-const ROWS: [Row; 4] = [Row::Bare, Row::Native, Row::Millrace, Row::NoDedup];
+const ROWS: [Row; 7] = [
+    Row::Bare,
+    Row::Native,
+    Row::Millrace,
+    Row::NoDedup,
+    Row::FranzGo,
+    Row::Sarama,
+    Row::KafkaGo,
+];
 
 impl Row {
     fn name(self) -> &'static str {
@@ -83,6 +96,9 @@ impl Row {
             Self::Native => "native",
             Self::Millrace => "millrace",
             Self::NoDedup => "no-dedup",
+            Self::FranzGo => "franz-go",
+            Self::Sarama => "sarama",
+            Self::KafkaGo => "kafka-go",
         }
     }
 
@@ -92,7 +108,14 @@ impl Row {
             Self::Native => "(b) the loop with the native handler, offsets stored",
             Self::Millrace => "(c) `millrace run`, everything on",
             Self::NoDedup => "(c2) the same without dedup",
+            Self::FranzGo => "Go: franz-go, JSON parsed and counted, commits each second",
+            Self::Sarama => "Go: sarama, the same",
+            Self::KafkaGo => "Go: kafka-go, the same",
         }
+    }
+
+    fn is_rival(self) -> bool {
+        matches!(self, Self::FranzGo | Self::Sarama | Self::KafkaGo)
     }
 }
 
@@ -126,7 +149,8 @@ fn main() {
     let chosen = setting("MILLRACE_BENCH_ROWS");
     let is_chosen = |row: &Row| {
         let name = |chosen: &String| chosen.split(',').any(|name| name.trim() == row.name());
-        chosen.as_ref().is_none_or(name)
+        let can_run = !row.is_rival() || setting("MILLRACE_BENCH_RIVALS").is_some();
+        can_run && chosen.as_ref().is_none_or(name)
     };
     let rows: Vec<Row> = ROWS.into_iter().filter(is_chosen).collect();
     assert!(
@@ -224,11 +248,32 @@ impl Course {
         }
     }
 
+    /// Runs a Go client to the end of the topic. It times itself, from its first event to its last.
+    fn rival(&self, row: Row) -> f64 {
+        let program = setting("MILLRACE_BENCH_RIVALS").expect("the row is chosen only with it");
+        let events = self.events.to_string();
+        let output = std::process::Command::new(program)
+            .args([
+                row.name(),
+                &self.brokers,
+                self.topic.name(),
+                &unique("bench-rival"),
+                &events,
+            ])
+            .stderr(Stdio::inherit())
+            .output()
+            .expect("the program that MILLRACE_BENCH_RIVALS names can run");
+        assert!(output.status.success(), "{} failed", row.name());
+        let report: Value = serde_json::from_slice(&output.stdout).expect("it prints JSON");
+        report["seconds"].as_f64().expect("it prints its seconds")
+    }
+
     fn run(&self, row: Row) -> Run {
         let cpu_before = children_cpu_seconds();
         let seconds = match row {
             Row::Bare | Row::Native => self.loop_in_child(row),
             Row::Millrace | Row::NoDedup => self.host(row),
+            Row::FranzGo | Row::Sarama | Row::KafkaGo => self.rival(row),
         };
         Run {
             row,
