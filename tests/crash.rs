@@ -113,6 +113,37 @@ fn what_settled_beyond_a_commit_that_had_to_wait_is_recognised_after_kill_9() {
 }
 
 #[test]
+fn what_a_tick_had_sent_before_kill_9_is_sent_again_unchanged() {
+    const EVENTS: usize = 500;
+    let witness = Witness::new("again", 1);
+    let (source, group) = (&witness.source, witness.group.as_str());
+    // What was sent is forgotten with the next settle: far enough away for the kill to come before it.
+    let config = with_sessions_of(SESSION_MS, &witness.config("    commit_interval: 2s"));
+    let setup = Setup::new(kafka::shared(), &config);
+    source.produce(
+        &(0..EVENTS)
+            .map(|n| Record::new(format!("key {n}"), "{}"))
+            .collect::<Vec<_>>(),
+    );
+
+    let host = setup.start();
+    wait::eventually("what a tick sends", Duration::from_secs(60), || {
+        witness.emissions() > 0
+    });
+    host.kill9();
+    let before = witness.emissions();
+    let host = setup.start();
+    wait::eventually("it again", Duration::from_secs(60), || {
+        witness.emissions() > before
+    });
+    source.wait_for_no_lag(group, Duration::from_secs(60));
+
+    host.sigterm().expect_code(0);
+    assert_eq!(witness.counted(), EVENTS as i64, "over distinct emissions");
+    assert_eq!(witness.places(&setup).len(), EVENTS);
+}
+
+#[test]
 fn a_kill_before_anything_settled_leaves_no_line_that_is_written_again() {
     let flow = MainFlow::new("early", 2);
     // Nothing settles in the first life: the interval is longer than it.

@@ -84,6 +84,11 @@ impl Witness {
         places
     }
 
+    /// How many records its ticks have sent, repeats included.
+    pub(crate) fn emissions(&self) -> usize {
+        self.counts.read_all().len()
+    }
+
     /// How many successes were counted, over distinct emissions.
     #[track_caller]
     pub(crate) fn counted(&self) -> i64 {
