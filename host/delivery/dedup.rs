@@ -1,7 +1,9 @@
 //! Which ids have been settled lately.
 
-use std::collections::{HashSet, VecDeque};
-use std::hash::{BuildHasherDefault, Hasher};
+use std::collections::VecDeque;
+
+use hashbrown::HashTable;
+use hashbrown::hash_table::Entry;
 
 /// A 128-bit hash of an event's id. Among 10 million ids the chance that any two collide is below
 /// one in 10^24, so a hash stands for its id.
@@ -9,15 +11,37 @@ use std::hash::{BuildHasherDefault, Hasher};
 pub struct EventId(pub u128);
 
 /// The ids of one partition that are remembered, bounded in number and in record time.
+///
+/// The table holds four bytes an id, its place in the order; the ids themselves stand in the order, which is
+/// written and read from end to end. So a window of 100 000 ids stays within the second-level cache, where
+/// a set of whole ids would not: every event looks up, adds and removes one at random.
 #[derive(Debug)]
 pub struct Window {
-    seen: HashSet<u128, BuildHasherDefault<AlreadyHashed>>,
-    /// In the order of settling: both halves of the id, which pack tighter than the whole, and the record
-    /// time in milliseconds.
-    order: VecDeque<(u64, u64, i64)>,
+    /// Numbers of the live ids, found by the low half of the id.
+    index: HashTable<u32>,
+    /// In the order of settling.
+    order: VecDeque<Remembered>,
+    /// Number of the first id in the order. Numbers wrap, which is harmless while fewer than 2^32 ids are
+    /// remembered at once.
+    first: u32,
     window_ms: i64,
     events_max: usize,
     newest_ms: i64,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Remembered {
+    high: u64,
+    low: u64,
+    record_ms: i64,
+    /// Whether the id still counts; it may have been forgotten.
+    live: bool,
+}
+
+impl Remembered {
+    fn is(&self, id: EventId) -> bool {
+        self.low == id.0 as u64 && self.high == (id.0 >> 64) as u64
+    }
 }
 
 impl Window {
@@ -25,8 +49,9 @@ impl Window {
     #[must_use]
     pub fn new(window_ms: i64, events_max: usize) -> Self {
         Self {
-            seen: HashSet::default(),
+            index: HashTable::new(),
             order: VecDeque::new(),
+            first: 0,
             window_ms,
             events_max,
             newest_ms: i64::MIN,
@@ -35,42 +60,74 @@ impl Window {
 
     /// Whether the id has been settled.
     #[must_use]
-    #[inline]
     pub fn contains(&self, id: EventId) -> bool {
-        self.seen.contains(&id.0)
+        let Self {
+            index,
+            order,
+            first,
+            ..
+        } = self;
+        index
+            .find(id.0 as u64, |number| at(order, *first, *number).is(id))
+            .is_some()
     }
 
     /// Remembers a settled id; false when it was known. `record_ms` is the record's own time, so that a
     /// wrong wall clock neither forgets nor hoards.
     #[inline]
     pub fn insert(&mut self, id: EventId, record_ms: i64) -> bool {
-        if !self.seen.insert(id.0) {
-            return false;
+        let Self {
+            index,
+            order,
+            first,
+            ..
+        } = self;
+        let number = first.wrapping_add(order.len() as u32);
+        let is_it = |known: &u32| at(order, *first, *known).is(id);
+        match index.entry(id.0 as u64, is_it, |known| at(order, *first, *known).low) {
+            Entry::Occupied(_) => return false,
+            Entry::Vacant(place) => {
+                place.insert(number);
+            }
         }
-        self.order
-            .push_back(((id.0 >> 64) as u64, id.0 as u64, record_ms));
+        let (high, low) = ((id.0 >> 64) as u64, id.0 as u64);
+        order.push_back(Remembered {
+            high,
+            low,
+            record_ms,
+            live: true,
+        });
         self.newest_ms = self.newest_ms.max(record_ms);
         let oldest_ms = self.newest_ms.saturating_sub(self.window_ms);
-        while let Some((high, low, record_ms)) = self.order.front().copied() {
-            if self.order.len() <= self.events_max && record_ms >= oldest_ms {
+        while let Some(oldest) = self.order.front().copied() {
+            if self.order.len() <= self.events_max && oldest.record_ms >= oldest_ms {
                 break;
             }
+            if oldest.live
+                && let Ok(known) = self.index.find_entry(oldest.low, |n| *n == self.first)
+            {
+                known.remove();
+            }
             self.order.pop_front();
-            self.seen.remove(&whole(high, low));
+            self.first = self.first.wrapping_add(1);
         }
         true
     }
 
     /// Forgets an id that was remembered before its event settled, because the event will run again.
     pub fn forget(&mut self, id: EventId) {
-        if self.seen.remove(&id.0) {
-            // It was remembered a moment ago, so it stands near the end.
-            if let Some(at) = self
-                .order
-                .iter()
-                .rposition(|(h, l, _)| whole(*h, *l) == id.0)
-            {
-                self.order.remove(at);
+        let Self {
+            index,
+            order,
+            first,
+            ..
+        } = self;
+        let known = index.find_entry(id.0 as u64, |number| at(order, *first, *number).is(id));
+        if let Ok(known) = known {
+            let (number, _) = known.remove();
+            let place = number.wrapping_sub(*first) as usize;
+            if let Some(remembered) = order.get_mut(place) {
+                remembered.live = false;
             }
         }
     }
@@ -78,38 +135,19 @@ impl Window {
     /// How many ids are remembered.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.order.len()
+        self.index.len()
     }
 
     /// Whether none is.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.order.is_empty()
+        self.index.is_empty()
     }
 }
 
-fn whole(high: u64, low: u64) -> u128 {
-    u128::from(high) << 64 | u128::from(low)
-}
-
-/// Takes the low half of an id as its hash, because the id is one.
-#[derive(Debug, Default)]
-struct AlreadyHashed(u64);
-
-impl Hasher for AlreadyHashed {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-
-    fn write(&mut self, bytes: &[u8]) {
-        for byte in bytes {
-            self.0 = self.0.rotate_left(8) ^ u64::from(*byte);
-        }
-    }
-
-    fn write_u128(&mut self, id: u128) {
-        self.0 = id as u64;
-    }
+#[inline]
+fn at(order: &VecDeque<Remembered>, first: u32, number: u32) -> &Remembered {
+    &order[number.wrapping_sub(first) as usize]
 }
 
 #[cfg(test)]
@@ -155,5 +193,46 @@ mod tests {
         assert!(window.contains(EventId(1)));
         window.insert(EventId(3), 1_101);
         assert!(!window.contains(EventId(1)) && window.contains(EventId(2)));
+    }
+
+    /// Against a model: any mixture of remembering and forgetting, in number and in time.
+    #[test]
+    fn the_window_agrees_with_a_list_of_ids() {
+        for seed in 0..50 {
+            let mut random = fastrand::Rng::with_seed(seed);
+            let mut window = Window::new(300, 40);
+            let mut model: VecDeque<(u128, i64, bool)> = VecDeque::new();
+            let (mut now, mut newest) = (0, i64::MIN);
+            for _ in 0..2_000 {
+                now += random.i64(0..12);
+                let id = random.u128(0..80) << 64 | random.u128(0..3);
+                let known = model.iter().any(|(known, _, live)| *live && *known == id);
+                assert_eq!(window.contains(EventId(id)), known, "seed {seed}");
+                if random.u8(0..4) == 0 {
+                    window.forget(EventId(id));
+                    model
+                        .iter_mut()
+                        .filter(|(known, ..)| *known == id)
+                        .for_each(|e| e.2 = false);
+                    continue;
+                }
+                assert_eq!(window.insert(EventId(id), now), !known, "seed {seed}");
+                if !known {
+                    model.push_back((id, now, true));
+                    newest = newest.max(now);
+                    while model
+                        .front()
+                        .is_some_and(|e| model.len() > 40 || e.1 < newest - 300)
+                    {
+                        model.pop_front();
+                    }
+                }
+                assert_eq!(
+                    window.len(),
+                    model.iter().filter(|e| e.2).count(),
+                    "seed {seed}"
+                );
+            }
+        }
     }
 }
