@@ -76,14 +76,12 @@ impl<'a> Cursor<'a> {
         self.expect(b'"')?;
         let start = self.at;
         loop {
-            match *self.json.get(self.at)? {
-                b'"' => {
-                    self.at += 1;
-                    return Some(&self.json[start..self.at - 1]);
-                }
-                b'\\' => self.at += 2,
-                _ => self.at += 1,
+            self.at += memchr::memchr2(b'"', b'\\', self.json.get(self.at..)?)? + 1;
+            if self.json[self.at - 1] == b'"' {
+                return Some(&self.json[start..self.at - 1]);
             }
+            // What a backslash escapes is never the end.
+            self.at += 1;
         }
     }
 

@@ -38,7 +38,7 @@ pub fn handle(event: &Event<'_>) -> Result<(), Failure> {
     let value = event.value().ok_or_else(|| malformed("no value"))?;
     let parsed: UserEvent<'_> = serde_json::from_slice(value).map_err(malformed)?;
     let window_start_ms = parsed.timestamp - parsed.timestamp.rem_euclid(WINDOW_MS);
-    tally::add(format_args!("{window_start_ms}/{}", parsed.event_type), 1);
+    tally::add_in_window(window_start_ms, parsed.event_type, 1);
     metrics::counter_add("events_total", &[("event_type", parsed.event_type)], 1.0);
     Ok(())
 }

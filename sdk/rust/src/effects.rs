@@ -184,7 +184,10 @@ pub(crate) fn take() -> Effects {
             event_index: entry.event_index,
             operation: [Operation::Add, Operation::Max, Operation::Min]
                 [entry.operation as usize % 3],
-            name: entry.name.to_string(),
+            name: match entry.window {
+                Some(start) => format!("{start}/{}", entry.name),
+                None => entry.name.to_string(),
+            },
             value: entry.value,
         });
         let mut metrics = b.metrics.drain(|entry| {
@@ -226,7 +229,7 @@ fn metric_change(event_index: u32, kind: MetricKind, joined: &str, value: f64) -
 pub mod tally {
     use std::fmt::Write as _;
 
-    use super::{Display, Operation, with};
+    use super::{Buffer, Display, Operation, with};
 
     /// Adds to a sum. `name` may be `format_args!`, which allocates nothing.
     #[inline]
@@ -244,19 +247,39 @@ pub mod tally {
         change(name, Operation::Min, value, |old| old.min(value));
     }
 
+    /// Adds to the sum named `START/NAME`. The name is written out once a batch and not for each event,
+    /// which makes this the quickest way to count in windows.
+    #[inline]
+    pub fn add_in_window(window_start_ms: i64, name: &str, value: i64) {
+        with(|b| {
+            let key = (Operation::Add as u8, Some(window_start_ms));
+            let join = |old: i64| old.saturating_add(value);
+            b.tallies.change(b.place, key, name, b.index, value, join);
+            register(b);
+        });
+    }
+
     #[inline]
     fn change(name: impl Display, operation: Operation, first: i64, join: impl FnOnce(i64) -> i64) {
         with(|b| {
             b.scratch.clear();
             // Writing to a String cannot fail; a Display that does is the caller's own bug.
             let _written = write!(b.scratch, "{name}");
+            let key = (operation as u8, None);
             b.tallies
-                .change(b.place, operation as u8, &b.scratch, b.index, first, join);
-            #[cfg(target_family = "wasm")]
-            {
-                b.sinks.tallies = Some(crate::guest::send_tallies);
-            }
+                .change(b.place, key, &b.scratch, b.index, first, join);
+            register(b);
         });
+    }
+
+    #[inline]
+    fn register(b: &mut Buffer) {
+        #[cfg(target_family = "wasm")]
+        {
+            b.sinks.tallies = Some(crate::guest::send_tallies);
+        }
+        #[cfg(not(target_family = "wasm"))]
+        let _ = b;
     }
 }
 
@@ -296,7 +319,7 @@ pub mod metrics {
         with(|b| {
             join(b, name, labels);
             b.metrics
-                .change(0, kind as u8, &b.scratch, b.index, first, change);
+                .change(0, (kind as u8, None), &b.scratch, b.index, first, change);
             register(b);
         });
     }

@@ -12,6 +12,8 @@ const NAMES_MAX: usize = 4096;
 
 pub(super) struct Entry<V> {
     place: u64,
+    /// The start of the window that the value is counted in, where it is counted in one.
+    pub(super) window: Option<i64>,
     pub(super) operation: u8,
     pub(super) name: Box<str>,
     pub(super) value: V,
@@ -44,17 +46,20 @@ impl<V: Copy> Merged<V> {
     pub(super) fn change(
         &mut self,
         place: u64,
-        operation: u8,
+        (operation, window): (u8, Option<i64>),
         name: &str,
         event_index: u32,
         first: V,
         join: impl FnOnce(V) -> V,
     ) {
-        let hash = self.hasher.hash_one((place, operation, name));
+        let hash = self.hasher.hash_one((place, operation, window, name));
         let entries = &self.entries;
         let found = self.table.find(hash, |(_, at)| {
             let entry = &entries[*at as usize];
-            entry.place == place && entry.operation == operation && *entry.name == *name
+            entry.place == place
+                && entry.operation == operation
+                && entry.window == window
+                && *entry.name == *name
         });
         let at = match found {
             Some((_, at)) => *at,
@@ -63,6 +68,7 @@ impl<V: Copy> Merged<V> {
                 self.entries.push(Entry {
                     place,
                     operation,
+                    window,
                     name: name.into(),
                     value: first,
                     event_index,
