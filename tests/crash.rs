@@ -114,19 +114,23 @@ fn what_settled_beyond_a_commit_that_had_to_wait_is_recognised_after_kill_9() {
 
 #[test]
 fn what_a_tick_had_sent_before_kill_9_is_sent_again_unchanged() {
-    const EVENTS: usize = 500;
+    const EVENTS: usize = 3_000;
     let witness = Witness::new("again", 1);
     let (source, group) = (&witness.source, witness.group.as_str());
     // What was sent is forgotten with the next settle: far enough away for the kill to come before it.
     let config = with_sessions_of(SESSION_MS, &witness.config("    commit_interval: 2s"));
     let setup = Setup::new(kafka::shared(), &config);
-    source.produce(
-        &(0..EVENTS)
-            .map(|n| Record::new(format!("key {n}"), "{}"))
-            .collect::<Vec<_>>(),
-    );
-
     let host = setup.start();
+    // A few at a time, each acknowledged before the next, so that every tick has something new to send.
+    let sending = std::thread::spawn({
+        let source = source.clone();
+        move || {
+            let records: Vec<_> = (0..EVENTS)
+                .map(|n| Record::new(n.to_string(), "{}"))
+                .collect();
+            records.chunks(30).for_each(|few| drop(source.produce(few)));
+        }
+    });
     wait::eventually("what a tick sends", Duration::from_secs(60), || {
         witness.emissions() > 0
     });
@@ -136,6 +140,7 @@ fn what_a_tick_had_sent_before_kill_9_is_sent_again_unchanged() {
     wait::eventually("it again", Duration::from_secs(60), || {
         witness.emissions() > before
     });
+    sending.join().expect("everything was sent");
     source.wait_for_no_lag(group, Duration::from_secs(60));
 
     host.sigterm().expect_code(0);
