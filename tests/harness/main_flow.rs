@@ -359,9 +359,14 @@ pub(crate) fn place_of(line: &Value) -> Place {
     (number("partition") as i32, number("offset"))
 }
 
-/// What a host said at its end about one group, and checks that it adds up.
+/// What a host said at its end about one group, and checks that it adds up and that the host had the time
+/// to finish: on a disk that takes seconds for a sync it may not, and then counts wait in its store.
 #[track_caller]
 pub(crate) fn summary(exit: &Exit, group: &str) -> BTreeMap<String, u64> {
+    let in_time = !exit
+        .stderr
+        .contains("not everything could be finished in time");
+    assert!(in_time, "{}", exit.stderr);
     let said = exit.json();
     let groups = said["groups"].as_array().expect("a list of groups");
     let of_group = groups.iter().find(|each| each["group"] == group);
