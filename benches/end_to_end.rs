@@ -33,6 +33,9 @@ mod harness {
     pub(crate) mod wait;
 }
 
+#[path = "end_to_end/table.rs"]
+mod table;
+
 use std::io::Read as _;
 use std::path::Path;
 use std::process::Stdio;
@@ -47,6 +50,8 @@ use rdkafka::message::BorrowedMessage;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use rdkafka::{ClientConfig, Message};
 use serde_json::{Value, json};
+
+use table::table;
 
 use harness::host::Setup;
 use harness::kafka::{Node, Speed};
@@ -452,53 +457,4 @@ fn children_cpu_seconds() -> f64 {
         .map(|field| field.parse::<u64>().unwrap())
         .sum();
     ticks as f64 / CPU_TICKS_PER_SECOND
-}
-
-fn median(mut values: Vec<f64>) -> f64 {
-    values.sort_by(f64::total_cmp);
-    let middle = values.len() / 2;
-    if values.len() % 2 == 1 {
-        values[middle]
-    } else {
-        (values[middle - 1] + values[middle]) / 2.0
-    }
-}
-
-fn table(rows: &[Row], runs: &[Run], events: u64) -> String {
-    let of = |row: Row, figure: fn(&Run) -> f64| -> Vec<f64> {
-        runs.iter()
-            .filter(|run| run.row == row)
-            .map(figure)
-            .collect()
-    };
-    let rate = |row: Row| {
-        Some(of(row, |run| run.events_per_second))
-            .filter(|of| !of.is_empty())
-            .map(median)
-    };
-    let ratio = |row: Row, base: Row| match (rate(row), rate(base)) {
-        (Some(rate), Some(base)) => format!("{:.2}", rate / base),
-        _ => "not run".to_owned(),
-    };
-    let rounds = of(rows[0], |run| run.events_per_second).len();
-    let mut text = format!(
-        "{events} events over {PARTITIONS} partitions, {rounds} rounds in turns, thousand events a second\n\n\
-         | | median | to (a) | to (b) | rounds | processor, us/event |\n| --- | --- | --- | --- | --- | --- |\n"
-    );
-    for row in rows {
-        let each: Vec<String> = of(*row, |run| run.events_per_second)
-            .iter()
-            .map(|rate| format!("{:.0}", rate / 1e3))
-            .collect();
-        let cpu = median(of(*row, |run| run.cpu_seconds)) / events as f64 * 1e6;
-        text.push_str(&format!(
-            "| {} | {:.0} | {} | {} | {} | {cpu:.2} |\n",
-            row.about(),
-            rate(*row).unwrap_or_default() / 1e3,
-            ratio(*row, Row::Bare),
-            ratio(*row, Row::Native),
-            each.join(", "),
-        ));
-    }
-    text
 }
