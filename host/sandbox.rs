@@ -21,6 +21,6 @@ pub use effects::{
 pub use engine::Sandbox;
 pub use fault::{Fault, FaultKind};
 pub use host_state::StateSource;
-pub use instance::{BatchAnswer, Instance, TickAnswer, TickReason, Waits};
+pub use instance::{BatchAnswer, Instance, TickAnswer, TickReason};
 pub use load::{LoadError, LoadedPlugin};
 pub use packed::{Answer, Output, Problem, SLOT_WORDS, Span, encode_topics};

@@ -12,7 +12,6 @@ mod lists;
 
 use std::ffi::{CStr, CString, c_void};
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer, ConsumerContext, RebalanceProtocol};
@@ -129,7 +128,6 @@ impl<M: Membership> GroupConsumer<M> {
         let context = Context {
             membership,
             failed: Mutex::new(None),
-            joined: AtomicBool::new(false),
         };
         let consumer: BaseConsumer<_> = settings
             .create_with_context(context)
@@ -154,11 +152,6 @@ impl<M: Membership> GroupConsumer<M> {
     /// The membership that was given.
     pub fn membership(&self) -> &M {
         &self.context().membership
-    }
-
-    /// Whether partitions have been assigned at least once, even if none fell to this member.
-    pub fn joined(&self) -> bool {
-        self.context().joined.load(Ordering::Relaxed)
     }
 
     /// Commits without waiting; [`Membership::committed`] hears of it.
@@ -331,7 +324,6 @@ struct Context<M> {
     membership: M,
     /// Why an assignment could not be taken up.
     failed: Mutex<Option<String>>,
-    joined: AtomicBool,
 }
 
 impl<M: Membership> Context<M> {
@@ -355,13 +347,10 @@ impl<M: Membership> Context<M> {
             }
             consumer.resume(&list)
         };
-        match assign() {
-            Ok(()) => self.joined.store(true, Ordering::Relaxed),
-            Err(error) => {
-                if let Ok(mut failed) = self.failed.lock() {
-                    *failed = Some(format!("an assignment could not be taken up: {error}"));
-                }
-            }
+        if let Err(error) = assign()
+            && let Ok(mut failed) = self.failed.lock()
+        {
+            *failed = Some(format!("an assignment could not be taken up: {error}"));
         }
     }
 

@@ -2,12 +2,10 @@
 //!
 //! Every record has a token; its delivery comes back over a channel. It must not know what a record is for.
 
-use std::time::Duration;
-
 use crossbeam_channel::Sender;
 use rdkafka::error::{KafkaError as ClientError, RDKafkaErrorCode as Code};
 use rdkafka::message::{DeliveryResult, Header, OwnedHeaders};
-use rdkafka::producer::{BaseRecord, Producer, ProducerContext, ThreadedProducer};
+use rdkafka::producer::{BaseRecord, ProducerContext, ThreadedProducer};
 use rdkafka::{ClientContext, config::RDKafkaLogLevel};
 
 use super::{KafkaError, client_with_defaults, log, log_error};
@@ -127,11 +125,6 @@ impl GroupProducer {
         self.producer
             .send(out)
             .map_err(|(error, _)| failure(&error))
-    }
-
-    /// Waits until the queue is empty, at most this long.
-    pub fn flush(&self, timeout: Duration) -> bool {
-        self.producer.flush(timeout).is_ok()
     }
 }
 

@@ -1,7 +1,7 @@
 //! One instance of a plugin, owned by one lane: calls it, and says how the call ended.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use wasmtime::component::{ComponentType, Lift, Lower};
 use wasmtime::{Store, Trap};
@@ -14,9 +14,6 @@ use super::load::{Handler, LoadError, LoadedPlugin};
 use super::nested;
 use super::packed::{self, Answer, Output, SLOT_WORDS, Span};
 use crate::config::Limits;
-
-/// How long one call may take.
-pub type Waits = Duration;
 
 /// What a batch came to.
 #[derive(Debug, Default)]
