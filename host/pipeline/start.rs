@@ -320,7 +320,7 @@ fn lane_settings(
             max_ms: retry.max.as_millis() as u64,
             jitter: retry.jitter,
         },
-        dead_letter_topic: parts.group.dead_letter_topic.clone(),
+        dead_letter_topic: parts.group.dead_letter.topic.clone(),
         message_bytes_max: parts.kafka.message_max_bytes,
         output_partitions: parts.output_partitions.clone(),
     }
