@@ -68,6 +68,7 @@ pub(crate) struct LaneSettings {
     pub(crate) attempts_max: u32,
     pub(crate) backoff: Backoff,
     pub(crate) dead_letter_topic: String,
+    pub(crate) dialect: config::Dialect,
     pub(crate) message_bytes_max: usize,
     pub(crate) output_partitions: OutputPartitions,
 }

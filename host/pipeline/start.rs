@@ -321,6 +321,7 @@ fn lane_settings(
             jitter: retry.jitter,
         },
         dead_letter_topic: parts.group.dead_letter.topic.clone(),
+        dialect: parts.group.dead_letter.dialect,
         message_bytes_max: parts.kafka.message_max_bytes,
         output_partitions: parts.output_partitions.clone(),
     }
