@@ -2,7 +2,7 @@
 //! the host's own so that the tools of those systems can read them.
 //!
 //! Names, encodings and what a second failure does to them follow `DeadLetterPublishingRecoverer` of Spring
-//! Kafka 4, and `DeadLetterQueueReporter` and `ExceptionHandlerUtils` (KIP-1034) of Apache Kafka 4. This
+//! Kafka, and `DeadLetterQueueReporter` and `ExceptionHandlerUtils` (KIP-1034) of Apache Kafka. This
 //! must not know the host's own headers.
 
 use super::{Facts, Header, capped};
