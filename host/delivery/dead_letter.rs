@@ -16,6 +16,10 @@ pub enum Cause {
     Reject,
     /// The plugin asked for one retry more than are configured.
     Exhausted,
+    /// It was older than `retry.max_age` when it failed again.
+    Expired,
+    /// It held its key and the commit too long or too much, and there is no retry topic for it.
+    Evicted,
     /// The plugin trapped.
     Trap,
     /// The call ran past its deadline.
@@ -37,6 +41,8 @@ impl Cause {
         match self {
             Self::Reject => "reject",
             Self::Exhausted => "exhausted",
+            Self::Expired => "expired",
+            Self::Evicted => "evicted",
             Self::Trap => "trap",
             Self::Deadline => "deadline",
             Self::Memory => "memory",
@@ -49,7 +55,10 @@ impl Cause {
     /// Whether another attempt could end differently.
     #[must_use]
     pub fn retriable(self) -> bool {
-        !matches!(self, Self::Reject | Self::Exhausted | Self::Capability)
+        !matches!(
+            self,
+            Self::Reject | Self::Exhausted | Self::Expired | Self::Evicted | Self::Capability
+        )
     }
 }
 

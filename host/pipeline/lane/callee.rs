@@ -72,7 +72,7 @@ impl CalleeInstance for Instance {
         let of = &job.assignment;
         Instance::tick(
             self,
-            &of.topic,
+            &job.topic,
             of.partition,
             job.now_ms,
             job.reason,
