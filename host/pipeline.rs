@@ -23,6 +23,7 @@ mod lane;
 mod lane_state;
 mod member;
 mod messages;
+mod outage;
 mod sending;
 mod settling;
 mod start;

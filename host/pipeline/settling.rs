@@ -78,6 +78,8 @@ pub(crate) struct Settling {
     pub(crate) topics: Arc<[Arc<str>]>,
     /// The plugin of each topic.
     pub(crate) routes: Vec<usize>,
+    /// The source of each topic that is a retry topic.
+    pub(crate) retry_of: Vec<Option<u32>>,
     pub(crate) plugins: Vec<SettlingPlugin>,
     pub(crate) lanes: Vec<SettlingLane>,
     pub(crate) store: Arc<SettleStore>,

@@ -16,6 +16,9 @@ const RUNTIMES: [&str; 7] = [
     "__rust", "rust_", "std::", "core::", "alloc::", "abort", "runtime.",
 ];
 
+/// The code of a deadline that a plugin met while it waited for something outside.
+pub const WAITING_DEADLINE: &str = "deadline-waiting";
+
 /// A call that ended without an answer. The instance is spent.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fault {

@@ -73,7 +73,7 @@ impl CalleeInstance for Instance {
         let of = &job.assignment;
         Instance::tick(
             self,
-            &of.topic,
+            &job.topic,
             of.partition,
             job.now_ms,
             job.reason,
