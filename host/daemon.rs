@@ -48,6 +48,15 @@ pub enum DaemonError {
         command: String,
     },
     #[error(
+        "group {group}: the cluster does not show topic {topic} to the host: {reason}; permit the host to use it, and where it does not exist, let somebody who may create it run `{command}`"
+    )]
+    NotShown {
+        group: String,
+        topic: String,
+        reason: String,
+        command: String,
+    },
+    #[error(
         "group {group}: retry topic {topic} has {found} partitions and its source {source_topic} has {wanted}, but an event keeps the number of its partition; give the retry topic {wanted} partitions, or name another one as `retry.topic`"
     )]
     RetryPartitions {
