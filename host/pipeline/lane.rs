@@ -79,6 +79,7 @@ pub(crate) struct LaneSettings {
     pub(crate) park_budget: (usize, usize),
     pub(crate) outage: Option<Arc<Outage>>,
     pub(crate) dead_letter_topic: String,
+    pub(crate) dialect: config::Dialect,
     pub(crate) message_bytes_max: usize,
     pub(crate) output_partitions: OutputPartitions,
 }

@@ -165,18 +165,15 @@ impl Sending {
 
 /// A dead letter that the host's own headers made too large gives up the largest of them.
 fn shed_largest_header(record: &mut OutgoingRecord) -> bool {
-    let own = |name: &[u8]| {
-        name.starts_with(dead_letter::PREFIX.as_bytes())
-            && !name.starts_with(b"millrace.dlq.origin.")
-    };
-    let largest = record
-        .headers
-        .iter()
-        .enumerate()
-        .filter(|(_, (name, _))| own(name))
-        .max_by_key(|(_, (name, value))| name.len() + value.as_ref().map_or(0, Vec::len));
-    match largest.map(|(at, _)| at) {
-        Some(at) => {
+    let headers = record.headers.iter().enumerate();
+    let largest = headers
+        .filter_map(|(at, (name, value))| {
+            let size = name.len() + value.as_ref().map_or(0, Vec::len);
+            Some((dead_letter::shedding_rank(name)?, size, at))
+        })
+        .max();
+    match largest {
+        Some((_, _, at)) => {
             record.headers.remove(at);
             true
         }
@@ -197,6 +194,8 @@ mod tests {
                 header("millrace.dlq.message", 500),
                 header("millrace.dlq.cause", 5),
                 header("millrace.dlq.origin.topic", 800),
+                header("kafka_dlt-exception-stacktrace", 700),
+                header("kafka_dlt-original-topic", 700),
             ],
             ..OutgoingRecord::default()
         };
@@ -208,10 +207,20 @@ mod tests {
                 .any(|(name, _)| name == b"millrace.dlq.message")
         );
         assert!(shed_largest_header(&mut record));
+        let explains = |record: &OutgoingRecord| {
+            let mut names = record.headers.iter().map(|(name, _)| name);
+            names.any(|name| name == b"kafka_dlt-exception-stacktrace")
+        };
+        assert!(
+            explains(&record),
+            "the host's own go before another system's"
+        );
+        assert!(shed_largest_header(&mut record));
+        assert!(!explains(&record));
         assert!(
             !shed_largest_header(&mut record),
             "origin and the record's own headers stay"
         );
-        assert_eq!(record.headers.len(), 2);
+        assert_eq!(record.headers.len(), 3);
     }
 }

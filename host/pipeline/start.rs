@@ -368,6 +368,7 @@ fn lane_settings(
         park_budget: (group.retry.park_events, group.retry.park_bytes),
         outage: plan.outages[plugin_index].clone(),
         dead_letter_topic: group.dead_letter.topic.clone(),
+        dialect: group.dead_letter.dialect,
         message_bytes_max: parts.kafka.message_max_bytes,
         output_partitions: parts.output_partitions.clone(),
     }

@@ -106,6 +106,7 @@ impl Lane {
             kind: FaultKind::Host,
             code: "instance".to_owned(),
             message: "no instance".to_owned(),
+            frames: Vec::new(),
         })
     }
 

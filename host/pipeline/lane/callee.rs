@@ -50,6 +50,7 @@ impl Callee for Arc<LoadedPlugin> {
                 kind: FaultKind::Host,
                 code: "instance".to_owned(),
                 message: error.to_string(),
+                frames: Vec::new(),
             }),
         }
     }

@@ -82,6 +82,7 @@ impl Lane {
             code: fault.code.clone(),
             message: fault.message.clone(),
             after_ms: None,
+            frames: fault.frames.clone(),
         };
         let cause = match fault.kind {
             FaultKind::Trap => Cause::Trap,
@@ -326,6 +327,7 @@ impl Lane {
             cause,
             code: &problem.code,
             message: &problem.message,
+            frames: &problem.frames,
             attempts: event.attempt(),
             failed_at_ms: (first_ms, now_ms),
         };
@@ -335,7 +337,7 @@ impl Lane {
             timestamp_ms: event.timestamp_ms(),
             key: event.key().map(<[u8]>::to_vec),
             value: event.value().map(<[u8]>::to_vec),
-            headers: dead_letter::headers(event.header_list(), &facts),
+            headers: dead_letter::headers(event.header_list(), &facts, self.settings.dialect),
         });
         settlement.settle(meta.assignment, Settled::Dead, meta.seq, meta.offset);
         self.metrics.dead_letter(cause);
