@@ -163,7 +163,11 @@ fn start_threads(
         plugins: lanes.settling_plugins,
         lanes: lanes.settling,
         store,
-        sending: Sending::new(GroupProducer::start(parts.kafka, deliver)?, deliveries),
+        sending: Sending::new(
+            GroupProducer::start(parts.kafka, deliver)?,
+            deliveries,
+            parts.metrics.group(&group.id),
+        ),
         metrics: parts.metrics.group(&group.id),
         status: Arc::clone(&status),
         commit_interval: group.commit_interval,
