@@ -3,6 +3,7 @@
 //! Pure: nothing here does I/O, reads a clock or knows a library. Time and randomness are arguments, so
 //! that every rule can be tested without waiting.
 
+pub mod commit_map;
 pub mod dead_letter;
 pub mod dedup;
 pub mod lanes;

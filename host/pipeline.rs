@@ -164,20 +164,18 @@ fn poll(
 /// Commits what has settled. An assignment that has ended meanwhile is left out: its last commit has been
 /// made, and a later one would take it back.
 fn commit(consumer: &GroupConsumer<Member>, commit_desk: &CommitDesk) {
-    let asked = std::mem::take(&mut *commit_desk.lock().unwrap_or_else(PoisonError::into_inner));
+    let mut asked =
+        std::mem::take(&mut *commit_desk.lock().unwrap_or_else(PoisonError::into_inner));
     if asked.is_empty() {
         return;
     }
     let current = consumer.membership().assignments();
-    let offsets: Vec<_> = current
+    let commits: Vec<_> = current
         .iter()
-        .filter_map(|assignment| {
-            let offset = asked.get(&assignment.id)?;
-            Some((assignment.topic.to_string(), assignment.partition, *offset))
-        })
+        .filter_map(|assignment| asked.remove(&assignment.id))
         .collect();
-    if !offsets.is_empty() {
-        consumer.commit(&offsets);
+    if !commits.is_empty() {
+        consumer.commit(&commits);
     }
 }
 

@@ -11,7 +11,7 @@ use super::assignment::Assignment;
 use super::messages::Control;
 use super::status::GroupStatus;
 use crate::delivery::offsets::Offset;
-use crate::kafka::consumer::{Membership, Offered, StartAt};
+use crate::kafka::consumer::{Commit, Membership, Offered, StartAt};
 use crate::sandbox::TickReason;
 
 /// How long the settling thread may take beyond a drain's own deadline to answer. It answers at the
@@ -52,7 +52,7 @@ impl Member {
     }
 
     /// Gives everything up because the host shuts down. Answers what may be committed.
-    pub(crate) fn shut_down(&self) -> Vec<(String, i32, Offset)> {
+    pub(crate) fn shut_down(&self) -> Vec<Commit> {
         let all = self.assignments();
         self.give_up(all, TickReason::Shutdown, false)
     }
@@ -62,7 +62,7 @@ impl Member {
         assignments: Vec<Arc<Assignment>>,
         reason: TickReason,
         lost: bool,
-    ) -> Vec<(String, i32, Offset)> {
+    ) -> Vec<Commit> {
         for assignment in &assignments {
             assignment.revoke();
         }
@@ -110,7 +110,7 @@ impl Membership for Member {
         starts
     }
 
-    fn revoked(&self, partitions: &[(String, i32)], lost: bool) -> Vec<(String, i32, Offset)> {
+    fn revoked(&self, partitions: &[(String, i32)], lost: bool) -> Vec<Commit> {
         let revoked = self.assignments().into_iter().filter(|assignment| {
             partitions.iter().any(|(topic, partition)| {
                 **topic == *assignment.topic && *partition == assignment.partition

@@ -8,7 +8,7 @@ use crossbeam_channel::Sender;
 use super::assignment::Assignment;
 use crate::delivery::ledger::Settled;
 use crate::delivery::offsets::{Offset, Run};
-use crate::kafka::consumer::{Offered, StartAt};
+use crate::kafka::consumer::{Commit, Offered, StartAt};
 use crate::kafka::producer::OutgoingRecord;
 use crate::sandbox::{Fault, StateWrite, TallyChange, TickAnswer, TickReason};
 
@@ -136,7 +136,7 @@ pub(crate) enum Control {
         reason: TickReason,
         lost: bool,
         deadline: Instant,
-        reply: Sender<Vec<(String, i32, Offset)>>,
+        reply: Sender<Vec<Commit>>,
     },
     Committed(Vec<(String, i32, Offset)>),
     CommitFailed(String),

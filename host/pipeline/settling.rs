@@ -22,7 +22,7 @@ use super::messages::{Control, FromLane, Settlement, ToLane};
 use super::sending::{Sending, WaitedForBy};
 use super::status::GroupStatus;
 use crate::delivery::ledger::{Ledger, Settled};
-use crate::delivery::offsets::Offset;
+use crate::kafka::consumer::Commit;
 use crate::kafka::producer::Delivery;
 use crate::sandbox::LoadedPlugin;
 use crate::store::{Emission, Journal, Settle, SettleStore};
@@ -54,7 +54,7 @@ pub(crate) struct SettlingLane {
 }
 
 /// What the polling thread is asked to commit, by assignment.
-pub(crate) type CommitDesk = Arc<Mutex<BTreeMap<u64, Offset>>>;
+pub(crate) type CommitDesk = Arc<Mutex<BTreeMap<u64, Commit>>>;
 
 /// The settling thread's ends of its channels.
 #[derive(Debug)]
@@ -87,6 +87,8 @@ pub(crate) struct Settling {
     pub(crate) commit_interval: Duration,
     pub(crate) dedup_events_max: Option<usize>,
     pub(crate) start_from: crate::config::StartFrom,
+    /// Whether commits say what is settled above them.
+    pub(crate) commit_map: bool,
     pub(crate) work: Work,
 }
 

@@ -162,6 +162,7 @@ fn start_threads(
         commit_interval: group.commit_interval,
         dedup_events_max: group.dedup.as_ref().map(|dedup| dedup.max_events),
         start_from: group.start_from,
+        commit_map: true,
         work: Work::default(),
     };
     let ends = SettlingEnds {

@@ -10,10 +10,10 @@ use super::super::assignment::Assignment;
 use super::super::books::Books;
 use super::super::messages::{Fence, ToLane};
 use super::Settling;
-use crate::delivery::offsets::Offset;
+use crate::kafka::consumer::Commit;
 use crate::sandbox::TickReason;
 
-type Committable = Vec<(String, i32, Offset)>;
+type Committable = Vec<Commit>;
 
 /// Partitions on their way out.
 #[derive(Debug)]
@@ -183,8 +183,7 @@ impl Settling {
             };
             let settled = books.tracker.settled() > 0 && !self.work.failing;
             if settled {
-                let of = &books.assignment;
-                committable.push((of.topic.to_string(), of.partition, books.tracker.position()));
+                committable.push(books.commit(self.commit_map));
             }
             self.close(books);
         }

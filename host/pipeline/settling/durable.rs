@@ -118,9 +118,8 @@ impl Settling {
             if books.dirty || books.assignment.is_revoked() {
                 continue;
             }
-            if let Some(position) = books.to_commit() {
-                desk.insert(books.assignment.id, position);
-                books.asked = Some(position);
+            if let Some(commit) = books.to_commit(self.commit_map) {
+                desk.insert(books.assignment.id, commit);
             }
         }
     }
