@@ -16,6 +16,7 @@
 mod assignment;
 mod batch;
 mod books;
+mod clock;
 mod identity;
 mod intake;
 mod lane;

@@ -30,7 +30,7 @@ pub(super) fn prepare(config: &Config) -> Result<BTreeMap<String, usize>, Daemon
         // A dead letter keeps its record's time, and the broker deletes by that time: with the usual
         // retention, the dead letter of an old record would be gone within minutes.
         let keep = vec![("retention.ms".to_owned(), "-1".to_owned())];
-        create_missing(&topics, &group.dead_letter_topic, partitions, keep)?;
+        create_missing(&topics, &group.dead_letter.topic, partitions, keep)?;
         for plugin in group
             .routes
             .values()

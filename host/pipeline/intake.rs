@@ -10,8 +10,9 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use super::assignment::Assignment;
 use super::batch::{Batch, EventKind, Place, pack_header};
+use super::clock::Clock;
 use super::identity::id_of;
-use super::lane::{BATCH_BYTES_MAX, Clock, LaneGauge, wall_ms};
+use super::lane::{BATCH_BYTES_MAX, LaneGauge};
 use super::member::Member;
 use super::status::GroupStatus;
 use crate::config;
@@ -127,7 +128,7 @@ impl Intake {
             assignment.set_polled(local.next_seq);
             if !self.began {
                 self.began = true;
-                self.status.began_at(wall_ms());
+                self.status.began_at(self.clock.wall_ms());
             }
         }
         let group = match self.order_by {
@@ -183,7 +184,7 @@ impl Intake {
     /// Gives a full batch to its lane. Where the lane has no room, waits as long as its current call is
     /// young, and then pauses the plugin's partitions.
     fn hand_over(&mut self, plugin_at: usize, lane_at: usize, consumer: &GroupConsumer<Member>) {
-        let clock = self.clock;
+        let clock = self.clock.clone();
         let plugin = &mut self.plugins[plugin_at];
         if plugin.paused {
             // What was on its way when the pause began; it is handed over when there is room.

@@ -2,26 +2,29 @@
 //! to. An event belongs to exactly one lane, so nothing here is shared or locked.
 
 mod call;
+mod callee;
 mod check;
 mod judge;
 
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, select};
 
+pub(crate) use self::callee::Callee;
+use self::callee::CalleeInstance;
 pub(crate) use self::check::OutputPartitions;
 use super::assignment::Assignment;
 use super::batch::{Batch, EventKind, OwnedEvent};
+use super::clock::Clock;
 use super::lane_state::LaneState;
 use super::messages::{Fence, FromLane, Settlement, TickJob, ToLane};
 use crate::config;
 use crate::delivery::dedup::Window;
 use crate::delivery::ledger::Settled;
 use crate::delivery::retry::{Backoff, Millis, Park};
-use crate::sandbox::{Instance, LoadedPlugin};
 use crate::telemetry::metrics::LaneMetrics;
 
 /// Events of one batch at most. Past this the cost of a call is spread thin enough, and a lone slow event
@@ -60,7 +63,7 @@ pub(crate) struct LaneSettings {
     pub(crate) group: Arc<str>,
     pub(crate) topics: Arc<[Arc<str>]>,
     pub(crate) topic_table: Arc<[u8]>,
-    pub(crate) plugin: Arc<LoadedPlugin>,
+    pub(crate) plugin: Box<dyn Callee>,
     pub(crate) dedup: Option<config::Dedup>,
     pub(crate) attempts_max: u32,
     pub(crate) backoff: Backoff,
@@ -104,25 +107,6 @@ impl LaneGauge {
     }
 }
 
-/// The clock of a group: milliseconds since it started.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Clock(pub(crate) Instant);
-
-impl Clock {
-    pub(crate) fn now(self) -> Millis {
-        Millis(self.0.elapsed().as_millis() as u64)
-    }
-}
-
-/// The wall clock, in milliseconds since the Unix epoch.
-pub(crate) fn wall_ms() -> u64 {
-    // A clock before 1970 reads as 1970; the time is for people and for record timestamps only.
-    SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default()
-        .as_millis() as u64
-}
-
 /// How a lane is reached, and where it answers.
 #[derive(Debug)]
 pub(crate) struct LaneEnds {
@@ -141,7 +125,7 @@ pub(crate) struct Lane {
     gauge: Arc<LaneGauge>,
     clock: Clock,
     metrics: LaneMetrics,
-    instance: Option<Instance>,
+    instance: Option<Box<dyn CalleeInstance>>,
     state: Option<LaneState>,
     faults_in_a_row: u32,
     park: Park<OwnedEvent>,
@@ -377,22 +361,8 @@ impl Lane {
 
     /// Runs `on-tick`.
     fn tick(&mut self, job: TickJob) {
-        let TickJob {
-            assignment,
-            reason,
-            now_ms,
-            sums,
-        } = job;
-        let result = self.instance().and_then(|instance| {
-            instance.set_state_source(None);
-            instance.tick(
-                &assignment.topic,
-                assignment.partition,
-                now_ms,
-                reason,
-                sums,
-            )
-        });
+        let assignment = job.assignment.id;
+        let result = self.instance().and_then(|instance| instance.tick(job));
         let result =
             result.and_then(
                 |answer| match check::bad_output(&self.settings, &answer.outputs) {
@@ -403,10 +373,10 @@ impl Lane {
         if let Err(fault) = &result {
             self.spent(fault);
         }
-        let _ended = self.ends.settle.send(FromLane::Ticked {
-            assignment: assignment.id,
-            result,
-        });
+        let _ended = self
+            .ends
+            .settle
+            .send(FromLane::Ticked { assignment, result });
     }
 
     /// Forgets what is held back of revoked assignments. Their events will be read again by whoever has

@@ -17,7 +17,7 @@ use crossbeam_channel::{Receiver, Sender, never, select};
 
 use self::drain::Drain;
 use super::books::Books;
-use super::lane::wall_ms;
+use super::clock::wall_ms;
 use super::messages::{Control, FromLane, Settlement, ToLane};
 use super::sending::{Sending, WaitedForBy};
 use super::status::GroupStatus;

@@ -4,13 +4,14 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::thread::{self, JoinHandle};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 
 use super::batch::Batch;
+use super::clock::Clock;
 use super::intake::{Intake, IntakeLane, IntakePlugin, LANE_QUEUE_BATCHES};
-use super::lane::{Clock, Lane, LaneEnds, LaneGauge, LaneSettings};
+use super::lane::{Lane, LaneEnds, LaneGauge, LaneSettings};
 use super::lane_state::LaneState;
 use super::member::Member;
 use super::messages::FromLane;
@@ -250,7 +251,7 @@ impl Lanes {
                     settle: from_lanes.clone(),
                 },
                 Arc::clone(&gauge),
-                plan.clock,
+                plan.clock.clone(),
                 parts.metrics.lane(&plan.id, &plugin.name, index),
                 state,
             );
@@ -294,7 +295,7 @@ fn plan(group: &config::Group) -> Plan {
         topics: topics.into(),
         routes: group.routes.values().map(place).collect(),
         names,
-        clock: Clock(Instant::now()),
+        clock: Clock::start(),
         status: Arc::default(),
     }
 }
@@ -311,7 +312,7 @@ fn lane_settings(
         group: Arc::clone(&plan.id),
         topics: Arc::clone(&plan.topics),
         topic_table: Arc::clone(&plan.topic_table),
-        plugin: Arc::clone(plugin),
+        plugin: Box::new(Arc::clone(plugin)),
         dedup: parts.group.dedup.clone(),
         attempts_max: retry.attempts,
         backoff: Backoff {
@@ -320,7 +321,7 @@ fn lane_settings(
             max_ms: retry.max.as_millis() as u64,
             jitter: retry.jitter,
         },
-        dead_letter_topic: parts.group.dead_letter_topic.clone(),
+        dead_letter_topic: parts.group.dead_letter.topic.clone(),
         message_bytes_max: parts.kafka.message_max_bytes,
         output_partitions: parts.output_partitions.clone(),
     }

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use super::super::batch::Batch;
-use super::{Lane, LaneSettings, wall_ms};
+use super::super::clock::wall_ms;
+use super::{Lane, LaneSettings};
 use crate::sandbox::{Answer, BatchAnswer, Effects, Fault, FaultKind, Output};
 
 /// What the host adds to a record beside key, value and headers, in bytes; more than Kafka's framing.

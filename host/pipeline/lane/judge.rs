@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::super::batch::Batch;
 use super::super::messages::Settlement;
-use super::{Lane, wall_ms};
+use super::Lane;
 use crate::delivery::dead_letter::{self, Cause, Facts};
 use crate::delivery::ledger::Settled;
 use crate::kafka::producer::OutgoingRecord;
@@ -83,7 +83,7 @@ impl Lane {
             FaultKind::Output => Cause::Output,
             FaultKind::Host => {
                 // The host's own trouble is no attempt of the event.
-                tracing::error!(plugin = %self.settings.plugin.name, reason = %fault.message,
+                tracing::error!(plugin = %self.settings.plugin.name(), reason = %fault.message,
                     "no instance of the plugin could be made; its events wait");
                 let attempt = batch.view(index).attempt();
                 self.park_for(
@@ -156,7 +156,9 @@ impl Lane {
         }
         let meta = batch.events[index];
         let key = (batch.assignment_of(meta).id, meta.seq);
-        self.first_failures.entry(key).or_insert_with(wall_ms);
+        self.first_failures
+            .entry(key)
+            .or_insert_with(|| self.clock.wall_ms());
         self.metrics.retry();
         let backoff_ms = self.settings.backoff.delay_ms(attempt, self.random.f64());
         let after_ms = problem.after_ms.unwrap_or(backoff_ms);
@@ -203,7 +205,7 @@ impl Lane {
         let meta = batch.events[index];
         let assignment = batch.assignment_of(meta);
         let event = batch.view(index);
-        let now_ms = wall_ms();
+        let now_ms = self.clock.wall_ms();
         let first_ms = self
             .first_failures
             .remove(&(assignment.id, meta.seq))
@@ -212,8 +214,8 @@ impl Lane {
             origin: (&assignment.topic, assignment.partition, event.offset()),
             timestamp_ms: event.timestamp_ms(),
             group: &self.settings.group,
-            plugin: &self.settings.plugin.name,
-            digest: &self.settings.plugin.digest,
+            plugin: self.settings.plugin.name(),
+            digest: self.settings.plugin.digest(),
             cause,
             code: &problem.code,
             message: &problem.message,

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::super::lane::wall_ms;
+use super::super::clock::wall_ms;
 use super::super::messages::{TickJob, ToLane};
 use super::super::sending::WaitedForBy;
 use super::Settling;
