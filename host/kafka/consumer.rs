@@ -41,6 +41,31 @@ pub const DEFAULTS: [(&str, &str); 8] = [
     ("max.poll.interval.ms", "300000"),
 ];
 
+/// How long a member may be away before another one may have its partitions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MemberLimits {
+    /// How long the whole process may stand still: a session, less the time since the last heartbeat before.
+    pub pause_ms: u64,
+    /// How long the consumer may go without a poll.
+    pub max_poll_ms: u64,
+}
+
+impl MemberLimits {
+    /// As the properties say.
+    #[must_use]
+    pub fn new(kafka: &config::Kafka) -> Self {
+        let settings = client_with_defaults(kafka, &DEFAULTS);
+        // What is no number is refused by librdkafka when the group joins.
+        let ms = |name| settings.get(name).and_then(|ms| ms.parse().ok());
+        let session_ms: u64 = ms("session.timeout.ms").unwrap_or(45_000);
+        let heartbeat_ms: u64 = ms("heartbeat.interval.ms").unwrap_or(3_000);
+        Self {
+            pause_ms: session_ms.saturating_sub(heartbeat_ms).max(session_ms / 2),
+            max_poll_ms: ms("max.poll.interval.ms").unwrap_or(300_000),
+        }
+    }
+}
+
 /// The offset at which consumption of a partition begins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct StartAt(pub i64);
@@ -95,6 +120,7 @@ pub trait Membership: Send + Sync + 'static {
 /// A member of a consumer group. It is polled and dropped on one thread.
 pub struct GroupConsumer<M: Membership> {
     consumer: BaseConsumer<Context<M>>,
+    topics: Vec<String>,
 }
 
 impl<M: Membership> std::fmt::Debug for GroupConsumer<M> {
@@ -138,7 +164,8 @@ impl<M: Membership> GroupConsumer<M> {
             .create_with_context(Context::new(membership))
             .map_err(KafkaError::Settings)?;
         consumer.subscribe(topics)?;
-        Ok(Self { consumer })
+        let topics = topics.iter().map(|topic| (*topic).to_owned()).collect();
+        Ok(Self { consumer, topics })
     }
 
     /// Waits for the next record, and serves rebalances and commits meanwhile.
@@ -152,6 +179,23 @@ impl<M: Membership> GroupConsumer<M> {
                 None => Polled::Nothing,
             },
         }
+    }
+
+    /// Leaves the group and joins it again, because what was assigned must be thought lost. The assignment
+    /// that follows begins at what is committed then.
+    ///
+    /// # Errors
+    /// librdkafka has given up on the group.
+    pub fn rejoin(&self) -> Result<(), KafkaError> {
+        let topics: Vec<&str> = self.topics.iter().map(String::as_str).collect();
+        self.consumer.unsubscribe();
+        Ok(self.consumer.subscribe(&topics)?)
+    }
+
+    /// Whether librdkafka knows the assignment to be lost. It knows before it says so in a poll, because the
+    /// news queues behind records.
+    pub fn assignment_lost(&self) -> bool {
+        self.consumer.assignment_lost()
     }
 
     /// The membership that was given.

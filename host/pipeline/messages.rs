@@ -63,7 +63,8 @@ pub(crate) struct Settlement {
     /// Whole lines for the plugin's journal, in runs of one assignment.
     pub(crate) journal: Vec<(u32, Vec<u8>)>,
     pub(crate) state: Vec<(u32, StateWrite)>,
-    pub(crate) records: Vec<OutgoingRecord>,
+    /// Outputs and dead letters, with the place in `assignments` that each belongs to.
+    pub(crate) records: Vec<(u32, OutgoingRecord)>,
     /// Rises with each settlement of the lane that wrote state.
     pub(crate) state_serial: u64,
 }

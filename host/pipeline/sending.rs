@@ -104,6 +104,19 @@ impl Sending {
         }
     }
 
+    /// Lets go of the records that these wait for: they are not sent again, and not at all where the producer
+    /// had no room for them yet.
+    pub(crate) fn forget(&mut self, forgotten: impl Fn(WaitedForBy) -> bool) {
+        let bytes = &mut self.bytes;
+        self.on_their_way.retain(|_, on_its_way| {
+            let forgotten = forgotten(on_its_way.by);
+            if forgotten {
+                *bytes -= on_its_way.record.bytes();
+            }
+            !forgotten
+        });
+    }
+
     /// Sends again what is due.
     pub(crate) fn resend_due(&mut self, now: Instant) {
         self.transmit_queued();

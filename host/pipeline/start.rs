@@ -13,6 +13,7 @@ use super::clock::Clock;
 use super::intake::{Intake, IntakeLane, IntakePlugin, LANE_QUEUE_BATCHES};
 use super::lane::{Lane, LaneEnds, LaneGauge, LaneSettings};
 use super::lane_state::LaneState;
+use super::lease::Lease;
 use super::member::Member;
 use super::messages::FromLane;
 use super::sending::Sending;
@@ -22,7 +23,7 @@ use crate::config;
 use crate::delivery::lanes::OrderBy;
 use crate::delivery::retry::Backoff;
 use crate::kafka::KafkaError;
-use crate::kafka::consumer::GroupConsumer;
+use crate::kafka::consumer::{GroupConsumer, MemberLimits};
 use crate::kafka::producer::GroupProducer;
 use crate::sandbox::{LoadedPlugin, encode_topics};
 use crate::store::{Journal, JournalError, Settle, SettleStore, StoreError};
@@ -149,6 +150,7 @@ fn start_threads(
     let status = Arc::clone(&plan.status);
     let (deliver, deliveries) = bounded(DELIVERIES);
     let (control, controls) = bounded(CONTROLS);
+    let lease = Arc::new(Lease::new(MemberLimits::new(parts.kafka)));
     let commit_desk = CommitDesk::default();
     let settling = Settling {
         group: Arc::clone(&plan.id),
@@ -160,10 +162,11 @@ fn start_threads(
         sending: Sending::new(GroupProducer::start(parts.kafka, deliver)?, deliveries),
         metrics: parts.metrics.group(&group.id),
         status: Arc::clone(&status),
+        lease: Arc::clone(&lease),
         commit_interval: group.commit_interval,
         dedup_events_max: group.dedup.as_ref().map(|dedup| dedup.max_events),
         start_from: group.start_from,
-        commit_map: true,
+        commit_map: group.commit_map,
         work: Work::default(),
     };
     let ends = SettlingEnds {
@@ -181,7 +184,12 @@ fn start_threads(
         plan.clock,
         Arc::clone(&status),
     );
-    let member = Member::new(control.clone(), parts.drain_timeout, Arc::clone(&status));
+    let member = Member::new(
+        control.clone(),
+        parts.drain_timeout,
+        lease,
+        Arc::clone(&status),
+    );
     let topics: Vec<&str> = group.routes.keys().map(String::as_str).collect();
     let consumer = GroupConsumer::join(parts.kafka, &group.id, &topics, member)?;
     let stop = Arc::new(AtomicBool::new(false));

@@ -50,6 +50,8 @@ pub struct GroupMetrics {
     pub stale_stores: IntCounter,
     /// Emissions acknowledged.
     pub emissions: IntCounter,
+    /// Partitions that another member may have had before they were given up here.
+    pub lost_partitions: IntCounter,
 }
 
 /// Figures of one assigned partition.
@@ -126,6 +128,7 @@ impl Metrics {
             rewinds: of(&families.rewinds),
             stale_stores: of(&families.stale_stores),
             emissions: of(&families.emissions),
+            lost_partitions: of(&families.lost_partitions),
         }
     }
 

@@ -68,6 +68,7 @@ pub(super) struct GroupFamilies {
     pub(super) rewinds: IntCounterVec,
     pub(super) stale_stores: IntCounterVec,
     pub(super) emissions: IntCounterVec,
+    pub(super) lost_partitions: IntCounterVec,
 }
 
 impl GroupFamilies {
@@ -91,6 +92,10 @@ impl GroupFamilies {
             emissions: of_group(
                 "millrace_emissions_total",
                 "Records that ticks emitted, acknowledged.",
+            )?,
+            lost_partitions: of_group(
+                "millrace_lost_partitions_total",
+                "Partitions lost without notice: the session ended, or the host stood still.",
             )?,
         })
     }
