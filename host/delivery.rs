@@ -4,6 +4,7 @@
 //! that every rule can be tested without waiting.
 
 pub mod breaker;
+pub mod commit_map;
 pub mod dead_letter;
 pub mod dedup;
 pub mod lanes;

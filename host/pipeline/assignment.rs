@@ -32,6 +32,7 @@ pub(crate) struct Assignment {
     /// The offset after the newest record, as of the last fetch; negative before one.
     end_offset: AtomicI64,
     revoked: AtomicBool,
+    lost: AtomicBool,
 }
 
 impl Assignment {
@@ -57,6 +58,7 @@ impl Assignment {
             polled: AtomicU64::new(0),
             end_offset: AtomicI64::new(-1),
             revoked: AtomicBool::new(false),
+            lost: AtomicBool::new(false),
         }
     }
 
@@ -74,6 +76,16 @@ impl Assignment {
     /// Nothing of it may be started any more.
     pub(crate) fn revoke(&self) {
         self.revoked.store(true, Ordering::Release);
+    }
+
+    /// Another member may have the partition already: what was started may not be finished either.
+    pub(crate) fn lose(&self) {
+        self.lost.store(true, Ordering::Release);
+        self.revoke();
+    }
+
+    pub(crate) fn is_lost(&self) -> bool {
+        self.lost.load(Ordering::Acquire)
     }
 
     pub(crate) fn is_revoked(&self) -> bool {

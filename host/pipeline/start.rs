@@ -13,6 +13,7 @@ use super::clock::Clock;
 use super::intake::{Intake, IntakeLane, IntakePlugin, LANE_QUEUE_BATCHES};
 use super::lane::{Lane, LaneEnds, LaneGauge, LaneSettings};
 use super::lane_state::LaneState;
+use super::lease::Lease;
 use super::member::Member;
 use super::messages::FromLane;
 use super::outage::Outage;
@@ -24,7 +25,7 @@ use crate::delivery::breaker::BreakerSettings;
 use crate::delivery::lanes::OrderBy;
 use crate::delivery::retry::{Backoff, RetryPolicy};
 use crate::kafka::KafkaError;
-use crate::kafka::consumer::GroupConsumer;
+use crate::kafka::consumer::{GroupConsumer, MemberLimits};
 use crate::kafka::producer::GroupProducer;
 use crate::sandbox::{LoadedPlugin, encode_topics};
 use crate::store::{Journal, JournalError, Settle, SettleStore, StoreError};
@@ -154,6 +155,7 @@ fn start_threads(
     let status = Arc::clone(&plan.status);
     let (deliver, deliveries) = bounded(DELIVERIES);
     let (control, controls) = bounded(CONTROLS);
+    let lease = Arc::new(Lease::new(MemberLimits::new(parts.kafka)));
     let commit_desk = CommitDesk::default();
     let settling = Settling {
         group: Arc::clone(&plan.id),
@@ -170,9 +172,11 @@ fn start_threads(
         ),
         metrics: parts.metrics.group(&group.id),
         status: Arc::clone(&status),
+        lease: Arc::clone(&lease),
         commit_interval: group.commit_interval,
         dedup_events_max: group.dedup.as_ref().map(|dedup| dedup.max_events),
         start_from: group.start_from,
+        commit_map: group.commit_map,
         work: Work::default(),
     };
     let ends = SettlingEnds {
@@ -190,7 +194,12 @@ fn start_threads(
         plan.clock,
         Arc::clone(&status),
     );
-    let member = Member::new(control.clone(), parts.drain_timeout, Arc::clone(&status));
+    let member = Member::new(
+        control.clone(),
+        parts.drain_timeout,
+        lease,
+        Arc::clone(&status),
+    );
     let topics: Vec<&str> = plan.topics.iter().map(|topic| &**topic).collect();
     let consumer = GroupConsumer::join(parts.kafka, &group.id, &topics, member)?;
     let stop = Arc::new(AtomicBool::new(false));

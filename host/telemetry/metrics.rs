@@ -53,6 +53,8 @@ pub struct GroupMetrics {
     /// Settles that the disk refused.
     pub settle_failures: IntCounter,
     refused_records: IntGaugeVec,
+    /// Partitions that another member may have had before they were given up here.
+    pub lost_partitions: IntCounter,
 }
 
 /// Figures of one assigned partition.
@@ -131,6 +133,7 @@ impl Metrics {
             emissions: of(&families.emissions),
             settle_failures: of(&families.settle_failures),
             refused_records: families.refused_records.clone(),
+            lost_partitions: of(&families.lost_partitions),
         }
     }
 

@@ -70,6 +70,7 @@ pub(super) struct GroupFamilies {
     pub(super) emissions: IntCounterVec,
     pub(super) settle_failures: IntCounterVec,
     pub(super) refused_records: IntGaugeVec,
+    pub(super) lost_partitions: IntCounterVec,
 }
 
 impl GroupFamilies {
@@ -103,6 +104,10 @@ impl GroupFamilies {
                 "millrace_refused_records",
                 "Records that the broker refused and has not acknowledged since; their events wait.",
                 &["group", "topic"],
+            )?,
+            lost_partitions: of_group(
+                "millrace_lost_partitions_total",
+                "Partitions lost without notice: the session ended, or the host stood still.",
             )?,
         })
     }
