@@ -9,4 +9,5 @@ pub mod dedup;
 pub mod lanes;
 pub mod ledger;
 pub mod offsets;
+pub mod progress;
 pub mod retry;

@@ -24,6 +24,7 @@ mod lane_state;
 mod lease;
 mod member;
 mod messages;
+mod rebuild;
 mod sending;
 mod settling;
 mod start;
@@ -42,6 +43,7 @@ pub use status::GroupStatus;
 use self::intake::Intake;
 use self::member::Member;
 use self::messages::Control;
+use self::rebuild::Rebuilds;
 use self::settling::CommitDesk;
 use crate::delivery::ledger::Ledger;
 use crate::kafka::KafkaError;
@@ -118,6 +120,7 @@ impl Group {
 fn poll(
     consumer: GroupConsumer<Member>,
     mut intake: Intake,
+    mut rebuilds: Rebuilds,
     commit_desk: &CommitDesk,
     stop: &AtomicBool,
     control: &crossbeam_channel::Sender<Control>,
@@ -159,6 +162,7 @@ fn poll(
         }
         intake.refresh(consumer.membership());
         intake.regulate(&consumer);
+        rebuilds.watch(&consumer);
         commit(&consumer, commit_desk);
         if ends_noted.elapsed() >= NOTE_ENDS_EVERY {
             ends_noted = Instant::now();

@@ -219,12 +219,21 @@ impl Intake {
     fn pause(&mut self, plugin_at: usize, consumer: &GroupConsumer<Member>) {
         let partitions = self.partitions_of(plugin_at);
         self.plugins[plugin_at].paused = true;
+        self.note_paused(plugin_at, true);
         if let Err(error) = consumer.pause(&partitions) {
             tracing::debug!(%error, "some partitions could not be paused");
         }
     }
 
+    fn note_paused(&self, plugin_at: usize, paused: bool) {
+        let locals = self.locals.iter();
+        for local in locals.filter(|local| local.assignment.plugin_index == plugin_at) {
+            local.assignment.set_paused(paused);
+        }
+    }
+
     fn resume(&self, plugin_at: usize, consumer: &GroupConsumer<Member>) {
+        self.note_paused(plugin_at, false);
         if let Err(error) = consumer.resume(&self.partitions_of(plugin_at)) {
             tracing::debug!(%error, "some partitions could not be resumed");
         }
