@@ -11,5 +11,6 @@ pub mod lanes;
 pub mod ledger;
 pub mod offsets;
 pub mod park;
+pub mod progress;
 pub mod retry;
 pub mod retry_copy;

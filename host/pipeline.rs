@@ -25,6 +25,7 @@ mod lease;
 mod member;
 mod messages;
 mod outage;
+mod rebuild;
 mod sending;
 mod settling;
 mod start;
@@ -43,6 +44,7 @@ pub use status::GroupStatus;
 use self::intake::Intake;
 use self::member::Member;
 use self::messages::Control;
+use self::rebuild::Rebuilds;
 use self::settling::CommitDesk;
 use crate::delivery::ledger::Ledger;
 use crate::kafka::KafkaError;
@@ -119,6 +121,7 @@ impl Group {
 fn poll(
     consumer: GroupConsumer<Member>,
     mut intake: Intake,
+    mut rebuilds: Rebuilds,
     commit_desk: &CommitDesk,
     stop: &AtomicBool,
     control: &crossbeam_channel::Sender<Control>,
@@ -160,6 +163,7 @@ fn poll(
         }
         intake.refresh(consumer.membership());
         intake.regulate(&consumer);
+        rebuilds.watch(&consumer);
         commit(&consumer, commit_desk);
         if ends_noted.elapsed() >= NOTE_ENDS_EVERY {
             ends_noted = Instant::now();

@@ -15,6 +15,7 @@ mod record;
 use std::ffi::CString;
 use std::time::Duration;
 
+use rdkafka::Offset as ClientOffset;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError as ClientError, RDKafkaErrorCode};
 use rdkafka::types::RDKafkaRespErr;
@@ -250,6 +251,31 @@ impl<M: Membership> GroupConsumer<M> {
         Ok(self.consumer.resume(&names(partitions))?)
     }
 
+    /// The offset after the last record that was polled; none before the first of this assignment.
+    pub fn position(&self, topic: &str, partition: i32) -> Option<Offset> {
+        let list = names(&[(topic.to_owned(), partition)]);
+        // SAFETY: the client and the list live beyond the call, which only writes offsets into the list.
+        let answer =
+            unsafe { sys::rd_kafka_position(self.consumer.client().native_ptr(), list.ptr()) };
+        if answer != RDKafkaRespErr::RD_KAFKA_RESP_ERR_NO_ERROR {
+            return None;
+        }
+        match list.elements().first()?.offset() {
+            ClientOffset::Offset(offset) => Some(Offset(offset)),
+            _ => None,
+        }
+    }
+
+    /// Goes on at another offset. Records that were fetched before do not come any more.
+    ///
+    /// # Errors
+    /// The partition is not assigned any more.
+    pub fn seek(&self, topic: &str, partition: i32, to: Offset) -> Result<(), KafkaError> {
+        let to = ClientOffset::Offset(to.0);
+        // No time: the fetcher takes it up by itself, and polls must not wait for it.
+        Ok(self.consumer.seek(topic, partition, to, Duration::ZERO)?)
+    }
+
     /// The offset after the newest record, as of the last fetch; none before one.
     pub fn end_offset(&self, topic: &str, partition: i32) -> Option<Offset> {
         let topic = CString::new(topic).ok()?;
@@ -274,7 +300,18 @@ impl<M: Membership> GroupConsumer<M> {
 
     fn failed(&self, error: &ClientError) -> Polled<'_> {
         if let ClientError::MessageConsumptionFatal(code) = error {
-            return Polled::Fatal(format!("the consumer cannot go on: {code}"));
+            let (code, reason) = match self.consumer.client().fatal_error() {
+                Some((code, reason)) => (code, reason),
+                None => (*code, code.to_string()),
+            };
+            return Polled::Fatal(match code {
+                RDKafkaErrorCode::FencedInstanceId => {
+                    "another member of the group has joined with the \
+                    same group.instance.id; give each host its own in kafka.properties"
+                        .to_owned()
+                }
+                _ => format!("the consumer cannot go on: {reason}"),
+            });
         }
         // librdkafka goes on by itself after every other error.
         log_error(error, "while consuming");

@@ -6,6 +6,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 
+use super::rebuild::Rebuild;
 use crate::delivery::offsets::{Applied, Offset};
 
 /// One assignment of one partition.
@@ -33,6 +34,9 @@ pub(crate) struct Assignment {
     end_offset: AtomicI64,
     revoked: AtomicBool,
     lost: AtomicBool,
+    paused: AtomicBool,
+    /// Reading behind the commit, where deduplication needs it.
+    pub(crate) rebuild: Rebuild,
 }
 
 impl Assignment {
@@ -59,6 +63,8 @@ impl Assignment {
             end_offset: AtomicI64::new(-1),
             revoked: AtomicBool::new(false),
             lost: AtomicBool::new(false),
+            paused: AtomicBool::new(false),
+            rebuild: Rebuild::none(),
         }
     }
 
@@ -82,6 +88,15 @@ impl Assignment {
     pub(crate) fn lose(&self) {
         self.lost.store(true, Ordering::Release);
         self.revoke();
+    }
+
+    /// Whether nothing more of it is fetched, because there is no room.
+    pub(crate) fn set_paused(&self, paused: bool) {
+        self.paused.store(paused, Ordering::Relaxed);
+    }
+
+    pub(crate) fn is_paused(&self) -> bool {
+        self.paused.load(Ordering::Relaxed)
     }
 
     pub(crate) fn is_lost(&self) -> bool {

@@ -6,8 +6,10 @@ use std::time::Instant;
 
 use super::assignment::Assignment;
 use crate::delivery::commit_map;
-use crate::delivery::ledger::Ledger;
+use crate::delivery::ledger::{Ledger, Settled};
 use crate::delivery::offsets::{Applied, Offset, OffsetTracker};
+use crate::delivery::progress::{Progress, Seen};
+use crate::delivery::retry::Millis;
 use crate::kafka::consumer::Commit;
 use crate::sandbox::{TallyChange, TallyOp, TickAnswer};
 use crate::store::{Emission, PartitionRow, Sum};
@@ -23,6 +25,7 @@ pub(crate) struct Books {
     pub(crate) tracker: OffsetTracker,
     pub(crate) ledger: Ledger,
     pub(crate) metrics: PartitionMetrics,
+    progress: Progress,
     /// What the broker has acknowledged as committed.
     pub(crate) acknowledged: Option<Offset>,
     /// How many events were settled when the polling thread was last asked to commit, and the offset.
@@ -46,12 +49,14 @@ impl Books {
         stored: (Vec<Sum>, Vec<Emission>),
         metrics: PartitionMetrics,
         next_tick: Instant,
+        now: Millis,
     ) -> Self {
         let (sums, outbox) = stored;
         Self {
             tracker: OffsetTracker::starting_at(position),
             ledger: Ledger::default(),
             metrics,
+            progress: Progress::new(now),
             acknowledged,
             asked: (0, acknowledged),
             dirty: false,
@@ -174,6 +179,19 @@ impl Books {
     /// The last commit was refused: everything since the last acknowledged one may be asked for again.
     pub(crate) fn ask_again(&mut self) {
         self.asked = (0, self.acknowledged);
+    }
+
+    /// For how long nothing has settled, in milliseconds, when that is too long.
+    pub(crate) fn idle_ms(&mut self, now: Millis) -> Option<u64> {
+        let of = &self.assignment;
+        let seen = Seen {
+            polled: of.polled(),
+            settled: self.tracker.settled() + self.ledger.of(Settled::Abandoned),
+            position: self.tracker.position(),
+            // What is read again behind the commit has its own time.
+            end: of.end_offset().filter(|_| !of.rebuild.is_running()),
+        };
+        self.progress.look(seen, now)
     }
 
     /// How far the group is behind the end of the partition; none before the first fetch.

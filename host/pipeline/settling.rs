@@ -5,6 +5,7 @@
 
 mod drain;
 mod durable;
+mod progress;
 mod take_up;
 mod ticks;
 
@@ -18,9 +19,12 @@ use crossbeam_channel::{Receiver, Sender, never, select};
 use self::drain::Drain;
 use super::assignment::Assignment;
 use super::books::Books;
+use super::clock::Clock;
 use super::clock::wall_ms;
+use super::lane::LaneGauge;
 use super::lease::Lease;
 use super::messages::{Control, FromLane, Settlement, ToLane};
+use super::outage::Outage;
 use super::sending::{Sending, WaitedForBy};
 use super::status::GroupStatus;
 use crate::delivery::ledger::{Ledger, Settled};
@@ -42,8 +46,15 @@ pub(crate) struct SettlingPlugin {
     pub(crate) plugin: Arc<LoadedPlugin>,
     pub(crate) tick: Duration,
     pub(crate) journal: Option<Journal>,
+    pub(crate) outage: Option<Arc<Outage>>,
     /// The lanes of this plugin.
     pub(crate) lanes: Vec<usize>,
+}
+
+impl SettlingPlugin {
+    fn outage_is_open(&self) -> bool {
+        self.outage.as_deref().is_some_and(Outage::is_open)
+    }
 }
 
 /// One lane, as the settling thread reaches it.
@@ -53,6 +64,7 @@ pub(crate) struct SettlingLane {
     pub(crate) plugin_index: usize,
     /// The last serial of state writes that the store has.
     pub(crate) state_stored: Arc<AtomicU64>,
+    pub(crate) gauge: Arc<LaneGauge>,
 }
 
 /// What the polling thread is asked to commit, by assignment.
@@ -89,6 +101,7 @@ pub(crate) struct Settling {
     pub(crate) metrics: GroupMetrics,
     pub(crate) status: Arc<GroupStatus>,
     pub(crate) lease: Arc<Lease>,
+    pub(crate) clock: Clock,
     pub(crate) commit_interval: Duration,
     pub(crate) dedup_events_max: Option<usize>,
     pub(crate) start_from: crate::config::StartFrom,
@@ -164,6 +177,7 @@ impl Settling {
                 self.settle();
                 self.offer_commits(&ends.commit_desk);
                 self.check_ledgers();
+                self.watch_progress();
             }
             self.drain_further();
         }
@@ -343,6 +357,8 @@ impl Settling {
         let open = books.ledger.in_flight();
         books.ledger.count(Settled::Abandoned, open);
         books.metrics.publish(&books.ledger, None);
+        books.metrics.set_stalled(None);
+        books.metrics.rebuild(0, None);
         let place = (Arc::clone(&assignment.topic), assignment.partition);
         self.work
             .totals

@@ -17,6 +17,7 @@ use super::lease::Lease;
 use super::member::Member;
 use super::messages::FromLane;
 use super::outage::Outage;
+use super::rebuild::Rebuilds;
 use super::sending::Sending;
 use super::settling::{CommitDesk, Settling, SettlingEnds, SettlingLane, SettlingPlugin, Work};
 use super::{Group, GroupStatus, poll};
@@ -118,6 +119,7 @@ impl Group {
                 plugin: Arc::clone(plugin),
                 tick: settings.tick,
                 journal,
+                outage: plan.outages[plugin_index].clone(),
                 lanes: lanes.of_last_plugin(plugin_index),
             });
         }
@@ -173,6 +175,7 @@ fn start_threads(
         metrics: parts.metrics.group(&group.id),
         status: Arc::clone(&status),
         lease: Arc::clone(&lease),
+        clock: plan.clock.clone(),
         commit_interval: group.commit_interval,
         dedup_events_max: group.dedup.as_ref().map(|dedup| dedup.max_events),
         start_from: group.start_from,
@@ -202,10 +205,12 @@ fn start_threads(
     );
     let topics: Vec<&str> = plan.topics.iter().map(|topic| &**topic).collect();
     let consumer = GroupConsumer::join(parts.kafka, &group.id, &topics, member)?;
+    let rebuild_timeout = group.dedup.as_ref().map(|dedup| dedup.rebuild_timeout);
+    let rebuilds = Rebuilds::new(rebuild_timeout.unwrap_or_default());
     let stop = Arc::new(AtomicBool::new(false));
     let poll = named("poll", None, &status, {
         let stop = Arc::clone(&stop);
-        move || poll(consumer, intake, &commit_desk, &stop, &control)
+        move || poll(consumer, intake, rebuilds, &commit_desk, &stop, &control)
     })?;
     Ok(Group {
         id: group.id.clone(),
@@ -285,13 +290,14 @@ impl Lanes {
             intake.lanes.push(IntakeLane {
                 inbox,
                 spent: empties,
-                gauge,
+                gauge: Arc::clone(&gauge),
                 open,
             });
             self.settling.push(SettlingLane {
                 commands,
                 plugin_index,
                 state_stored,
+                gauge,
             });
         }
         self.intake.push(intake);

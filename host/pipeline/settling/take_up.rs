@@ -127,6 +127,7 @@ impl Settling {
                 .max(offered.oldest.0)
                 .min(committed.0),
         );
+        assignment.rebuild.begin(Offset(start.0), committed);
         let plugin = &self.plugins[assignment.plugin_index];
         let mut stored = stored;
         let sums = stored.sums.len();
@@ -147,6 +148,7 @@ impl Settling {
             (stored.sums, stored.outbox),
             metrics,
             Instant::now() + plugin.tick,
+            self.clock.now(),
         );
         self.work.books.insert(id, books);
         for emission in outbox {
