@@ -155,8 +155,8 @@ mod tests {
     use std::io::{ErrorKind, Read, Write};
     use std::net::TcpStream;
 
+    use super::super::{process, wait};
     use super::*;
-    use crate::harness::{process, wait};
 
     const TIMEOUT: Duration = Duration::from_secs(20);
 

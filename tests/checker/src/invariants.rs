@@ -11,6 +11,9 @@ use crate::topics::{Coordinates, Found};
 /// The broker stamps records and the watcher its looks with one clock, in whole milliseconds.
 const CLOCK_MS: i64 = 2;
 
+/// What was on the wire when something was stopped may be written this much later, in milliseconds.
+const ON_THE_WIRE_MS: i64 = 1_000;
+
 /// I1: every event that was acknowledged is in the output or in the dead-letter topic, as it was.
 pub(crate) fn nothing_lost(evidence: &Evidence, found: &Found, report: &mut Report) {
     let acked = evidence.acked();
@@ -160,7 +163,7 @@ fn window(evidence: &Evidence, found: &Found, from_ms: i64, until_ms: i64) -> Wi
         .copies()
         .map(|copy| (copy.from, copy.at_ms))
         .chain(letters);
-    for ((partition, offset), _) in all.filter(|(_, at_ms)| *at_ms <= until_ms + CLOCK_MS) {
+    for ((partition, offset), _) in all.filter(|(_, at_ms)| *at_ms <= until_ms + ON_THE_WIRE_MS) {
         let position = positions.entry(partition).or_default();
         *position = (*position).max(offset + 1);
     }

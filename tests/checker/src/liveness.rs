@@ -33,11 +33,17 @@ pub(crate) fn partitions_move(
             args.stall_max_ms
         )
     }));
-    let after = evidence
-        .marks
-        .iter()
-        .map(|mark| recovered_ms(&evidence.commits, mark.until_ms));
-    report.recover_ms = after.max().flatten();
+    for mark in &evidence.marks {
+        match recovered_ms(&evidence.commits, mark.until_ms) {
+            Some(ms) if ms <= args.recover_max_ms => {
+                report.recover_ms = report.recover_ms.max(Some(ms));
+            }
+            took => wrong.push(format!(
+                "after {}, not every partition had moved on within {} ms ({took:?})",
+                mark.what, args.recover_max_ms
+            )),
+        }
+    }
     report.found(
         "I6",
         format!("the longest standstill took {longest} ms"),
@@ -69,7 +75,9 @@ fn stalls(samples: &[Sample]) -> BTreeMap<i32, i64> {
 fn recovered_ms(samples: &[Sample], from_ms: i64) -> Option<i64> {
     let from = samples.partition_point(|sample| sample.at_ms < from_ms);
     // The last look before it: while a broker is away there is none.
-    let before = samples.get(from.checked_sub(1)?)?;
+    let Some(before) = from.checked_sub(1).and_then(|at| samples.get(at)) else {
+        return Some(0);
+    };
     let waiting = before
         .partitions
         .iter()

@@ -84,6 +84,9 @@ pub(crate) struct CheckArgs {
     /// How long one partition may stand still while it has something to do, in milliseconds.
     #[arg(long, default_value_t = 60_000)]
     stall_max_ms: i64,
+    /// How long it may take after a fault until every partition has moved on, in milliseconds.
+    #[arg(long, default_value_t = 60_000)]
+    recover_max_ms: i64,
     /// How much a host's memory may grow over what it was when it was ready, in bytes.
     #[arg(long, default_value_t = 256 << 20)]
     memory_growth_max_bytes: u64,
