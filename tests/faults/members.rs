@@ -108,7 +108,7 @@ fn f7_a_storm_of_rebalances_with_static_members_loses_and_repeats_nothing() {
     });
 }
 
-/// Lets the output take nothing, or everything again: one replica is never two.
+/// Lets the output take nothing, or everything again: no record is as small as that.
 fn set_stalled(run: &Run, stalled: bool) {
     let admin: AdminClient<DefaultClientContext> = ClientConfig::new()
         .set("bootstrap.servers", run.output.brokers())
@@ -117,7 +117,7 @@ fn set_stalled(run: &Run, stalled: bool) {
     let topic = ResourceSpecifier::Topic(run.output.name());
     let change = AlterConfig::new(topic)
         .set("message.timestamp.type", "LogAppendTime")
-        .set("min.insync.replicas", if stalled { "2" } else { "1" });
+        .set("max.message.bytes", if stalled { "1" } else { "1048588" });
     let done = tokio::runtime::Builder::new_current_thread()
         .build()
         .expect("a runtime can be made")
@@ -138,6 +138,10 @@ fn f8_a_drain_whose_output_is_stalled_is_given_up_in_time() {
     stays.wait_for_finished(&one, 2_000);
     let from_ms = now_ms();
     set_stalled(&run, true);
+    wait::eventually("an output that takes nothing", TIMEOUT, || {
+        let (_, state) = one.get("/readyz?verbose").expect("it is served");
+        state.contains("larger than the topic takes")
+    });
     let other = comes.start();
     wait::eventually("both with partitions", TIMEOUT, || {
         run.owned_by("a") > 0 && run.owned_by("b") > 0

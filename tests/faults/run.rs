@@ -27,8 +27,9 @@ pub(crate) const TIMEOUT: Duration = Duration::from_secs(180);
 /// Between two looks at the memory of the hosts.
 const MEMORY_EVERY: Duration = Duration::from_millis(200);
 
-/// Beyond its drain, what a host may take to end: it leaves the group, and its servers stop.
-pub(crate) const END_MARGIN_MS: u64 = 15_000;
+/// Beyond its drain, what a host may take to end: ten seconds to leave its group, after which it ends all the
+/// same, and a little for a busy machine.
+pub(crate) const END_MARGIN_MS: u64 = 12_000;
 
 /// Process ids of the hosts that run, and their names.
 type Running = Arc<Mutex<BTreeMap<u32, String>>>;
@@ -149,8 +150,21 @@ impl Run {
 
     /// Notes what was done to the system from `from_ms` until now.
     pub(crate) fn mark(&self, what: &str, host: Option<&str>, from_ms: i64, orderly: bool) {
+        self.mark_times(what, host, from_ms, orderly, 1);
+    }
+
+    /// The same for what may repeat one event more than once.
+    pub(crate) fn mark_times(
+        &self,
+        what: &str,
+        host: Option<&str>,
+        from_ms: i64,
+        orderly: bool,
+        times: u64,
+    ) {
         let mark = json!({
             "what": what, "host": host, "from_ms": from_ms, "until_ms": now_ms(), "orderly": orderly,
+            "times": times,
         });
         self.note("marks.jsonl", &mark);
     }

@@ -46,6 +46,13 @@ pub(crate) struct Mark {
     pub(crate) until_ms: i64,
     /// Whether the system was asked to, and had time for it.
     pub(crate) orderly: bool,
+    /// How often one event may be repeated because of it.
+    #[serde(default = "once")]
+    pub(crate) times: u64,
+}
+
+fn once() -> u64 {
+    1
 }
 
 /// Memory of a host at one moment.
@@ -81,6 +88,8 @@ pub(crate) enum Wanted {
     Success,
     /// With another exit code and one line that says why.
     Refusal,
+    /// By itself; where it could not finish, with a line that says so.
+    InTime,
     /// By a signal that the run sent.
     Killed,
 }

@@ -59,6 +59,7 @@ pub(crate) fn ends_as_told(evidence: &Evidence, report: &mut Report) {
         let as_wanted = match end.wanted {
             Wanted::Success => end.code == Some(0),
             Wanted::Refusal => end.code.is_some_and(|code| code != 0),
+            Wanted::InTime => end.code.is_some(),
             Wanted::Killed => end.signal.is_some(),
         };
         let host = &end.host;
@@ -75,7 +76,7 @@ pub(crate) fn ends_as_told(evidence: &Evidence, report: &mut Report) {
             ));
         }
         let told = !end.last_line.trim().is_empty() && end.last_line.len() <= LINE_BYTES_MAX;
-        if end.wanted == Wanted::Refusal && !told {
+        if matches!(end.wanted, Wanted::Refusal | Wanted::InTime) && end.code != Some(0) && !told {
             wrong.push(format!("host {host} did not say why in one line"));
         }
     }

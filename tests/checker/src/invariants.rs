@@ -78,23 +78,32 @@ pub(crate) fn duplicates_bounded(
     found: &Found,
     report: &mut Report,
 ) {
-    let windows: Vec<Window> = evidence
+    let windows: Vec<(Window, u64)> = evidence
         .marks
         .iter()
-        .map(|mark| window(evidence, found, mark.from_ms, mark.until_ms))
+        .map(|mark| {
+            (
+                window(evidence, found, mark.from_ms, mark.until_ms),
+                mark.times,
+            )
+        })
         .collect();
-    let inside = |place: &Coordinates| {
-        let holds = |window: &&Window| {
+    // How often an event may be repeated, by what was done to the system around it.
+    let inside = |place: &Coordinates| -> u64 {
+        let holds = |(window, _): &&(Window, u64)| {
             let reach = window.get(&place.0);
             reach.is_some_and(|(from, to)| (*from..*to).contains(&place.1))
         };
-        windows.iter().filter(holds).count()
+        windows.iter().filter(holds).map(|(_, times)| times).sum()
     };
-    let allowed: u64 = windows
+    let between: u64 = windows
         .iter()
-        .flat_map(BTreeMap::values)
-        .map(|(from, to)| (to - from).max(0) as u64)
+        .flat_map(|(window, times)| window.values().map(move |(from, to)| (to - from, *times)))
+        .map(|(events, times)| events.max(0) as u64 * times)
         .sum();
+    let allowed = args
+        .duplicates_max
+        .map_or(between, |most| most.min(between));
     let mut times: BTreeMap<Coordinates, Vec<i64>> = BTreeMap::new();
     let letters = found
         .letters
@@ -110,10 +119,10 @@ pub(crate) fn duplicates_bounded(
     let committed_ms = committed_times(&evidence.commits);
     let (mut duplicated, mut wrong) = (0, Vec::new());
     for (place, mut at_ms) in times.into_iter().filter(|(_, at_ms)| at_ms.len() > 1) {
-        let repeats = at_ms.len() - 1;
-        duplicated += repeats as u64;
+        let repeats = at_ms.len() as u64 - 1;
+        duplicated += repeats;
         at_ms.sort_unstable();
-        if args.duplicates_max.is_none() && repeats > inside(&place) {
+        if repeats > inside(&place) {
             wrong.push(format!(
                 "{place:?} is there {} times, with {} faults around it",
                 repeats + 1,
@@ -132,7 +141,7 @@ pub(crate) fn duplicates_bounded(
         }
     }
     report.duplicated = duplicated;
-    report.duplicates_allowed = args.duplicates_max.unwrap_or(allowed);
+    report.duplicates_allowed = allowed;
     if duplicated > report.duplicates_allowed {
         wrong.push(format!(
             "{duplicated} repeats, {} allowed",
@@ -140,8 +149,7 @@ pub(crate) fn duplicates_bounded(
         ));
     }
     let looked_at = format!(
-        "{duplicated} repeats, {} events between commit and position at {} faults",
-        allowed,
+        "{duplicated} repeats, {between} events between commit and position at {} faults",
         windows.len()
     );
     report.found("I2", looked_at, wrong);
