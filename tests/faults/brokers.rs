@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::run::{Member, Run, let_it_last, now_ms};
+use super::run::{Kind, Member, Run, let_it_last, now_ms};
 use super::settings::{Tier, Tuning};
 use crate::harness::host::Host;
 use crate::harness::kafka::{Node, Speed};
@@ -44,7 +44,7 @@ fn f4_a_broker_that_dies_and_comes_back_loses_nothing() {
                 node.stop();
             }
             node.restart();
-            run.mark(what, None, from_ms, false);
+            run.mark(what, None, from_ms, Kind::Fallen);
         }
     }
     work_goes_on(&member, &host);
@@ -100,7 +100,7 @@ fn away(row: &str, how: Away, outage: Duration) {
     };
     // A record is written and its acknowledgement lost at most once each time that it is sent.
     let times = outage.as_secs() / DELIVERY_TIMEOUT.as_secs() + 1;
-    run.mark_times(what, None, from_ms, false, times);
+    run.mark_times(what, None, from_ms, Kind::Fallen, times);
     load.finish();
     run.wait_until_settled();
     member.sigterm(host);
@@ -138,7 +138,7 @@ fn f6_a_host_ends_in_time_when_its_broker_is_gone() {
     member.ended(host, "in-time", Host::sigterm);
     let took = asked.elapsed();
     node.restart();
-    run.mark("SIGTERM without a broker", None, from_ms, false);
+    run.mark("SIGTERM without a broker", None, from_ms, Kind::Fallen);
     let host = member.start();
     load.finish();
     run.wait_until_settled();

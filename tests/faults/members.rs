@@ -6,7 +6,7 @@ use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions, AlterConfig, ResourceSpecifier};
 use rdkafka::client::DefaultClientContext;
 
-use super::run::{Member, Run, TIMEOUT, now_ms};
+use super::run::{Kind, Member, Run, TIMEOUT, now_ms};
 use super::settings::{Tier, Tuning};
 use crate::harness::host::Host;
 use crate::harness::kafka;
@@ -35,7 +35,7 @@ fn f3_a_zombie_neither_commits_nor_goes_on_with_what_another_host_has_now() {
             "SIGSTOP beyond the session",
             Some(&first.name),
             from_ms,
-            false,
+            Kind::Fallen,
         );
         wait::eventually("the zombie among the members again", TIMEOUT, || {
             run.owned_by("a") > 0 && run.owned_by("b") > 0
@@ -148,7 +148,12 @@ fn f8_a_drain_whose_output_is_stalled_is_given_up_in_time() {
     });
     set_stalled(&run, false);
     comes.wait_for_finished(&other, 1_000);
-    run.mark("rebalance with a stalled output", None, from_ms, false);
+    run.mark(
+        "rebalance with a stalled output",
+        None,
+        from_ms,
+        Kind::Disturbed,
+    );
     load.finish();
     run.wait_until_settled();
     for (member, host) in [(stays, one), (comes, other)] {

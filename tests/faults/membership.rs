@@ -6,7 +6,7 @@ use std::time::Duration;
 use rdkafka::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 
-use super::run::{Run, TIMEOUT};
+use super::run::{Kind, Run, TIMEOUT};
 use super::settings::{Tier, Tuning};
 use crate::harness::kafka;
 use crate::harness::load::Plan;
@@ -44,7 +44,12 @@ fn f9_a_partition_that_is_taken_away_and_comes_back_goes_on() {
         wait::eventually("all partitions back", TIMEOUT, || {
             run.owned_by("a") == run.partitions as usize
         });
-        run.mark("a guest takes partitions and leaves", None, from_ms, true);
+        run.mark(
+            "a guest takes partitions and leaves",
+            None,
+            from_ms,
+            Kind::Orderly,
+        );
         member.wait_for_finished(&host, member.finished(&host) + 200);
     }
     load.stop();

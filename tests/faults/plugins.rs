@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::run::{Run, TIMEOUT, let_it_last, now_ms};
+use super::run::{Kind, Run, TIMEOUT, let_it_last, now_ms};
 use super::settings::{Tier, Tuning};
 use crate::harness::host::Setup;
 use crate::harness::kafka;
@@ -81,7 +81,7 @@ fn f13_a_plugin_that_traps_costs_its_own_events_and_nobody_else_anything() {
     let host = member.start();
     let (beside, from_ms) = pair.loads(Tier::now().pick(20_000, 100_000));
     run.wait_until_settled();
-    run.mark("traps", None, from_ms, true);
+    run.mark("traps", None, from_ms, Kind::Orderly);
     beside.stop();
     neighbour.source.wait_for_no_lag(&neighbour.group, TIMEOUT);
     member.sigterm(host);

@@ -31,6 +31,17 @@ const MEMORY_EVERY: Duration = Duration::from_millis(200);
 /// same, and a little for a busy machine.
 pub(crate) const END_MARGIN_MS: u64 = 12_000;
 
+/// How much of the usual order a fault leaves; the checker says what follows from it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// Hosts are asked and have time.
+    Orderly,
+    /// Hosts are asked and cannot finish.
+    Disturbed,
+    /// A host, or where none is named the broker, fell silent.
+    Fallen,
+}
+
 /// Process ids of the hosts that run, and their names.
 type Running = Arc<Mutex<BTreeMap<u32, String>>>;
 
@@ -148,9 +159,9 @@ impl Run {
         }
     }
 
-    /// Notes what was done to the system from `from_ms` until now.
-    pub(crate) fn mark(&self, what: &str, host: Option<&str>, from_ms: i64, orderly: bool) {
-        self.mark_times(what, host, from_ms, orderly, 1);
+    /// Notes what was done to the system, or to one host, from `from_ms` until now.
+    pub(crate) fn mark(&self, what: &str, host: Option<&str>, from_ms: i64, kind: Kind) {
+        self.mark_times(what, host, from_ms, kind, 1);
     }
 
     /// The same for what may repeat one event more than once.
@@ -159,11 +170,16 @@ impl Run {
         what: &str,
         host: Option<&str>,
         from_ms: i64,
-        orderly: bool,
+        kind: Kind,
         times: u64,
     ) {
+        let kind = match kind {
+            Kind::Orderly => "orderly",
+            Kind::Disturbed => "disturbed",
+            Kind::Fallen => "fallen",
+        };
         let mark = json!({
-            "what": what, "host": host, "from_ms": from_ms, "until_ms": now_ms(), "orderly": orderly,
+            "what": what, "host": host, "from_ms": from_ms, "until_ms": now_ms(), "kind": kind,
             "times": times,
         });
         self.note("marks.jsonl", &mark);
@@ -330,7 +346,8 @@ impl Member<'_> {
     pub(crate) fn join(&self) -> Host {
         let from_ms = now_ms();
         let host = self.start();
-        self.run.mark("join", Some(&self.name), from_ms, true);
+        self.run
+            .mark("join", Some(&self.name), from_ms, Kind::Orderly);
         host
     }
 
@@ -346,7 +363,8 @@ impl Member<'_> {
         self.scrape(&host);
         let from_ms = now_ms();
         let exit = self.ended(host, "killed", |host| host.kill9());
-        self.run.mark("kill -9", Some(&self.name), from_ms, false);
+        self.run
+            .mark("kill -9", Some(&self.name), from_ms, Kind::Fallen);
         assert_eq!(exit.signal, Some(9));
     }
 
@@ -362,7 +380,8 @@ impl Member<'_> {
     pub(crate) fn leave(&self, host: Host) -> Exit {
         let from_ms = now_ms();
         let exit = self.sigterm(host);
-        self.run.mark("SIGTERM", Some(&self.name), from_ms, true);
+        self.run
+            .mark("SIGTERM", Some(&self.name), from_ms, Kind::Orderly);
         exit
     }
 

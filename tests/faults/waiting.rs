@@ -1,6 +1,6 @@
 //! F12 a backlog far larger than what a host may hold, with a plugin that cannot keep up.
 
-use super::run::{Run, now_ms};
+use super::run::{Kind, Run, now_ms};
 use super::settings::{Tier, Tuning};
 use crate::harness::kafka;
 use crate::harness::load::Plan;
@@ -30,7 +30,7 @@ fn f12_a_backlog_behind_a_slow_plugin_takes_no_memory_and_is_worked_off_over_a_r
         "a partition comes back to a host that pauses",
         None,
         from_ms,
-        true,
+        Kind::Orderly,
     );
     run.wait_until_settled();
     stays.sigterm(one);

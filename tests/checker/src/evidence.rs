@@ -44,11 +44,29 @@ pub(crate) struct Mark {
     pub(crate) host: Option<String>,
     pub(crate) from_ms: i64,
     pub(crate) until_ms: i64,
-    /// Whether the system was asked to, and had time for it.
-    pub(crate) orderly: bool,
+    pub(crate) kind: Kind,
     /// How often one event may be repeated because of it.
     #[serde(default = "once")]
     pub(crate) times: u64,
+}
+
+/// How much of the usual order a fault leaves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Kind {
+    /// Hosts are asked and have time: they close what they give up.
+    Orderly,
+    /// Hosts are asked and cannot finish.
+    Disturbed,
+    /// A host, or where none is named the broker of all, fell silent: partitions may change hands unasked.
+    Fallen,
+}
+
+impl Mark {
+    /// Whether it came over all hosts at once.
+    pub(crate) fn is_outage(&self) -> bool {
+        self.kind == Kind::Fallen && self.host.is_none()
+    }
 }
 
 fn once() -> u64 {

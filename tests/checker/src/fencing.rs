@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::CheckArgs;
-use crate::evidence::Evidence;
+use crate::evidence::{Evidence, Kind};
 use crate::report::Report;
 use crate::topics::{Copy, Found, Written};
 
@@ -26,9 +26,9 @@ impl Ownership {
             Some(owner) if owner != copy.host => {
                 // The owner may have been killed or stopped since it wrote last; then the next one is right.
                 let fell = evidence.marks.iter().any(|mark| {
-                    let its_own = mark.host.as_deref() == Some(&owner) && !mark.orderly;
-                    let whole_group = mark.host.is_none() && !mark.orderly;
-                    (its_own || whole_group)
+                    let its_own = mark.host.as_deref() == Some(&owner);
+                    mark.kind == Kind::Fallen
+                        && (its_own || mark.host.is_none())
                         && mark.until_ms >= self.last_ms - SETTLED_MS
                         && mark.from_ms <= copy.at_ms
                 });

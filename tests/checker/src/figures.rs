@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::CheckArgs;
-use crate::evidence::{Evidence, Wanted};
+use crate::evidence::{Evidence, Kind, Wanted};
 use crate::report::Report;
 use crate::topics::Found;
 
@@ -104,7 +104,7 @@ pub(crate) fn honest(group: &str, evidence: &Evidence, found: &Found, report: &m
     }
     // A host that was killed took what it had counted with it, and one that lost a partition has written
     // copies of events that it does not count; neither counts what it has not written.
-    let undisturbed = evidence.marks.iter().all(|mark| mark.orderly);
+    let undisturbed = evidence.marks.iter().all(|mark| mark.kind == Kind::Orderly);
     for (host, said) in said {
         let written = written.get(host).copied().unwrap_or(0);
         if said > written || (undisturbed && said != written) {

@@ -4,7 +4,8 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use crate::CheckArgs;
-use crate::evidence::{Evidence, Sample};
+use crate::evidence::{Evidence, Mark, Sample};
+use crate::liveness;
 use crate::report::Report;
 use crate::topics::{Coordinates, Found};
 
@@ -81,12 +82,7 @@ pub(crate) fn duplicates_bounded(
     let windows: Vec<(Window, u64)> = evidence
         .marks
         .iter()
-        .map(|mark| {
-            (
-                window(evidence, found, mark.from_ms, mark.until_ms),
-                mark.times,
-            )
-        })
+        .map(|mark| (window(evidence, found, mark), mark.times))
         .collect();
     // How often an event may be repeated, by what was done to the system around it.
     let inside = |place: &Coordinates| -> u64 {
@@ -155,9 +151,15 @@ pub(crate) fn duplicates_bounded(
     report.found("I2", looked_at, wrong);
 }
 
-/// What stood between the last known commit at `from_ms` and the position at `until_ms`.
-fn window(evidence: &Evidence, found: &Found, from_ms: i64, until_ms: i64) -> Window {
-    let committed = evidence.commits_at(from_ms);
+/// What stood between the last known commit before a fault and the position after it.
+fn window(evidence: &Evidence, found: &Found, mark: &Mark) -> Window {
+    let committed = evidence.commits_at(mark.from_ms);
+    // Hosts notice that an outage is over a little later, and repeat what they had sent until then.
+    let noticed_ms = mark
+        .is_outage()
+        .then(|| liveness::recovered_ms(&evidence.commits, mark.until_ms))
+        .flatten();
+    let until_ms = mark.until_ms + noticed_ms.unwrap_or(0);
     let committed = |partition: i32| {
         let (offset, _) = committed?.partitions.get(&partition)?;
         *offset

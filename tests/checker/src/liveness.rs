@@ -72,7 +72,7 @@ fn stalls(samples: &[Sample]) -> BTreeMap<i32, i64> {
 }
 
 /// From a time until every partition that had something to do then had moved on.
-fn recovered_ms(samples: &[Sample], from_ms: i64) -> Option<i64> {
+pub(crate) fn recovered_ms(samples: &[Sample], from_ms: i64) -> Option<i64> {
     let from = samples.partition_point(|sample| sample.at_ms < from_ms);
     // The last look before it: while a broker is away there is none.
     let Some(before) = from.checked_sub(1).and_then(|at| samples.get(at)) else {
