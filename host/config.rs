@@ -147,12 +147,16 @@ pub struct Group {
     pub dedup: Option<Dedup>,
     /// What happens to an event whose plugin asks for a retry.
     pub retry: Retry,
+    /// When the host stops asking a plugin that keeps failing; none switches the breaker off.
+    pub breaker: Option<Breaker>,
     /// Where an event goes that was given up on.
-    pub dead_letter_topic: String,
+    pub dead_letter: DeadLetter,
     /// Folder of the settle store.
     pub store: PathBuf,
     /// How often the store is synced and offsets are committed.
     pub commit_interval: Duration,
+    /// Whether what is settled above the committed offset is written into the commit's metadata.
+    pub commit_map: bool,
     /// Where a group without a committed offset begins.
     pub start_from: StartFrom,
 }
@@ -186,6 +190,9 @@ pub struct Dedup {
     pub window: Duration,
     /// At most this many ids are remembered for each partition.
     pub max_events: usize,
+    /// How long reading a partition again may take when it is assigned, before the group goes on with
+    /// the part of the window that it has.
+    pub rebuild_timeout: Duration,
 }
 
 /// Where the id of an event is found.
@@ -216,10 +223,71 @@ pub struct Retry {
     pub max: Duration,
     /// Share of each delay that is random, 0 to 1.
     pub jitter: f64,
+    /// Where an event waits for its next attempt.
+    pub mode: RetryMode,
+    /// Source topic to its retry topic. With [`RetryMode::Topic`] there is one for each source; with
+    /// [`RetryMode::Park`] only where the operator named one, and events are then evicted to it.
+    pub topics: BTreeMap<String, String>,
+    /// How long a retry topic that the host creates keeps its records; at least `max_age`.
+    pub retention: Duration,
+    /// From an event's first failure to giving up, whatever attempts are left.
+    pub max_age: Duration,
+    /// The longest that an event may hold its key and the commit before it is evicted.
+    pub max_park: Duration,
     /// Events held back behind parked keys, in each lane, before its partitions pause.
     pub park_events: usize,
     /// The same in bytes.
     pub park_bytes: usize,
+}
+
+/// Where an event waits for its next attempt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RetryMode {
+    /// In memory: its key waits, other keys flow, and the commit waits too.
+    Park,
+    /// In the group's own retry topic: nothing waits, and the order of its key is given up.
+    Topic,
+}
+
+/// When failures mean that something outside fails, rather than single events.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Breaker {
+    /// Share of the keys that fail, from which on the cause is outside; 0.05 to 1.
+    pub threshold: f64,
+    /// Fewer keys than this say nothing.
+    pub min_keys: usize,
+    /// How far back keys are counted.
+    pub window: Duration,
+    /// Wait before the first probe.
+    pub probe_initial: Duration,
+    /// No wait between probes is longer.
+    pub probe_max: Duration,
+}
+
+/// Where an event goes that was given up on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeadLetter {
+    /// The topic; the group consumes it nowhere.
+    pub topic: String,
+    /// Whose headers are written beside the host's own.
+    pub dialect: Dialect,
+    /// Partitions of the topic where the host creates it; none means as many as the largest source has.
+    pub partitions: Option<u16>,
+    /// How long the topic keeps its records where the host creates it; none means for ever.
+    pub retention: Option<Duration>,
+}
+
+/// The headers that another system puts on its dead letters, so that its tools can read ours.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Dialect {
+    /// Only the host's own.
+    Millrace,
+    /// `kafka_dlt-*` of Spring Kafka.
+    Spring,
+    /// `__connect.errors.*` of Kafka Connect.
+    Connect,
+    /// `__streams.errors.*` of Kafka Streams.
+    Streams,
 }
 
 /// Gateways for publishers.

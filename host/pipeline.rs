@@ -16,12 +16,14 @@
 mod assignment;
 mod batch;
 mod books;
+mod clock;
 mod identity;
 mod intake;
 mod lane;
 mod lane_state;
 mod member;
 mod messages;
+mod outage;
 mod sending;
 mod settling;
 mod start;

@@ -31,6 +31,8 @@ mod crash;
 mod isolation;
 // Retry in place: order, times, attempts, and a restart in between.
 mod retry;
+// Where events go that fail: the topics that the host makes, and what dead letters say.
+mod dead_letters;
 // What the host refuses, and that it has consumed nothing by then.
 mod bad_input;
 // Publishing through `millrace run`.

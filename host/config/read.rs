@@ -3,6 +3,8 @@
 //! Each section has its own file; this one reads the document and what concerns the whole of it. It
 //! must not know how a value is spelled in YAML.
 
+mod breaker;
+mod dead_letter;
 mod dedup;
 mod field;
 mod gateways;

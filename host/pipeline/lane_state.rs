@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::assignment::Assignment;
-use super::lane::wall_ms;
+use super::clock::wall_ms;
 use crate::sandbox::{SLOT_WORDS, Span, StateSource, StateWrite};
 use crate::store::{SettleStore, partition_key};
 

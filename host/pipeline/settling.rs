@@ -17,7 +17,7 @@ use crossbeam_channel::{Receiver, Sender, never, select};
 
 use self::drain::Drain;
 use super::books::Books;
-use super::lane::wall_ms;
+use super::clock::wall_ms;
 use super::messages::{Control, FromLane, Settlement, ToLane};
 use super::sending::{Sending, WaitedForBy};
 use super::status::GroupStatus;
@@ -78,6 +78,8 @@ pub(crate) struct Settling {
     pub(crate) topics: Arc<[Arc<str>]>,
     /// The plugin of each topic.
     pub(crate) routes: Vec<usize>,
+    /// The source of each topic that is a retry topic.
+    pub(crate) retry_of: Vec<Option<u32>>,
     pub(crate) plugins: Vec<SettlingPlugin>,
     pub(crate) lanes: Vec<SettlingLane>,
     pub(crate) store: Arc<SettleStore>,

@@ -50,6 +50,9 @@ pub struct GroupMetrics {
     pub stale_stores: IntCounter,
     /// Emissions acknowledged.
     pub emissions: IntCounter,
+    /// Settles that the disk refused.
+    pub settle_failures: IntCounter,
+    refused_records: IntGaugeVec,
 }
 
 /// Figures of one assigned partition.
@@ -126,6 +129,8 @@ impl Metrics {
             rewinds: of(&families.rewinds),
             stale_stores: of(&families.stale_stores),
             emissions: of(&families.emissions),
+            settle_failures: of(&families.settle_failures),
+            refused_records: families.refused_records.clone(),
         }
     }
 
@@ -179,6 +184,14 @@ impl Metrics {
 }
 
 impl GroupMetrics {
+    /// How many records for a topic were refused and are still not acknowledged. Rare, so its handle is
+    /// looked up.
+    pub fn refused_records(&self, topic: &str, records: usize) {
+        let labels = [self.group.as_str(), topic];
+        let gauge = self.refused_records.with_label_values(&labels);
+        gauge.set(records as i64);
+    }
+
     /// Handles of one partition.
     #[must_use]
     pub fn partition(&self, topic: &str, partition: i32) -> PartitionMetrics {

@@ -183,7 +183,8 @@ pub(super) fn create_topics(
     let mut topics: BTreeSet<&str> = also.into_iter().collect();
     for group in &config.groups {
         topics.extend(group.routes.keys().map(String::as_str));
-        topics.insert(&group.dead_letter_topic);
+        topics.insert(&group.dead_letter.topic);
+        topics.extend(group.retry.topics.values().map(String::as_str));
     }
     for plugin in config.plugins.values() {
         topics.extend(plugin.grants.output_topics.iter().map(String::as_str));

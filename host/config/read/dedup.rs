@@ -27,11 +27,17 @@ pub(super) fn read(field: &Field<'_>, context: &mut Context<'_>) -> Option<Dedup
     let max_events = section
         .take("max_events")
         .number(context, 100_000, 1..=10_000_000);
+    let rebuild_timeout = section.take("rebuild_timeout").duration(
+        context,
+        Duration::from_mins(1),
+        Duration::from_secs(1)..=Duration::from_mins(10),
+    );
     section.finish(context);
     Some(Dedup {
         id: id?,
         window,
         max_events,
+        rebuild_timeout,
     })
 }
 

@@ -197,6 +197,26 @@ impl<'t> Field<'t> {
         .unwrap_or(default)
     }
 
+    /// A duration with its unit, or a word that stands for none.
+    pub(super) fn duration_or(
+        &self,
+        context: &mut Context<'_>,
+        word: &str,
+        range: RangeInclusive<Duration>,
+    ) -> Option<Duration> {
+        let wanted = format!("a duration such as `30d`, or `{word}`");
+        if self.scalar(context, &wanted)?.text == word {
+            return None;
+        }
+        self.measured(
+            context,
+            &wanted,
+            units::duration,
+            units::show_duration,
+            range,
+        )
+    }
+
     /// A size with its unit, in bytes.
     pub(super) fn bytes(
         &self,
@@ -280,6 +300,11 @@ impl<'t> Field<'t> {
                 default
             }
         }
+    }
+
+    /// Yes or no.
+    pub(super) fn flag(&self, context: &mut Context<'_>, default: bool) -> bool {
+        self.choice(context, default, &[("true", true), ("false", false)])
     }
 
     /// One of some words.

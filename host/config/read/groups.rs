@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::field::{Field, is_topic, not_a_topic};
 use super::plugins::Known;
 use super::section::{Context, suggest};
-use super::{dedup, retry};
+use super::{breaker, dead_letter, dedup, retry};
 use crate::config::tree::{Entry, Value};
 use crate::config::{Group, Ordering, StartFrom, places};
 
@@ -36,18 +36,67 @@ pub(super) fn read(field: &Field<'_>, known: &Known, context: &mut Context<'_>) 
         );
     }
     let mut taken = Taken::default();
-    items
+    let read: Vec<_> = items
         .into_iter()
         .filter_map(|item| one(item, known, &mut taken, context))
-        .collect()
+        .collect();
+    for (at, (group, retry_topic)) in read.iter().enumerate() {
+        if let Some(retry_topic) = retry_topic {
+            let others = read.iter().enumerate();
+            let others = others
+                .filter(|(other, _)| *other != at)
+                .map(|(_, (group, _))| group);
+            check_retry_topics(group, others, retry_topic, context);
+        }
+    }
+    read.into_iter().map(|(group, _)| group).collect()
 }
 
-fn one(
-    mut field: Field<'_>,
+/// A retry topic carries the records of one source of one group, and nothing else.
+fn check_retry_topics<'g>(
+    group: &'g Group,
+    others: impl Iterator<Item = &'g Group> + Clone,
+    field: &Field<'_>,
+    context: &mut Context<'_>,
+) {
+    for topic in group.retry.topics.values() {
+        let taken_by_another = || {
+            others.clone().find_map(|other| {
+                let id = &other.id;
+                if other.routes.contains_key(topic) {
+                    Some(format!("group `{id}` consumes it"))
+                } else if other.dead_letter.topic == *topic {
+                    Some(format!("it takes the dead letters of group `{id}`"))
+                } else if other.retry.topics.values().any(|theirs| theirs == topic) {
+                    Some(format!("it is a retry topic of group `{id}`"))
+                } else {
+                    None
+                }
+            })
+        };
+        let taken = if group.routes.contains_key(topic) {
+            Some("the group consumes it as a source".to_owned())
+        } else if group.dead_letter.topic == *topic {
+            Some("it takes the dead letters of the group".to_owned())
+        } else {
+            taken_by_another()
+        };
+        if let Some(taken) = taken {
+            let message = format!(
+                "`{topic}` cannot be a retry topic: {taken}; write a name of its own, such as \
+                 `{{topic}}.{{group}}.retry`"
+            );
+            field.problem(context, message);
+        }
+    }
+}
+
+fn one<'t>(
+    mut field: Field<'t>,
     known: &Known,
     taken: &mut Taken,
     context: &mut Context<'_>,
-) -> Option<Group> {
+) -> Option<(Group, Option<Field<'t>>)> {
     // Messages and `--set` name a group by its id rather than by its position.
     if let Some(id) = written_id(&field) {
         field.path = format!("groups.{id}");
@@ -63,8 +112,53 @@ fn one(
     }
     let routes_field = section.require("routes", "{ user-events: analytics }", context);
     let routes = routes(&routes_field, &id, known, taken, context);
-    let ordering_field = section.take("ordering");
-    let ordering = ordering_field.choice(
+    let ordering = ordering(&section.take("ordering"), &routes, known, context);
+    let owner = retry::Owner {
+        group: &id,
+        routes: &routes,
+    };
+    let (retry, retry_topic) = retry::read(&section.take("retry"), &owner, context);
+    let group = Group {
+        concurrency: section.take("concurrency").number(
+            context,
+            places::default_concurrency(),
+            1..=256,
+        ),
+        dedup: dedup::read(&section.take("dedup"), context),
+        retry,
+        breaker: breaker::read(&section.take("breaker"), context),
+        dead_letter: dead_letter::read(&section.take("dead_letter"), &id_field, &routes, context),
+        store: store(&section.take("store"), &id_field, taken, context),
+        commit_interval: section.take("commit_interval").duration(
+            context,
+            COMMIT_INTERVAL_DEFAULT,
+            Duration::from_millis(10)..=Duration::from_mins(1),
+        ),
+        commit_map: section.take("commit_map").flag(context, true),
+        start_from: section.take("start_from").choice(
+            context,
+            StartFrom::Earliest,
+            &[
+                ("earliest", StartFrom::Earliest),
+                ("latest", StartFrom::Latest),
+            ],
+        ),
+        id,
+        routes,
+        ordering,
+    };
+    check_delivery(&section.take("delivery"), context);
+    section.finish(context);
+    Some((group, retry_topic))
+}
+
+fn ordering(
+    field: &Field<'_>,
+    routes: &BTreeMap<String, String>,
+    known: &Known,
+    context: &mut Context<'_>,
+) -> Ordering {
+    let ordering = field.choice(
         context,
         Ordering::Key,
         &[
@@ -81,38 +175,9 @@ fn one(
         let message = format!(
             "plugin `{plugin}` is granted `state`, which needs an order: write `key` or `partition`"
         );
-        ordering_field.problem(context, message);
+        field.problem(context, message);
     }
-    let group = Group {
-        concurrency: section.take("concurrency").number(
-            context,
-            places::default_concurrency(),
-            1..=256,
-        ),
-        dedup: dedup::read(&section.take("dedup"), context),
-        retry: retry::read(&section.take("retry"), context),
-        dead_letter_topic: dead_letter(&section.take("dead_letter"), &id_field, &routes, context),
-        store: store(&section.take("store"), &id_field, taken, context),
-        commit_interval: section.take("commit_interval").duration(
-            context,
-            COMMIT_INTERVAL_DEFAULT,
-            Duration::from_millis(10)..=Duration::from_mins(1),
-        ),
-        start_from: section.take("start_from").choice(
-            context,
-            StartFrom::Earliest,
-            &[
-                ("earliest", StartFrom::Earliest),
-                ("latest", StartFrom::Latest),
-            ],
-        ),
-        id,
-        routes,
-        ordering,
-    };
-    check_delivery(&section.take("delivery"), context);
-    section.finish(context);
-    Some(group)
+    ordering
 }
 
 fn written_id<'t>(field: &Field<'t>) -> Option<&'t str> {
@@ -173,47 +238,6 @@ fn routes(
         routes.insert(topic.to_owned(), plugin.to_owned());
     }
     routes
-}
-
-fn dead_letter(
-    field: &Field<'_>,
-    id_field: &Field<'_>,
-    routes: &BTreeMap<String, String>,
-    context: &mut Context<'_>,
-) -> String {
-    let mut place = id_field.value_place().clone();
-    let mut topic = None;
-    if let Some(mut section) = field.section(context) {
-        let topic_field = section.take("topic");
-        if !topic_field.is_absent() {
-            place = topic_field.value_place().clone();
-            // What is wrong with it has been said; the default would be wrong in another way.
-            topic = Some(topic_field.topic(context).unwrap_or_default());
-        }
-        section.finish(context);
-    }
-    let topic = topic.unwrap_or_else(|| default_dead_letter(id_field, context));
-    if routes.contains_key(&topic) {
-        let message = format!(
-            "the group consumes `{topic}`, where its own dead letters go, so that they would come back \
-             for ever: set another `dead_letter.topic`"
-        );
-        context.problem(&place, message);
-    }
-    topic
-}
-
-fn default_dead_letter(id_field: &Field<'_>, context: &mut Context<'_>) -> String {
-    // A missing id has been reported already.
-    let Some(Value::Scalar(id)) = id_field.node.map(|node| &node.value) else {
-        return String::new();
-    };
-    let topic = format!("{}.dlq", id.text);
-    if !id.text.trim().is_empty() && !is_topic(&topic) {
-        let message = format!("`{topic}` cannot be the name of a topic: set `dead_letter.topic`");
-        id_field.problem(context, message);
-    }
-    topic
 }
 
 fn store(

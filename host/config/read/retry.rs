@@ -1,26 +1,47 @@
 //! The section `retry` of a group.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::field::Field;
+use super::field::{Field, is_topic, not_a_topic};
 use super::section::{Context, Section};
-use crate::config::Retry;
 use crate::config::units::show_duration;
+use crate::config::{Retry, RetryMode};
 
 const DAY: Duration = Duration::from_hours(24);
 
-pub(super) fn read(field: &Field<'_>, context: &mut Context<'_>) -> Retry {
+/// Names the source and the group, so that no two retry topics of a cluster meet by chance.
+const TOPIC_DEFAULT: &str = "{topic}.{group}.retry";
+
+/// What the retry topics are named after.
+pub(super) struct Owner<'a> {
+    pub(super) group: &'a str,
+    /// Topic to plugin.
+    pub(super) routes: &'a BTreeMap<String, String>,
+}
+
+/// Also returns the field that a problem of a retry topic's name belongs to.
+pub(super) fn read<'t>(
+    field: &Field<'t>,
+    owner: &Owner<'_>,
+    context: &mut Context<'_>,
+) -> (Retry, Option<Field<'t>>) {
     let mut retry = Retry {
         attempts: 5,
         initial: Duration::from_millis(100),
         factor: 2.0,
         max: Duration::from_secs(30),
         jitter: 0.2,
+        mode: RetryMode::Park,
+        topics: BTreeMap::new(),
+        retention: 7 * DAY,
+        max_age: DAY,
+        max_park: Duration::from_mins(15),
         park_events: 10_000,
         park_bytes: 16 << 20,
     };
     let Some(mut section) = field.section(context) else {
-        return retry;
+        return (retry, None);
     };
     retry.attempts = section
         .take("attempts")
@@ -28,12 +49,37 @@ pub(super) fn read(field: &Field<'_>, context: &mut Context<'_>) -> Retry {
     if let Some(backoff) = section.take("backoff").section(context) {
         read_backoff(backoff, &mut retry, context);
     }
-    let mode = section.take("mode");
-    if mode.choice(context, "park", &[("park", "park"), ("topic", "topic")]) == "topic" {
-        mode.problem(
-            context,
-            "retry topics are not built: write `park`, or remove the key",
+    retry.mode = section.take("mode").choice(
+        context,
+        RetryMode::Park,
+        &[("park", RetryMode::Park), ("topic", RetryMode::Topic)],
+    );
+    let topic = section.take("topic");
+    retry.topics = topics(&topic, retry.mode, owner, context);
+    // Tests and urgent events measure both in seconds; nobody waits for an event longer than a year.
+    retry.max_age = section.take("max_age").duration(
+        context,
+        retry.max_age,
+        Duration::from_secs(1)..=365 * DAY,
+    );
+    retry.max_park = section.take("max_park").duration(
+        context,
+        retry.max_park,
+        Duration::from_millis(100)..=DAY,
+    );
+    let retention = section.take("retention");
+    retry.retention = retention.duration(
+        context,
+        retry.retention,
+        Duration::from_mins(1)..=3650 * DAY,
+    );
+    // Without a retry topic the key has no meaning, and its default must not get into the way.
+    if retry.retention < retry.max_age && !retry.topics.is_empty() {
+        let (is, max_age) = (show_duration(retry.retention), show_duration(retry.max_age));
+        let message = format!(
+            "is {is}, below `max_age`, so that events would be lost: write at least {max_age}"
         );
+        retention.problem(context, message);
     }
     retry.park_events =
         section
@@ -44,7 +90,51 @@ pub(super) fn read(field: &Field<'_>, context: &mut Context<'_>) -> Retry {
             .take("park_size")
             .memory_bytes(context, retry.park_bytes, 64 << 10..=16 << 30);
     section.finish(context);
-    retry
+    (retry, Some(topic))
+}
+
+/// The retry topic of each source. Reports what is wrong with a name by itself.
+fn topics(
+    field: &Field<'_>,
+    mode: RetryMode,
+    owner: &Owner<'_>,
+    context: &mut Context<'_>,
+) -> BTreeMap<String, String> {
+    let pattern = match (field.is_absent(), mode) {
+        (true, RetryMode::Park) => return BTreeMap::new(),
+        (true, RetryMode::Topic) => TOPIC_DEFAULT,
+        (false, _) => match field.name(context) {
+            Some(pattern) => pattern,
+            None => return BTreeMap::new(),
+        },
+    };
+    if owner.routes.len() > 1 && !pattern.contains("{topic}") {
+        let message = format!(
+            "the group has {} routes, and each needs a retry topic of its own: write `{{topic}}` into it, \
+             such as `{TOPIC_DEFAULT}`",
+            owner.routes.len()
+        );
+        field.problem(context, message);
+        return BTreeMap::new();
+    }
+    let mut topics = BTreeMap::new();
+    for source in owner.routes.keys() {
+        let name = pattern
+            .replace("{topic}", source)
+            .replace("{group}", owner.group);
+        if is_topic(&name) {
+            topics.insert(source.clone(), name);
+        } else if name.contains(['{', '}']) {
+            let message = format!(
+                "`{pattern}` has a placeholder that is unknown: use `{{topic}}` and `{{group}}`"
+            );
+            field.problem(context, message);
+            break;
+        } else {
+            field.problem(context, not_a_topic(&name));
+        }
+    }
+    topics
 }
 
 fn read_backoff(mut section: Section<'_>, retry: &mut Retry, context: &mut Context<'_>) {

@@ -2,11 +2,14 @@
 
 mod refusals;
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use super::*;
-use crate::config::{Dedup, Grants, Group, GrpcIngest, IdSource, Journal, Kafka, Limits, Ordering};
-use crate::config::{Plugin, Retry, StartFrom, places};
+use crate::config::{Breaker, DeadLetter, Dedup, Dialect, Grants, Group, GrpcIngest, IdSource};
+use crate::config::{
+    Journal, Kafka, Limits, Ordering, Plugin, Retry, RetryMode, StartFrom, places,
+};
 
 const ENV: [(&str, &str); 2] = [("XDG_STATE_HOME", "/state"), ("WINDOW", "12h")];
 
@@ -75,6 +78,52 @@ fn with_key(line: &str) -> String {
     with_group(&format!("  - id: g\n    routes: {{ t: p }}\n    {line}\n"))
 }
 
+fn default_group() -> Group {
+    Group {
+        id: "g".to_owned(),
+        routes: [("t".to_owned(), "p".to_owned())].into(),
+        ordering: Ordering::Key,
+        concurrency: places::default_concurrency(),
+        dedup: Some(Dedup {
+            id: IdSource::Key,
+            window: Duration::from_hours(24),
+            max_events: 100_000,
+            rebuild_timeout: Duration::from_mins(1),
+        }),
+        retry: Retry {
+            attempts: 5,
+            initial: Duration::from_millis(100),
+            factor: 2.0,
+            max: Duration::from_secs(30),
+            jitter: 0.2,
+            mode: RetryMode::Park,
+            topics: [].into(),
+            retention: Duration::from_hours(7 * 24),
+            max_age: Duration::from_hours(24),
+            max_park: Duration::from_mins(15),
+            park_events: 10_000,
+            park_bytes: 16 << 20,
+        },
+        breaker: Some(Breaker {
+            threshold: 0.5,
+            min_keys: 10,
+            window: Duration::from_secs(10),
+            probe_initial: Duration::from_secs(1),
+            probe_max: Duration::from_secs(30),
+        }),
+        dead_letter: DeadLetter {
+            topic: "g.dlq".to_owned(),
+            dialect: Dialect::Millrace,
+            partitions: None,
+            retention: None,
+        },
+        store: PathBuf::from("/state/millrace/g"),
+        commit_interval: Duration::from_millis(250),
+        commit_map: true,
+        start_from: StartFrom::Earliest,
+    }
+}
+
 #[test]
 fn the_defaults_are_the_documented_ones() {
     let folder = Folder::new();
@@ -103,30 +152,7 @@ fn the_defaults_are_the_documented_ones() {
             },
         )]
         .into(),
-        groups: vec![Group {
-            id: "g".to_owned(),
-            routes: [("t".to_owned(), "p".to_owned())].into(),
-            ordering: Ordering::Key,
-            concurrency: places::default_concurrency(),
-            dedup: Some(Dedup {
-                id: IdSource::Key,
-                window: Duration::from_hours(24),
-                max_events: 100_000,
-            }),
-            retry: Retry {
-                attempts: 5,
-                initial: Duration::from_millis(100),
-                factor: 2.0,
-                max: Duration::from_secs(30),
-                jitter: 0.2,
-                park_events: 10_000,
-                park_bytes: 16 << 20,
-            },
-            dead_letter_topic: "g.dlq".to_owned(),
-            store: PathBuf::from("/state/millrace/g"),
-            commit_interval: Duration::from_millis(250),
-            start_from: StartFrom::Earliest,
-        }],
+        groups: vec![default_group()],
         ingest: Ingest {
             grpc: Some(GrpcIngest {
                 listen: "127.0.0.1:50051".parse().unwrap(),
@@ -177,7 +203,7 @@ fn each_default_in_the_tables_of_the_documentation_is_the_real_one() {
         checked += 1;
     }
     assert_eq!(
-        checked, 31,
+        checked, 44,
         "every row with a default in code marks is checked"
     );
 }
@@ -209,11 +235,75 @@ fn the_example_of_the_documentation_loads() {
     };
     let dedup = first.dedup.as_ref().unwrap();
     assert_eq!(dedup.id, IdSource::Json(vec!["id".to_owned()]));
-    assert_eq!(first.dead_letter_topic, "user-events.dlq");
+    assert_eq!(first.dead_letter.topic, "user-events.dlq");
     assert_eq!(first.store, base.join("./data"));
-    assert_eq!(second.dead_letter_topic, "audit-service.dlq");
+    assert_eq!(second.dead_letter.topic, "audit-service.dlq");
     assert_eq!(second.store, PathBuf::from("/state/millrace/audit-service"));
     assert!(config.plugins["audit"].journal.is_some() && second.dedup.is_none());
+}
+
+#[test]
+fn each_source_has_its_own_retry_topic() {
+    let folder = Folder::new();
+    let topics = |retry: &str| {
+        let text = with_key(&format!("retry: {retry}")).replace("t: p", "t: p, u: p");
+        let retry = folder.read(&text, &[], &[]).unwrap().groups[0]
+            .retry
+            .clone();
+        retry.topics
+    };
+    let expected = |names: [(&str, &str); 2]| -> BTreeMap<String, String> {
+        let owned = names.map(|(source, retry)| (source.to_owned(), retry.to_owned()));
+        owned.into()
+    };
+    let default = expected([("t", "t.g.retry"), ("u", "u.g.retry")]);
+    assert_eq!(topics("{ mode: topic }"), default);
+    let written = expected([("t", "again-g-t"), ("u", "again-g-u")]);
+    assert_eq!(
+        topics("{ mode: topic, topic: 'again-{group}-{topic}' }"),
+        written
+    );
+    assert_eq!(topics("{ topic: 'again-{group}-{topic}' }"), written);
+    assert_eq!(topics("{ mode: park }"), BTreeMap::new());
+    assert_eq!(topics("{}"), BTreeMap::new());
+}
+
+#[test]
+fn the_breaker_is_on_unless_it_is_switched_off() {
+    let folder = Folder::new();
+    let breaker = |line: &str| {
+        let config = folder.read(&with_key(line), &[], &[]).unwrap();
+        config.groups[0].breaker.clone()
+    };
+    let default = breaker("");
+    assert!(default.is_some());
+    assert_eq!(breaker("breaker: { enabled: false }"), None);
+    assert_eq!(breaker("breaker: { enabled: true }"), default);
+    let written = breaker(
+        "breaker: { threshold: 0.05, min_keys: 2, window: 1s, probe: { initial: 10ms, max: 20ms } }",
+    );
+    let expected = Breaker {
+        threshold: 0.05,
+        min_keys: 2,
+        window: Duration::from_secs(1),
+        probe_initial: Duration::from_millis(10),
+        probe_max: Duration::from_millis(20),
+    };
+    assert_eq!(written, Some(expected));
+}
+
+#[test]
+fn a_dead_letter_topic_has_its_own_headers_partitions_and_retention() {
+    let folder = Folder::new();
+    let line = "dead_letter: { topic: x, headers: spring, partitions: 3, retention: 30d }";
+    let config = folder.read(&with_key(line), &[], &[]).unwrap();
+    let expected = DeadLetter {
+        topic: "x".to_owned(),
+        dialect: Dialect::Spring,
+        partitions: Some(3),
+        retention: Some(Duration::from_hours(30 * 24)),
+    };
+    assert_eq!(config.groups[0].dead_letter, expected);
 }
 
 #[test]

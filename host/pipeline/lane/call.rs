@@ -5,8 +5,9 @@ use std::time::{Duration, Instant};
 
 use super::super::batch::Batch;
 use super::super::messages::Settlement;
+use super::callee::CalleeInstance;
 use super::{CALL_GOAL, Lane};
-use crate::sandbox::{BatchAnswer, Fault, FaultKind, Instance, SLOT_WORDS};
+use crate::sandbox::{BatchAnswer, Fault, FaultKind, SLOT_WORDS};
 
 /// After this many faults in a row, with no success between, a new instance waits.
 const FAULTS_BEFORE_DELAY: u32 = 16;
@@ -36,8 +37,8 @@ impl Lane {
         }
         let mut single = Batch::new(&self.settings.topic_table);
         for index in 0..batch.len() {
-            if self.park.holds(batch.events[index].group) {
-                self.hold(batch, index, settlement);
+            if self.park.holds(batch.events[index].group) || self.outage_is_on() {
+                self.park_part(batch, index..index + 1, settlement);
                 continue;
             }
             single.begin(&self.settings.topic_table);
@@ -68,10 +69,9 @@ impl Lane {
         self.gauge
             .busy_since_ms
             .store(self.clock.now().0 + 1, Ordering::Relaxed);
-        let answer = self.instance().and_then(|instance| {
-            instance.set_state_source(source);
-            instance.call(&batch.bytes, slots, &topics)
-        });
+        let answer = self
+            .instance()
+            .and_then(|instance| instance.call(&batch.bytes, slots, &topics, source));
         self.gauge.busy_since_ms.store(0, Ordering::Relaxed);
         let took = began.elapsed();
         self.metrics.call(took, events);
@@ -94,23 +94,19 @@ impl Lane {
     }
 
     /// The lane's instance, made where there is none.
-    pub(super) fn instance(&mut self) -> Result<&mut Instance, Fault> {
+    pub(super) fn instance(&mut self) -> Result<&mut Box<dyn CalleeInstance>, Fault> {
         if self.instance.is_none() {
             if let Some(excess) = self.faults_in_a_row.checked_sub(FAULTS_BEFORE_DELAY) {
                 let delay = Duration::from_millis(10) * 2_u32.pow(excess.min(8));
                 std::thread::sleep(delay.min(RESTART_DELAY_MAX));
             }
-            let made = Instance::new(&self.settings.plugin).map_err(|error| Fault {
-                kind: FaultKind::Host,
-                code: "instance".to_owned(),
-                message: error.to_string(),
-            })?;
-            self.instance = Some(made);
+            self.instance = Some(self.settings.plugin.instance()?);
         }
         self.instance.as_mut().ok_or_else(|| Fault {
             kind: FaultKind::Host,
             code: "instance".to_owned(),
             message: "no instance".to_owned(),
+            frames: Vec::new(),
         })
     }
 

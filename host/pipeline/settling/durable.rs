@@ -71,6 +71,7 @@ impl Settling {
 
     pub(super) fn settle_failed(&mut self, error: &dyn std::fmt::Display) {
         self.work.failing = true;
+        self.metrics.settle_failures.inc();
         self.work.reported = report(self.work.reported, error);
         self.status.set_trouble(Some(error.to_string()));
     }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::super::lane::wall_ms;
+use super::super::clock::wall_ms;
 use super::super::messages::{TickJob, ToLane};
 use super::super::sending::WaitedForBy;
 use super::Settling;
@@ -43,6 +43,7 @@ impl Settling {
         let lane = plugin.lanes[books.assignment.partition as usize % plugin.lanes.len()];
         let job = TickJob {
             assignment: Arc::clone(&books.assignment),
+            topic: Arc::clone(&self.topics[books.assignment.source_index() as usize]),
             reason,
             now_ms: wall_ms() as i64,
             sums: books.lend_sums(),

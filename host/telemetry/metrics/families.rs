@@ -68,6 +68,8 @@ pub(super) struct GroupFamilies {
     pub(super) rewinds: IntCounterVec,
     pub(super) stale_stores: IntCounterVec,
     pub(super) emissions: IntCounterVec,
+    pub(super) settle_failures: IntCounterVec,
+    pub(super) refused_records: IntGaugeVec,
 }
 
 impl GroupFamilies {
@@ -91,6 +93,16 @@ impl GroupFamilies {
             emissions: of_group(
                 "millrace_emissions_total",
                 "Records that ticks emitted, acknowledged.",
+            )?,
+            settle_failures: of_group(
+                "millrace_settle_failures_total",
+                "Settles that the disk refused; they are tried again, and events wait.",
+            )?,
+            refused_records: gauge(
+                registry,
+                "millrace_refused_records",
+                "Records that the broker refused and has not acknowledged since; their events wait.",
+                &["group", "topic"],
             )?,
         })
     }

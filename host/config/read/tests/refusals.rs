@@ -1,5 +1,7 @@
 //! Documents that are refused, each with the exact words.
 
+mod groups;
+
 use super::*;
 
 fn check(cases: &[(String, &str)]) {
@@ -255,92 +257,6 @@ fn values_of_plugins_are_checked() {
                 .replace("t: p }", "t: p.q }"),
             "m.yaml:3:3: `p.q` cannot be the name of a plugin: use 1 to 64 of letters, digits, `_` and \
              `-`",
-        ),
-    ]);
-}
-
-#[test]
-fn groups_are_checked() {
-    check(&[
-        (
-            with_group("  - routes: { t: p }"),
-            "m.yaml:4:5: `groups.0.id` is missing: write for example `id: orders`",
-        ),
-        (
-            with_group("  - id: g"),
-            "m.yaml:4:5: `groups.g.routes` is missing: write for example `routes: { user-events: \
-             analytics }`",
-        ),
-        (
-            with_group("  - { id: g, routes: {} }"),
-            "m.yaml:4:22: `groups.g.routes`: there is no route: write `topic: plugin`",
-        ),
-        (
-            with_key("ordering: keyed"),
-            "m.yaml:6:15: `groups.g.ordering`: `keyed` is not one of key, partition, unordered: did you \
-             mean `key`?",
-        ),
-        (
-            with_key("start_from: now"),
-            "m.yaml:6:17: `groups.g.start_from`: `now` is not one of earliest, latest: write one of \
-             earliest, latest",
-        ),
-        (
-            with_key("delivery: transactional"),
-            "m.yaml:6:15: `groups.g.delivery`: transactional delivery is not built: write \
-             `at-least-once`, or remove the key",
-        ),
-        (
-            with_key("retry: { mode: topic }"),
-            "m.yaml:6:20: `groups.g.retry.mode`: retry topics are not built: write `park`, or remove the \
-             key",
-        ),
-        (
-            with_key("retry: { attempts: 0 }"),
-            "m.yaml:6:24: `groups.g.retry.attempts`: `0` is out of range: write 1 to 1000",
-        ),
-        (
-            with_key("retry: { backoff: { jitter: 20% } }"),
-            "m.yaml:6:33: `groups.g.retry.backoff.jitter`: `20%` is not a number: write 0 to 1",
-        ),
-        (
-            with_key("retry: { backoff: { initial: 1m } }"),
-            "m.yaml:6:14: `groups.g.retry.backoff.max`: is 30s, below `initial`: write at least 1m",
-        ),
-    ]);
-}
-
-#[test]
-fn what_follows_from_the_names_of_a_group_is_checked() {
-    check(&[
-        (
-            with_key("dead_letter: { topic: t }"),
-            "m.yaml:6:27: the group consumes `t`, where its own dead letters go, so that they would come \
-             back for ever: set another `dead_letter.topic`",
-        ),
-        (
-            with_key("").replace("t: p", "g.dlq: p"),
-            "m.yaml:4:9: the group consumes `g.dlq`, where its own dead letters go, so that they would \
-             come back for ever: set another `dead_letter.topic`",
-        ),
-        (
-            with_key("store: x").replace("id: g", "id: a b"),
-            "m.yaml:4:9: `groups.a b.id`: `a b.dlq` cannot be the name of a topic: set \
-             `dead_letter.topic`",
-        ),
-        (
-            with_key("dead_letter: { topic: x }").replace("id: g", "id: a/b"),
-            "m.yaml:4:9: `groups.a/b.id`: `a/b` cannot be the name of a folder: set `store`",
-        ),
-        (
-            with_key("ordering: unordered").replace("p.wasm", "p.wasm, grants: [state]"),
-            "m.yaml:6:15: `groups.g.ordering`: plugin `p` is granted `state`, which needs an order: \
-             write `key` or `partition`",
-        ),
-        (
-            with_key("commit_interval: 250"),
-            "m.yaml:6:22: `groups.g.commit_interval`: `250` has no unit: write for example `250ms`, \
-             `250s` or `250m`",
         ),
     ]);
 }

@@ -1,0 +1,50 @@
+//! The clocks of a group: one that never goes back for everything that is waited for, and the wall clock for
+//! people and records. Tests turn the hands themselves.
+
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+use crate::delivery::retry::Millis;
+
+/// The clocks of a group.
+#[derive(Debug, Clone)]
+pub(crate) enum Clock {
+    /// The machine's, counted since the group started.
+    Machine(Instant),
+    /// A simulated one: milliseconds since it started, at the beginning of the Unix epoch.
+    #[cfg(test)]
+    Simulated(std::sync::Arc<std::sync::atomic::AtomicU64>),
+}
+
+impl Clock {
+    /// Starts now.
+    pub(crate) fn start() -> Self {
+        Self::Machine(Instant::now())
+    }
+
+    /// Milliseconds since the group started.
+    pub(crate) fn now(&self) -> Millis {
+        match self {
+            Self::Machine(started) => Millis(started.elapsed().as_millis() as u64),
+            #[cfg(test)]
+            Self::Simulated(ms) => Millis(ms.load(std::sync::atomic::Ordering::Relaxed)),
+        }
+    }
+
+    /// The wall clock, in milliseconds since the Unix epoch.
+    pub(crate) fn wall_ms(&self) -> u64 {
+        match self {
+            Self::Machine(_) => wall_ms(),
+            #[cfg(test)]
+            Self::Simulated(_) => self.now().0,
+        }
+    }
+}
+
+/// The machine's wall clock, in milliseconds since the Unix epoch.
+pub(crate) fn wall_ms() -> u64 {
+    // A clock before 1970 reads as 1970; the time is for people and for record timestamps only.
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default()
+        .as_millis() as u64
+}
