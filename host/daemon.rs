@@ -268,6 +268,10 @@ fn health_of(group: &str, status: &GroupStatus) -> Health {
         (None, true, Some(trouble)) => (true, format!("joined, waiting: {trouble}")),
         (None, true, None) => (true, "joined".to_owned()),
     };
+    let state = status
+        .notes()
+        .into_iter()
+        .fold(state, |state, note| format!("{state}; {note}"));
     Health {
         part: format!("group {group}"),
         state,

@@ -39,3 +39,5 @@ mod bad_input;
 mod gateway;
 // Partitions that move from host to host.
 mod rebalance;
+// Faults while events flow, judged by a process of its own.
+mod faults;

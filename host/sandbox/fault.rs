@@ -4,6 +4,9 @@ use std::fmt;
 
 use wasmtime::WasmBacktrace;
 
+/// The code of a deadline that a plugin met while it waited for something outside.
+pub const WAITING_DEADLINE: &str = "deadline-waiting";
+
 /// Enough to tell failures apart, and little enough for a header.
 const FRAMES_MAX: usize = 3;
 
@@ -15,9 +18,6 @@ const FRAME_BYTES_MAX: usize = 100;
 const RUNTIMES: [&str; 7] = [
     "__rust", "rust_", "std::", "core::", "alloc::", "abort", "runtime.",
 ];
-
-/// The code of a deadline that a plugin met while it waited for something outside.
-pub const WAITING_DEADLINE: &str = "deadline-waiting";
 
 /// A call that ended without an answer. The instance is spent.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -64,13 +64,20 @@ impl Settling {
         for books in self.work.books.values_mut() {
             books.dirty = false;
         }
+        let thought_lost = self.lease.ran_out().is_some();
         for (assignment, emission) in std::mem::take(&mut self.work.unsent) {
+            let books = self.work.books.get(&assignment);
+            // It stays in the outbox, and is sent when the partition comes back to this store.
+            if thought_lost || books.is_none_or(|books| books.assignment.is_lost()) {
+                continue;
+            }
             self.send_emission(assignment, &emission);
         }
     }
 
     pub(super) fn settle_failed(&mut self, error: &dyn std::fmt::Display) {
         self.work.failing = true;
+        self.metrics.settle_failures.inc();
         self.work.reported = report(self.work.reported, error);
         self.status.set_trouble(Some(error.to_string()));
     }
@@ -118,9 +125,8 @@ impl Settling {
             if books.dirty || books.assignment.is_revoked() {
                 continue;
             }
-            if let Some(position) = books.to_commit() {
-                desk.insert(books.assignment.id, position);
-                books.asked = Some(position);
+            if let Some(commit) = books.to_commit(self.commit_map) {
+                desk.insert(books.assignment.id, commit);
             }
         }
     }
