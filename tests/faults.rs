@@ -8,6 +8,7 @@ mod group;
 mod kills;
 mod members;
 mod membership;
+mod outage;
 mod plugins;
 mod run;
 mod settings;
