@@ -42,6 +42,10 @@ pub(crate) const BATCH_BYTES_MAX: usize = 256 << 10;
 /// How long a call should take at most; the size of batches follows it.
 const CALL_GOAL: Duration = Duration::from_millis(20);
 
+/// A lane that holds back more than so many quarters of its budget evicts. Partitions pause when it is full,
+/// and keys that are well should not have to wait for keys that are not.
+pub(crate) const PRESSED_QUARTERS: usize = 3;
+
 /// How long an idle lane sleeps when nothing is due. It wakes earlier for anything sent to it.
 const IDLE: Duration = Duration::from_secs(1);
 

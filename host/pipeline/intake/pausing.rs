@@ -2,10 +2,35 @@
 //! room between the mark at which they pause and the one at which they go on.
 
 use super::super::assignment::Assignment;
+use super::super::lane::PRESSED_QUARTERS;
 use super::super::member::Member;
 use super::super::outage::Outage;
 use super::Intake;
 use crate::kafka::consumer::GroupConsumer;
+
+/// How many quarters of the budget for what is held back are taken when partitions pause, and when they go on.
+struct Marks {
+    pause: usize,
+    resume: usize,
+}
+
+/// A lane evicts down to three quarters, so partitions that wait for that go on there.
+const MARKS: Marks = Marks {
+    pause: 4,
+    resume: PRESSED_QUARTERS,
+};
+
+/// During an outage there is no hurry to read on, only enough to probe with different keys.
+const OUTAGE_MARKS: Marks = Marks {
+    pause: 2,
+    resume: 1,
+};
+
+/// Copies that wait for their time leave room for what fails meanwhile.
+const COPIES_MARKS: Marks = Marks {
+    pause: 2,
+    resume: 1,
+};
 
 impl Intake {
     pub(super) fn pause(&mut self, plugin_at: usize, consumer: &GroupConsumer<Member>) {
@@ -49,7 +74,7 @@ impl Intake {
                 let room = lanes
                     .iter()
                     .all(|lane| lane.inbox.is_empty() && lane.open.is_empty());
-                if room && self.parked_within(at, 2 * share) {
+                if room && self.parked_within(at, marks.resume) {
                     self.plugins[at].paused = false;
                     self.resume(at, consumer);
                 }
@@ -63,11 +88,11 @@ impl Intake {
     fn regulate_copies(&mut self, at: usize, consumer: &GroupConsumer<Member>) {
         let is_copy = |assignment: &Assignment| assignment.retry_of.is_some();
         let plugin = &self.plugins[at];
-        if !plugin.copies_paused && !self.copies_within(at, 2) {
+        if !plugin.copies_paused && !self.copies_within(at, COPIES_MARKS.pause) {
             self.plugins[at].copies_paused = true;
             self.note_paused(at, is_copy, true);
             pause(consumer, &self.partitions_of(at, is_copy));
-        } else if plugin.copies_paused && self.copies_within(at, 4) {
+        } else if plugin.copies_paused && self.copies_within(at, COPIES_MARKS.resume) {
             self.plugins[at].copies_paused = false;
             if !self.plugins[at].paused {
                 self.note_paused(at, is_copy, false);
@@ -84,20 +109,20 @@ impl Intake {
         }
     }
 
-    /// Whether every lane holds back at most this share of its budget: 2 is a half.
-    fn parked_within(&self, at: usize, share: usize) -> bool {
+    /// Whether every lane holds back at most so many quarters of its budget.
+    fn parked_within(&self, at: usize, quarters: usize) -> bool {
         let mut lanes = self.plugins[at].lanes.iter();
-        lanes.all(|lane| self.within_budget(lane.gauge.parked(), share))
+        lanes.all(|lane| self.within_budget(lane.gauge.parked(), quarters))
     }
 
-    fn copies_within(&self, at: usize, share: usize) -> bool {
+    fn copies_within(&self, at: usize, quarters: usize) -> bool {
         let mut lanes = self.plugins[at].lanes.iter();
-        lanes.all(|lane| self.within_budget(lane.gauge.copies(), share))
+        lanes.all(|lane| self.within_budget(lane.gauge.copies(), quarters))
     }
 
-    fn within_budget(&self, (events, bytes): (usize, usize), share: usize) -> bool {
+    fn within_budget(&self, (events, bytes): (usize, usize), quarters: usize) -> bool {
         let (events_max, bytes_max) = self.park_budget;
-        events * share <= events_max && bytes * share <= bytes_max
+        events * 4 <= events_max * quarters && bytes * 4 <= bytes_max * quarters
     }
 
     fn partitions_of(
