@@ -37,3 +37,7 @@ mod bad_input;
 mod gateway;
 // Partitions that move from host to host.
 mod rebalance;
+// What a new owner learns of the ids that were seen.
+mod rebuild;
+// A partition that settles nothing says why.
+mod progress;

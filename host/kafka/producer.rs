@@ -3,10 +3,11 @@
 //! Every record has a token; its delivery comes back over a channel. It must not know what a record is for.
 
 use crossbeam_channel::Sender;
+use rdkafka::ClientContext;
+use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
 use rdkafka::error::{KafkaError as ClientError, RDKafkaErrorCode as Code};
 use rdkafka::message::{DeliveryResult, Header, OwnedHeaders};
 use rdkafka::producer::{BaseRecord, ProducerContext, ThreadedProducer};
-use rdkafka::{ClientContext, config::RDKafkaLogLevel};
 
 use super::{KafkaError, client_with_defaults, log, log_error};
 use crate::config;
@@ -76,6 +77,8 @@ pub enum SendFailure {
 /// The producer of a group.
 pub struct GroupProducer {
     producer: ThreadedProducer<Context>,
+    settings: ClientConfig,
+    deliveries: Sender<Delivery>,
 }
 
 impl std::fmt::Debug for GroupProducer {
@@ -95,10 +98,38 @@ impl GroupProducer {
         settings
             .set("acks", "all")
             .set("enable.idempotence", "true");
+        Self::with_settings(settings, deliveries)
+    }
+
+    fn with_settings(
+        settings: ClientConfig,
+        deliveries: Sender<Delivery>,
+    ) -> Result<Self, KafkaError> {
+        let context = Context {
+            deliveries: deliveries.clone(),
+        };
         let producer = settings
-            .create_with_context(Context { deliveries })
+            .create_with_context(context)
             .map_err(KafkaError::Settings)?;
-        Ok(Self { producer })
+        Ok(Self {
+            producer,
+            settings,
+            deliveries,
+        })
+    }
+
+    /// Throws away everything that has not left yet, and goes on with a new producer. To take records out of
+    /// an idempotent producer's queue would leave a hole in its numbers.
+    ///
+    /// # Errors
+    /// librdkafka could not make another one; the old one goes on then.
+    pub fn renew(&mut self) -> Result<(), KafkaError> {
+        let new = Self::with_settings(self.settings.clone(), self.deliveries.clone())?;
+        let old = std::mem::replace(self, new);
+        // It answers for what it throws away while it goes, which may take a moment that nobody should wait
+        // for, and fills the channel that the caller empties.
+        std::thread::spawn(move || drop(old));
+        Ok(())
     }
 
     /// Queues a record; its [`Delivery`] follows.

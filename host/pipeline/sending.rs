@@ -117,6 +117,20 @@ impl Sending {
         });
     }
 
+    /// Lets go of every record, those too that the producer has and that have not left yet.
+    pub(crate) fn forget_all(&mut self) {
+        if self.on_their_way.is_empty() {
+            return;
+        }
+        self.forget(|_| true);
+        self.queued.clear();
+        self.resend.clear();
+        self.trouble = None;
+        if let Err(error) = self.producer.renew() {
+            tracing::error!(%error, "records of partitions that were lost may still be sent");
+        }
+    }
+
     /// Sends again what is due.
     pub(crate) fn resend_due(&mut self, now: Instant) {
         self.transmit_queued();

@@ -235,6 +235,45 @@ impl Topic {
         reports.into_iter().enumerate().map(report).collect()
     }
 
+    /// Writes values under one key to the first partition in one transaction, which ends with a marker that takes an
+    /// offset and is no record.
+    ///
+    /// # Panics
+    /// When the broker refuses.
+    pub(crate) fn produce_in_a_transaction(&self, key: &str, values: &[String]) {
+        let producer: BaseProducer = self
+            .client()
+            .set("transactional.id", unique("transaction"))
+            .create()
+            .expect("a producer can be made");
+        producer
+            .init_transactions(REQUEST_TIMEOUT)
+            .expect("the coordinator answers");
+        producer.begin_transaction().expect("none is open");
+        for value in values {
+            let record = BaseRecord::to(&self.name).partition(0);
+            let sent = producer.send(record.key(key).payload(value.as_str()));
+            sent.map_err(|(error, _)| error)
+                .expect("the queue has room");
+        }
+        producer
+            .commit_transaction(REQUEST_TIMEOUT)
+            .expect("the coordinator commits");
+    }
+
+    /// Joins the group as a member that reads nothing, and leaves again when it has partitions.
+    pub(crate) fn join_and_leave(&self, group: &str) {
+        let member = self.reader(group);
+        member.subscribe(&[&self.name]).expect("it is a topic");
+        wait::eventually("partitions for the guest", REQUEST_TIMEOUT, || {
+            // What it may read meanwhile is dropped: nothing of it is committed.
+            drop(member.poll(Duration::from_millis(50)));
+            member
+                .assignment()
+                .is_ok_and(|assigned| assigned.count() > 0)
+        });
+    }
+
     /// Every record up to where each partition ends now, by partition and offset. Records of aborted
     /// transactions are left out.
     pub(crate) fn read_all(&self) -> Vec<Stored> {
