@@ -43,3 +43,7 @@ mod gateway;
 mod rebalance;
 // Faults while events flow, judged by a process of its own.
 mod faults;
+// What a new owner learns of the ids that were seen.
+mod rebuild;
+// A partition that settles nothing says why.
+mod progress;

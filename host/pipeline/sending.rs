@@ -136,6 +136,23 @@ impl Sending {
         }
     }
 
+    /// Lets go of every record, those too that the producer has and that have not left yet.
+    pub(crate) fn forget_all(&mut self) {
+        if self.on_their_way.is_empty() {
+            return;
+        }
+        self.on_their_way.clear();
+        self.bytes = 0;
+        for route in self.routes.drain(..) {
+            self.metrics.refused_records(&route.topic, 0);
+        }
+        self.trouble = None;
+        // What the old producer still answers is known to nobody any more.
+        if let Err(error) = self.producer.replace() {
+            tracing::error!(%error, "records of partitions that were lost may still be sent");
+        }
+    }
+
     fn route_of(&mut self, topic: &str) -> usize {
         let known = self.routes.iter().position(|route| *route.topic == *topic);
         known.unwrap_or_else(|| {

@@ -1,7 +1,7 @@
 //! Giving partitions up in order: what was started is finished, the last tick is emitted, and everything is
 //! durable before the offsets are handed back. Nothing new is started meanwhile.
 
-use std::collections::HashSet;
+use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -210,7 +210,12 @@ impl Settling {
             }
             self.close(books);
         }
-        self.forget_given_up();
+        if drain.lost && self.work.books.is_empty() {
+            self.work.waiting.iter_mut().for_each(VecDeque::clear);
+            self.sending.forget_all();
+        } else {
+            self.forget_given_up();
+        }
         // The polling thread waits for this answer, or the process is ending.
         let _ended = drain.reply.send(committable);
     }

@@ -125,7 +125,7 @@ impl Settling {
             if books.dirty || books.assignment.is_revoked() {
                 continue;
             }
-            if let Some(commit) = books.take_commit(self.commit_map) {
+            if let Some(commit) = books.next_commit(self.commit_map) {
                 desk.insert(books.assignment.id, commit);
             }
         }
