@@ -231,13 +231,13 @@ impl Daemon {
     }
 }
 
-/// Ready means that the group has joined and has not stopped. A broker that is away later does not change
-/// that: restarting the host would not bring it back.
+/// Ready means that the group has joined, has not stopped and can settle. A broker that is away later does not
+/// change that: restarting the host would not bring it back. A full disk does: another host has room.
 fn health_of(group: &str, status: &GroupStatus) -> Health {
     let (ready, state) = match (status.failure(), status.joined(), status.trouble()) {
         (Some(failure), _, _) => (false, format!("stopped: {failure}")),
         (None, false, _) => (false, "joining".to_owned()),
-        (None, true, Some(trouble)) => (true, format!("joined, waiting: {trouble}")),
+        (None, true, Some(trouble)) => (!status.unable(), format!("joined, waiting: {trouble}")),
         (None, true, None) => (true, "joined".to_owned()),
     };
     Health {

@@ -37,3 +37,7 @@ mod bad_input;
 mod gateway;
 // Partitions that move from host to host.
 mod rebalance;
+// Records of every form, dead-letter topics that do not take them, and topics that change under the host.
+mod records;
+// A settle store that cannot be written, or not be believed.
+mod store_faults;

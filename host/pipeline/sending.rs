@@ -231,25 +231,31 @@ fn framed_bytes(record: &OutgoingRecord) -> usize {
     record.bytes() + RECORD_FRAME_BYTES + record.headers.len() * HEADER_FRAME_BYTES
 }
 
-/// A dead letter that the host's own headers made too large gives up the largest of them.
+/// A dead letter that the host's own headers made too large gives up the largest of them. Where it comes from
+/// goes last: the record itself is worth more.
 fn shed_largest_header(record: &mut OutgoingRecord) -> bool {
-    let own = |name: &[u8]| {
-        name.starts_with(dead_letter::PREFIX.as_bytes())
-            && !name.starts_with(b"millrace.dlq.origin.")
+    let own = |name: &[u8]| name.starts_with(dead_letter::PREFIX.as_bytes());
+    let is_origin = |name: &[u8]| name.starts_with(b"millrace.dlq.origin.");
+    let size = |(name, value): &(Vec<u8>, Option<Vec<u8>>)| {
+        name.len() + value.as_ref().map_or(0, Vec::len)
     };
     let largest = record
         .headers
         .iter()
         .enumerate()
         .filter(|(_, (name, _))| own(name))
-        .max_by_key(|(_, (name, value))| name.len() + value.as_ref().map_or(0, Vec::len));
-    match largest.map(|(at, _)| at) {
-        Some(at) => {
-            record.headers.remove(at);
-            true
-        }
-        None => false,
+        .max_by_key(|(_, header)| (!is_origin(&header.0), size(header)))
+        .map(|(at, _)| at);
+    let Some(at) = largest else {
+        return false;
+    };
+    let (name, value) = record.headers.remove(at);
+    if is_origin(&name) {
+        tracing::warn!(topic = %record.topic, name = %String::from_utf8_lossy(&name),
+            value = %String::from_utf8_lossy(&value.unwrap_or_default()),
+            "a dead letter is as large as its topic takes, and does not say where it comes from");
     }
+    true
 }
 
 #[cfg(test)]
@@ -257,7 +263,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_dead_letter_sheds_its_added_headers_largest_first_and_keeps_its_origin() {
+    fn a_dead_letter_sheds_its_added_headers_largest_first_and_its_origin_last() {
         let header = |name: &str, len| (name.as_bytes().to_vec(), Some(vec![b'x'; len]));
         let mut record = OutgoingRecord {
             headers: vec![
@@ -276,10 +282,9 @@ mod tests {
                 .any(|(name, _)| name == b"millrace.dlq.message")
         );
         assert!(shed_largest_header(&mut record));
-        assert!(
-            !shed_largest_header(&mut record),
-            "origin and the record's own headers stay"
-        );
-        assert_eq!(record.headers.len(), 2);
+        assert_eq!(record.headers[1].0, b"millrace.dlq.origin.topic");
+        assert!(shed_largest_header(&mut record));
+        assert!(!shed_largest_header(&mut record), "the record's own stay");
+        assert_eq!(record.headers.len(), 1);
     }
 }

@@ -7,6 +7,7 @@ use std::sync::{Mutex, PoisonError};
 #[derive(Debug, Default)]
 pub struct GroupStatus {
     joined: AtomicBool,
+    unable: AtomicBool,
     first_event_at_ms: AtomicU64,
     last_settled_at_ms: AtomicU64,
     trouble: Mutex<Option<String>>,
@@ -29,6 +30,13 @@ impl GroupStatus {
             .clone()
     }
 
+    /// Whether this host cannot settle anything at the moment, for a reason of its own: its disk. A broker that
+    /// is away is no such reason.
+    #[must_use]
+    pub fn unable(&self) -> bool {
+        self.unable.load(Ordering::Relaxed)
+    }
+
     /// Why the group has stopped for good; none while it works.
     #[must_use]
     pub fn failure(&self) -> Option<String> {
@@ -49,6 +57,10 @@ impl GroupStatus {
 
     pub(super) fn set_joined(&self) {
         self.joined.store(true, Ordering::Relaxed);
+    }
+
+    pub(super) fn set_unable(&self, unable: bool) {
+        self.unable.store(unable, Ordering::Relaxed);
     }
 
     pub(super) fn began_at(&self, wall_ms: u64) {
