@@ -38,6 +38,25 @@ pub enum DaemonError {
         "group {group}: topic {topic} does not exist; create it with `millrace topics create {topic} --partitions N`"
     )]
     NoTopic { group: String, topic: String },
+    #[error(
+        "group {group}: topic {topic} does not exist, and the cluster did not create it: {reason}; let somebody who may create it run `{command}`"
+    )]
+    NotCreated {
+        group: String,
+        topic: String,
+        reason: String,
+        command: String,
+    },
+    #[error(
+        "group {group}: retry topic {topic} has {found} partitions and its source {source_topic} has {wanted}, but an event keeps the number of its partition; give the retry topic {wanted} partitions, or name another one as `retry.topic`"
+    )]
+    RetryPartitions {
+        group: String,
+        topic: String,
+        found: usize,
+        source_topic: String,
+        wanted: usize,
+    },
     #[error("group {group}: {source}")]
     Group { group: String, source: StartError },
     #[error(transparent)]
@@ -89,7 +108,7 @@ impl Daemon {
         let output_partitions = if config.groups.is_empty() {
             BTreeMap::new()
         } else {
-            topics::prepare(config)?
+            topics::prepare(config, topics::TIMEOUT)?
         };
         let (stop_servers, stopped) = watch::channel(false);
         let mut daemon = Self {
@@ -183,16 +202,21 @@ impl Daemon {
             .collect()
     }
 
-    /// Why a group has stopped for good; none while all work.
+    /// Why the host cannot go on: no group works any more, or one has met a bug of the host. None while groups
+    /// work, whatever has stopped others.
     #[must_use]
     pub fn failure(&self) -> Option<String> {
-        let failed = |group: &Group| {
-            group
-                .status()
-                .failure()
-                .map(|why| format!("group {}: {why}", group.id()))
-        };
-        self.groups.iter().find_map(failed)
+        let status = |group: &Group| (group.id().to_owned(), group.status());
+        let stopped: Vec<_> = self
+            .groups
+            .iter()
+            .map(status)
+            .filter_map(|(id, status)| Some((id, status.failure()?, status.broken())))
+            .collect();
+        let broken = stopped.iter().find(|(.., broken)| *broken);
+        let all = stopped.len() == self.groups.len();
+        let (id, why, _) = broken.or_else(|| stopped.first().filter(|_| all))?;
+        Some(format!("group {id}: {why}"))
     }
 
     /// Waits on the daemon's own runtime.
@@ -240,6 +264,10 @@ fn health_of(group: &str, status: &GroupStatus) -> Health {
         (None, true, Some(trouble)) => (!status.unable(), format!("joined, waiting: {trouble}")),
         (None, true, None) => (true, "joined".to_owned()),
     };
+    let state = status
+        .notes()
+        .into_iter()
+        .fold(state, |state, note| format!("{state}; {note}"));
     Health {
         part: format!("group {group}"),
         state,

@@ -31,12 +31,16 @@ mod crash;
 mod isolation;
 // Retry in place: order, times, attempts, and a restart in between.
 mod retry;
+// Where events go that fail: the topics that the host makes, and what dead letters say.
+mod dead_letters;
 // What the host refuses, and that it has consumed nothing by then.
 mod bad_input;
 // Publishing through `millrace run`.
 mod gateway;
 // Partitions that move from host to host.
 mod rebalance;
+// Faults while events flow, judged by a process of its own.
+mod faults;
 // Records of every form, dead-letter topics that do not take them, and topics that change under the host.
 mod records;
 // A settle store that cannot be written, or not be believed.

@@ -23,7 +23,8 @@ fn events(range: std::ops::Range<usize>) -> Vec<Record> {
         .collect()
 }
 
-/// Limits how long a file of the host may become: to it, the disk is full. The limit can be lifted again.
+/// Limits how long a file of the host may become: to it, the disk is full. The limit can be lifted again. The
+/// host has to ignore the signal that comes with it, which no disk sends.
 fn limit_files(host: &Host, bytes: &str) {
     let status = Command::new("prlimit")
         .args([
@@ -41,7 +42,7 @@ fn a_full_disk_stops_settling_with_the_reason_and_everything_is_settled_once_whe
     let witness = Witness::new("full", 1);
     let (source, group) = (&witness.source, witness.group.as_str());
     let dedup = "    dedup: { id: \"header:id\", window: 24h }\n";
-    let setup = Setup::new(kafka::shared(), &witness.config(dedup));
+    let setup = Setup::new(kafka::shared(), &witness.config(dedup)).ignoring("XFSZ");
     let mut host = setup.start();
     source.produce(&events(0..50));
     source.wait_for_no_lag(group, TIMEOUT);
@@ -90,7 +91,7 @@ fn a_host_whose_disk_is_full_still_ends_when_told_to() {
     let witness = Witness::new("full-end", 1);
     let (source, group) = (&witness.source, witness.group.as_str());
     let config = with_sessions_of(SESSION_MS, &witness.config(""));
-    let setup = Setup::new(kafka::shared(), &config);
+    let setup = Setup::new(kafka::shared(), &config).ignoring("XFSZ");
     let host = setup.start();
     limit_files(&host, "8192");
     source.produce(&events(0..500));

@@ -6,6 +6,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 
+use super::rebuild::Rebuild;
 use crate::delivery::offsets::{Applied, Offset};
 
 /// One assignment of one partition.
@@ -17,6 +18,8 @@ pub(crate) struct Assignment {
     /// Place of the topic in the group's topic table.
     pub(crate) topic_index: u32,
     pub(crate) partition: i32,
+    /// For a retry topic: the place of its source in the group's topic table.
+    pub(crate) retry_of: Option<u32>,
     /// Place of the plugin among the group's plugins.
     pub(crate) plugin_index: usize,
     /// Records below were committed before; they only teach deduplication what was seen.
@@ -30,6 +33,10 @@ pub(crate) struct Assignment {
     /// The offset after the newest record, as of the last fetch; negative before one.
     end_offset: AtomicI64,
     revoked: AtomicBool,
+    lost: AtomicBool,
+    paused: AtomicBool,
+    /// Reading behind the commit, where deduplication needs it.
+    pub(crate) rebuild: Rebuild,
 }
 
 impl Assignment {
@@ -46,6 +53,7 @@ impl Assignment {
             id,
             topic,
             topic_index,
+            retry_of: None,
             partition,
             plugin_index,
             committed,
@@ -54,12 +62,45 @@ impl Assignment {
             polled: AtomicU64::new(0),
             end_offset: AtomicI64::new(-1),
             revoked: AtomicBool::new(false),
+            lost: AtomicBool::new(false),
+            paused: AtomicBool::new(false),
+            rebuild: Rebuild::none(),
         }
+    }
+
+    /// Marks it as one of a retry topic, where it is.
+    pub(crate) fn retrying(mut self, retry_of: Option<u32>) -> Self {
+        self.retry_of = retry_of;
+        self
+    }
+
+    /// The topic that its events came from at first.
+    pub(crate) fn source_index(&self) -> u32 {
+        self.retry_of.unwrap_or(self.topic_index)
     }
 
     /// Nothing of it may be started any more.
     pub(crate) fn revoke(&self) {
         self.revoked.store(true, Ordering::Release);
+    }
+
+    /// Another member may have the partition already: what was started may not be finished either.
+    pub(crate) fn lose(&self) {
+        self.lost.store(true, Ordering::Release);
+        self.revoke();
+    }
+
+    /// Whether nothing more of it is fetched, because there is no room.
+    pub(crate) fn set_paused(&self, paused: bool) {
+        self.paused.store(paused, Ordering::Relaxed);
+    }
+
+    pub(crate) fn is_paused(&self) -> bool {
+        self.paused.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn is_lost(&self) -> bool {
+        self.lost.load(Ordering::Acquire)
     }
 
     pub(crate) fn is_revoked(&self) -> bool {

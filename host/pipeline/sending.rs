@@ -30,7 +30,8 @@ pub(crate) enum WaitedForBy {
 #[derive(Debug)]
 struct OnItsWay {
     record: OutgoingRecord,
-    by: WaitedForBy,
+    /// None once nobody waits for it any more.
+    by: Option<WaitedForBy>,
     /// Place of its topic's route.
     route: usize,
     /// Whether it shared no batch with another record when it was last sent.
@@ -89,7 +90,7 @@ impl Sending {
         self.routes[route].push(token, framed_bytes(&record));
         let on_its_way = OnItsWay {
             record,
-            by,
+            by: Some(by),
             route,
             alone: false,
             refused: false,
@@ -105,7 +106,7 @@ impl Sending {
         let (route, alone) = (on_its_way.route, on_its_way.alone);
         self.routes[route].returned(framed_bytes(&on_its_way.record));
         let acknowledged = match delivery.result {
-            Ok(()) => self.acknowledged(delivery.token),
+            Ok(()) => self.finished(delivery.token),
             Err(failure) => {
                 self.refused(delivery.token, failure, alone, now);
                 None
@@ -125,6 +126,16 @@ impl Sending {
         }
     }
 
+    /// Lets go of the records that these wait for: they are not sent again, and not at all where they have
+    /// not left yet.
+    pub(crate) fn forget(&mut self, forgotten: impl Fn(WaitedForBy) -> bool) {
+        for on_its_way in self.on_their_way.values_mut() {
+            if on_its_way.by.is_some_and(&forgotten) {
+                on_its_way.by = None;
+            }
+        }
+    }
+
     fn route_of(&mut self, topic: &str) -> usize {
         let known = self.routes.iter().position(|route| *route.topic == *topic);
         known.unwrap_or_else(|| {
@@ -139,8 +150,10 @@ impl Sending {
         while !self.producer.given_up()
             && let Some((token, alone)) = self.routes[route].next(now)
         {
-            let Some(on_its_way) = self.on_their_way.get_mut(&token) else {
+            let on_its_way = self.on_their_way.get_mut(&token);
+            let Some(on_its_way) = on_its_way.filter(|on_its_way| on_its_way.by.is_some()) else {
                 self.routes[route].drop_next();
+                self.finished(token);
                 continue;
             };
             on_its_way.alone = alone;
@@ -156,7 +169,8 @@ impl Sending {
         }
     }
 
-    fn acknowledged(&mut self, token: usize) -> Option<WaitedForBy> {
+    /// A record is acknowledged, or nobody waits for it any more.
+    fn finished(&mut self, token: usize) -> Option<WaitedForBy> {
         let done = self.on_their_way.remove(&token)?;
         self.bytes -= done.record.bytes();
         if done.refused {
@@ -167,19 +181,19 @@ impl Sending {
                 self.trouble = None;
             }
         }
-        Some(done.by)
+        done.by
     }
 
     /// Puts a record that was not acknowledged back into its place.
     fn refused(&mut self, token: usize, failure: SendFailure, alone: bool, now: Instant) {
-        let Some(on_its_way) = self.on_their_way.get_mut(&token) else {
+        let on_its_way = self.on_their_way.get_mut(&token);
+        let Some(on_its_way) = on_its_way.filter(|on_its_way| on_its_way.by.is_some()) else {
+            self.finished(token);
             return;
         };
         let record = &mut on_its_way.record;
         let route = &mut self.routes[on_its_way.route];
         let reason = match failure {
-            SendFailure::QueueFull => "the producer's queue is full".to_owned(),
-            SendFailure::Refused(reason) => reason,
             SendFailure::TooLarge if !alone => {
                 // The broker refuses whole batches; any of its records may be the one to blame.
                 route.narrow();
@@ -193,11 +207,18 @@ impl Sending {
                     route.push(token, framed_bytes(record));
                     return;
                 }
+                route.put_aside(token, framed_bytes(record), now + RESEND_AFTER);
                 format!("the record of {before} bytes is larger than the topic takes")
             }
+            failure => {
+                route.push(token, framed_bytes(record));
+                route.wait_until(now + RESEND_AFTER);
+                match failure {
+                    SendFailure::Refused(reason) => reason,
+                    _ => "the producer's queue is full".to_owned(),
+                }
+            }
         };
-        route.push(token, framed_bytes(record));
-        route.wait_until(now + RESEND_AFTER);
         if !std::mem::replace(&mut on_its_way.refused, true) {
             route.refused += 1;
             self.metrics.refused_records(&route.topic, route.refused);
@@ -234,19 +255,16 @@ fn framed_bytes(record: &OutgoingRecord) -> usize {
 /// A dead letter that the host's own headers made too large gives up the largest of them. Where it comes from
 /// goes last: the record itself is worth more.
 fn shed_largest_header(record: &mut OutgoingRecord) -> bool {
-    let own = |name: &[u8]| name.starts_with(dead_letter::PREFIX.as_bytes());
     let is_origin = |name: &[u8]| name.starts_with(b"millrace.dlq.origin.");
-    let size = |(name, value): &(Vec<u8>, Option<Vec<u8>>)| {
-        name.len() + value.as_ref().map_or(0, Vec::len)
-    };
-    let largest = record
-        .headers
-        .iter()
-        .enumerate()
-        .filter(|(_, (name, _))| own(name))
-        .max_by_key(|(_, header)| (!is_origin(&header.0), size(header)))
-        .map(|(at, _)| at);
-    let Some(at) = largest else {
+    let headers = record.headers.iter().enumerate();
+    let largest = headers
+        .filter_map(|(at, (name, value))| {
+            let size = name.len() + value.as_ref().map_or(0, Vec::len);
+            let rank = dead_letter::shedding_rank(name);
+            (rank.is_some() || is_origin(name)).then_some((rank, size, at))
+        })
+        .max();
+    let Some((_, _, at)) = largest else {
         return false;
     };
     let (name, value) = record.headers.remove(at);
@@ -271,6 +289,8 @@ mod tests {
                 header("millrace.dlq.message", 500),
                 header("millrace.dlq.cause", 5),
                 header("millrace.dlq.origin.topic", 800),
+                header("kafka_dlt-exception-stacktrace", 700),
+                header("kafka_dlt-original-topic", 700),
             ],
             ..OutgoingRecord::default()
         };
@@ -282,9 +302,24 @@ mod tests {
                 .any(|(name, _)| name == b"millrace.dlq.message")
         );
         assert!(shed_largest_header(&mut record));
-        assert_eq!(record.headers[1].0, b"millrace.dlq.origin.topic");
+        let has = |record: &OutgoingRecord, name: &[u8]| {
+            let mut names = record.headers.iter().map(|(name, _)| name);
+            names.any(|each| each == name)
+        };
+        let explanation = b"kafka_dlt-exception-stacktrace";
+        assert!(
+            has(&record, explanation),
+            "the host's own go before another system's"
+        );
         assert!(shed_largest_header(&mut record));
+        assert!(!has(&record, explanation));
+        assert!(has(&record, b"millrace.dlq.origin.topic"));
+        assert!(shed_largest_header(&mut record));
+        assert!(
+            !has(&record, b"millrace.dlq.origin.topic"),
+            "the origin goes last"
+        );
         assert!(!shed_largest_header(&mut record), "the record's own stay");
-        assert_eq!(record.headers.len(), 1);
+        assert_eq!(record.headers.len(), 2);
     }
 }

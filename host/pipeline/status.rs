@@ -8,9 +8,11 @@ use std::sync::{Mutex, PoisonError};
 pub struct GroupStatus {
     joined: AtomicBool,
     unable: AtomicBool,
+    broken: AtomicBool,
     first_event_at_ms: AtomicU64,
     last_settled_at_ms: AtomicU64,
     trouble: Mutex<Option<String>>,
+    notes: Mutex<Vec<String>>,
     failure: Mutex<Option<String>>,
 }
 
@@ -35,6 +37,15 @@ impl GroupStatus {
     #[must_use]
     pub fn unable(&self) -> bool {
         self.unable.load(Ordering::Relaxed)
+    }
+
+    /// What else a person should know: partitions that settle nothing, and what is still being learned.
+    #[must_use]
+    pub fn notes(&self) -> Vec<String> {
+        self.notes
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 
     /// Why the group has stopped for good; none while it works.
@@ -75,7 +86,24 @@ impl GroupStatus {
         *self.trouble.lock().unwrap_or_else(PoisonError::into_inner) = trouble;
     }
 
-    pub(super) fn fail(&self, why: String) {
+    pub(super) fn set_notes(&self, notes: Vec<String>) {
+        *self.notes.lock().unwrap_or_else(PoisonError::into_inner) = notes;
+    }
+
+    /// Whether it has stopped because the host itself is at fault.
+    #[must_use]
+    pub fn broken(&self) -> bool {
+        self.broken.load(Ordering::Relaxed)
+    }
+
+    /// The group stops for a reason outside of the host; other groups go on.
+    pub(super) fn stop(&self, why: String) {
         *self.failure.lock().unwrap_or_else(PoisonError::into_inner) = Some(why);
+    }
+
+    /// The group stops because of a bug of the host.
+    pub(super) fn fail(&self, why: String) {
+        self.broken.store(true, Ordering::Relaxed);
+        self.stop(why);
     }
 }

@@ -60,14 +60,21 @@ impl Raw {
 }
 
 /// Writes the records to partition 0 and waits until they are acknowledged.
+#[track_caller]
 pub(crate) fn produce(topic: &Topic, records: &[Raw]) {
+    produce_to(topic, 0, records);
+}
+
+/// The same to any partition, with a client that has not seen the topic before.
+#[track_caller]
+pub(crate) fn produce_to(topic: &Topic, partition: i32, records: &[Raw]) {
     let producer: BaseProducer = ClientConfig::new()
         .set("bootstrap.servers", topic.brokers())
         .set("enable.idempotence", "true")
         .set("message.max.bytes", "100000000")
         .create()
         .expect("a producer can be made");
-    let before = topic.end_offsets()[&0];
+    let before = topic.end_offsets()[&partition];
     let name = CString::new(topic.name()).expect("a topic");
     let pointer = |bytes: &Option<Vec<u8>>| -> (*const c_void, usize) {
         let bytes = bytes.as_ref();
@@ -98,7 +105,7 @@ pub(crate) fn produce(topic: &Topic, records: &[Raw]) {
                 Kind::RD_KAFKA_VTYPE_TOPIC,
                 name.as_ptr(),
                 Kind::RD_KAFKA_VTYPE_PARTITION,
-                0_i32,
+                partition,
                 Kind::RD_KAFKA_VTYPE_MSGFLAGS,
                 sys::RD_KAFKA_MSG_F_COPY,
                 Kind::RD_KAFKA_VTYPE_KEY,
@@ -117,7 +124,7 @@ pub(crate) fn produce(topic: &Topic, records: &[Raw]) {
         }
     }
     producer.flush(TIMEOUT).expect("everything is answered");
-    let written = topic.end_offsets()[&0] - before;
+    let written = topic.end_offsets()[&partition] - before;
     assert_eq!(written, records.len() as i64, "a record was refused");
 }
 

@@ -9,7 +9,8 @@ use super::{TIMEOUT, wait_for_metric};
 use crate::harness::host::Setup;
 use crate::harness::kafka;
 use crate::harness::main_flow::summary;
-use crate::harness::topic::{Record, Topic, unique};
+use crate::harness::raw::{self, Raw};
+use crate::harness::topic::{Record, Topic, recent_ms, unique};
 use crate::harness::topic_admin;
 use crate::harness::wait;
 use crate::harness::witness::Witness;
@@ -97,7 +98,9 @@ fn a_topic_made_anew_while_the_host_runs_is_read_from_its_start() {
     });
     source.wait_for_no_lag(group, TIMEOUT);
     host.metrics().assert_ledger_balanced(group);
-    host.sigterm().expect_code(0);
+    wait_for_metric(&host, "millrace_rewinds_total", group, |n| n >= 1.0);
+    let exit = host.sigterm().expect_code(0);
+    assert!(exit.stderr.contains("made anew"), "{}", exit.stderr);
 }
 
 #[test]
@@ -111,11 +114,10 @@ fn partitions_that_a_topic_gains_are_read() {
     wait::eventually("the partitions", TIMEOUT, || {
         source.end_offsets().len() == 3
     });
-    source.produce(&[
-        Record::new("a", "{}").partition(1),
-        Record::new("b", "{}").partition(2),
-        Record::new("c", "{}").partition(0),
-    ]);
+    for partition in 0..3 {
+        let event = Raw::new(Some(b"k"), Some(b"{}"), recent_ms());
+        raw::produce_to(source, partition, &[event]);
+    }
     source.wait_for_no_lag(group, TIMEOUT);
 
     host.metrics().assert_ledger_balanced(group);

@@ -120,7 +120,6 @@ fn a_dead_letter_topic_that_may_not_be_written_is_waited_for_with_its_reason() {
 #[test]
 fn a_dead_letter_that_too_few_replicas_take_is_sent_again_until_they_do() {
     let scripted = Scripted::new();
-    let host = scripted.start();
     scripted.topics[0].produce(&[
         Record::new("a", "bad"),
         Record::new("b", "bad"),
@@ -129,6 +128,7 @@ fn a_dead_letter_that_too_few_replicas_take_is_sent_again_until_they_do() {
     // More refusals than the client makes of itself before it gives the record back.
     let refusal = [Code::RD_KAFKA_RESP_ERR_NOT_ENOUGH_REPLICAS; 60];
     scripted.cluster.request_errors(Api::Produce, &refusal);
+    let host = scripted.start();
     wait_for_reason(&host, &["group one", "dead"]);
     wait_for_metric(&host, "millrace_refused_records", "one", |n| n >= 1.0);
     assert!(

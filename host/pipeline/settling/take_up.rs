@@ -11,6 +11,7 @@ use super::super::books::Books;
 use super::super::messages::Control;
 use super::{Settling, drain::Drain};
 use crate::config::StartFrom;
+use crate::delivery::commit_map;
 use crate::delivery::offsets::{Applied, Offset};
 use crate::kafka::consumer::{Offered, StartAt};
 use crate::store::{Settle, StoredPartition};
@@ -35,7 +36,7 @@ impl Settling {
                 self.metrics.commit_failures.inc();
                 tracing::warn!(group = %self.group, %reason, "a commit was refused; the next one tries again");
                 for books in self.work.books.values_mut() {
-                    books.asked = books.acknowledged;
+                    books.ask_again();
                 }
             }
             Control::Stop => {}
@@ -97,12 +98,7 @@ impl Settling {
             StoredPartition::default()
         });
         let (applied, stored) = self.reconcile(offered, stored);
-        // Without a commit the group begins at the oldest record or after the newest.
-        let begin = match self.start_from {
-            StartFrom::Earliest => offered.oldest,
-            StartFrom::Latest => applied.below.unwrap_or(offered.newest),
-        };
-        let committed = offered.committed.unwrap_or(begin);
+        let committed = self.begin_at(offered, &applied);
         let topic_index = self
             .topics
             .iter()
@@ -110,14 +106,15 @@ impl Settling {
             .unwrap_or(0);
         let id = self.work.next_assignment;
         self.work.next_assignment += 1;
-        let assignment = Arc::new(Assignment::new(
+        let assignment = Assignment::new(
             id,
             (Arc::clone(&self.topics[topic_index]), topic_index as u32),
             offered.partition,
             self.routes[topic_index],
             committed,
             applied,
-        ));
+        );
+        let assignment = Arc::new(assignment.retrying(self.retry_of[topic_index]));
         // Deduplication learns what was seen by reading behind the commit.
         let behind = offered.committed.and(self.dedup_events_max).unwrap_or(0) as i64;
         let start = StartAt(
@@ -125,6 +122,7 @@ impl Settling {
                 .max(offered.oldest.0)
                 .min(committed.0),
         );
+        assignment.rebuild.begin(Offset(start.0), committed);
         let plugin = &self.plugins[assignment.plugin_index];
         let mut stored = stored;
         let sums = stored.sums.len();
@@ -145,6 +143,7 @@ impl Settling {
             (stored.sums, stored.outbox),
             metrics,
             Instant::now() + plugin.tick,
+            self.clock.now(),
         );
         self.work.books.insert(id, books);
         for emission in outbox {
@@ -155,10 +154,51 @@ impl Settling {
         (assignment, start)
     }
 
+    /// Where the group goes on. Without a commit it begins at the oldest record or after the newest.
+    fn begin_at(&self, offered: &Offered, applied: &Applied) -> Offset {
+        let place = || (offered.topic.clone(), offered.partition);
+        match (offered.committed, self.start_from) {
+            (Some(committed), _) if committed > offered.newest => {
+                tracing::error!(place = ?place(), %committed, newest = %offered.newest,
+                    "the commit lies beyond the end of the partition: its topic was made anew, or lost records; \
+                     it is read from its start");
+                offered.oldest
+            }
+            (Some(committed), _) if committed < offered.oldest => {
+                let lost = offered.oldest.0 - committed.0;
+                tracing::error!(place = ?place(), %committed, oldest = %offered.oldest, lost,
+                    "records were deleted before the group had read them");
+                self.metrics.lost_records.inc_by(lost as u64);
+                offered.oldest
+            }
+            (Some(committed), _) => committed,
+            (None, StartFrom::Earliest) => offered.oldest,
+            (None, StartFrom::Latest) => applied.below.unwrap_or(offered.newest),
+        }
+    }
+
+    /// What was settled above the commit: what the store knows of it, and what the commit itself says.
+    fn reconcile(&self, offered: &Offered, stored: StoredPartition) -> (Applied, StoredPartition) {
+        let (applied, stored) = self.still_true(offered, stored);
+        let Some(committed) = offered.committed.filter(|_| self.commit_map) else {
+            return (applied, stored);
+        };
+        // Whoever rewinds a group writes a commit of his own, which claims nothing above it.
+        let ranges = commit_map::decode(committed, &offered.metadata);
+        if ranges.is_empty() {
+            return (applied, stored);
+        }
+        let said = Applied {
+            below: None,
+            ranges,
+        };
+        (applied.union(&said), stored)
+    }
+
     /// Whether what the store knows is still true. The broker decides: a commit that is lower than the
     /// last one it acknowledged, or gone, means that someone rewound the group; one beyond everything
     /// settled here means that another host went on.
-    fn reconcile(&self, offered: &Offered, stored: StoredPartition) -> (Applied, StoredPartition) {
+    fn still_true(&self, offered: &Offered, stored: StoredPartition) -> (Applied, StoredPartition) {
         let place = || (offered.topic.clone(), offered.partition);
         let Some(row) = stored.row.as_ref() else {
             return (Applied::default(), stored);
@@ -170,9 +210,11 @@ impl Settling {
                 .committed
                 .is_none_or(|committed| committed < acknowledged)
         });
-        if rewound {
+        // A partition that ends before what was settled of it is not the one that it was.
+        let made_anew = applied.end().max(acknowledged) > Some(offered.newest);
+        if rewound || made_anew {
             tracing::warn!(place = ?place(), committed = ?offered.committed, ?acknowledged,
-                "the group was rewound; what was settled beyond its commit is forgotten and runs again");
+                "the group was rewound, or its topic made anew; what was settled beyond its commit is forgotten");
             self.metrics.rewinds.inc();
             return (Applied::default(), stored);
         }

@@ -43,6 +43,7 @@ impl Settling {
         let lane = plugin.lanes[books.assignment.partition as usize % plugin.lanes.len()];
         let job = TickJob {
             assignment: Arc::clone(&books.assignment),
+            topic: Arc::clone(&self.topics[books.assignment.source_index() as usize]),
             reason,
             now_ms: wall_ms() as i64,
             sums: books.lend_sums(),
@@ -63,6 +64,10 @@ impl Settling {
             return;
         };
         let of = Arc::clone(&books.assignment);
+        if of.is_lost() {
+            books.end_tick(None);
+            return;
+        }
         let plugin = &self.plugins[of.plugin_index].plugin.name;
         match result {
             Ok(answer) => {
