@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use crate::harness::host::{Host, Setup};
 use crate::harness::kafka;
-use crate::harness::main_flow::{summary, with_sessions_of};
+use crate::harness::main_flow::{plugin, summary, with_sessions_of};
 use crate::harness::topic::Record;
 use crate::harness::wait;
 use crate::harness::witness::Witness;
@@ -37,6 +37,22 @@ fn limit_files(host: &Host, bytes: &str) {
     assert!(status.success());
 }
 
+/// Waits until the host says that it cannot settle, and why.
+#[track_caller]
+fn wait_until_unable(host: &Host, group: &str, reason: &str) {
+    wait::eventually_some("not ready, with the reason", TIMEOUT, || {
+        let (status, body) = host.get("/readyz?verbose").map_err(|e| e.to_string())?;
+        match status == 503 && body.contains("waiting") && body.contains(reason) {
+            true => Ok(()),
+            false => Err(format!("{status} {body}")),
+        }
+    });
+    let failures = host
+        .metrics()
+        .sum("millrace_settle_failures_total", &[("group", group)]);
+    assert!(failures >= 1.0);
+}
+
 #[test]
 fn a_full_disk_stops_settling_with_the_reason_and_everything_is_settled_once_when_there_is_room() {
     let witness = Witness::new("full", 1);
@@ -49,22 +65,7 @@ fn a_full_disk_stops_settling_with_the_reason_and_everything_is_settled_once_whe
     limit_files(&host, "8192");
     source.produce(&events(50..600));
 
-    let not_ready = |body: &str| body.contains("waiting") && body.contains("store");
-    wait::eventually_some("not ready, with the reason", TIMEOUT, || {
-        match host
-            .get("/readyz?verbose")
-            .map_err(|error| error.to_string())?
-        {
-            (503, body) if not_ready(&body) => Ok(()),
-            (status, body) => Err(format!("{status} {body}")),
-        }
-    });
-    let labels = [("group", group)];
-    assert!(
-        host.metrics()
-            .sum("millrace_settle_failures_total", &labels)
-            >= 1.0
-    );
+    wait_until_unable(&host, group, "File too large");
     assert_eq!(
         source.committed(group).get(&0),
         Some(&50),
@@ -108,6 +109,44 @@ fn a_host_whose_disk_is_full_still_ends_when_told_to() {
     source.wait_for_no_lag(group, TIMEOUT);
     host.sigterm().expect_code(0);
     assert_eq!(witness.places(&setup).len(), 500, "each line once");
+}
+
+#[test]
+fn a_store_that_cannot_grow_is_opened_again_when_there_is_room_and_no_event_is_a_false_duplicate() {
+    const EVENTS: usize = 300;
+    let witness = Witness::new("full-store", 1);
+    let (source, group) = (&witness.source, witness.group.as_str());
+    // Without a journal, so that the store is what fails. The plugin rejects these events.
+    let config = format!(
+        "plugins:\n  analytics:\n    path: {}\n    grants: [metrics, tally, \"output:{}\"]\ngroups:\n  \
+         - id: {group}\n    routes: {{ {}: analytics }}\n    dead_letter: {{ topic: {dead} }}\n    \
+         dedup: {{ id: \"header:id\", window: 24h }}\n    store: store/witness\n",
+        plugin("analytics"),
+        witness.dead_letters.name(),
+        source.name(),
+        dead = witness.dead_letters.name(),
+    );
+    let setup = Setup::new(kafka::shared(), &config).ignoring("XFSZ");
+    let mut host = setup.start();
+    source.produce(&events(0..10));
+    source.wait_for_no_lag(group, TIMEOUT);
+    limit_files(&host, "4096");
+    source.produce(&events(10..EVENTS));
+    wait_until_unable(&host, group, "settle store");
+    assert_eq!(source.committed(group).get(&0), Some(&10));
+    limit_files(&host, "unlimited");
+    source.wait_for_no_lag(group, TIMEOUT);
+    host.wait_until_ready();
+
+    host.metrics().assert_ledger_balanced(group);
+    let exit = host.sigterm().expect_code(0);
+    let all = summary(&exit, group);
+    assert_eq!(
+        (all["dead"], all["duplicate"]),
+        (EVENTS as u64, 0),
+        "{all:?}"
+    );
+    assert_eq!(witness.dead_letters.read_all().len(), EVENTS);
 }
 
 fn store_file(setup: &Setup) -> PathBuf {
