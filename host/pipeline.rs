@@ -153,9 +153,20 @@ fn poll(
                     timeout = if open { BUSY_POLL } else { IDLE_POLL };
                 }
                 Polled::Nothing => break,
+                Polled::OutOfRange(reason) => {
+                    tracing::error!(%reason, "records are gone that were not read yet, or their topic was made \
+                        anew; partitions are taken up again from what is committed");
+                    // What is settled of them must not be committed to a topic that may be another one.
+                    consumer.membership().lose_all();
+                    if let Err(error) = consumer.rejoin() {
+                        intake.status.stop(error.to_string());
+                        stop.store(true, Ordering::Release);
+                    }
+                    break;
+                }
                 Polled::Fatal(why) => {
                     tracing::error!(reason = %why, "the group stops");
-                    intake.status.fail(why);
+                    intake.status.stop(why);
                     stop.store(true, Ordering::Release);
                     break;
                 }

@@ -47,3 +47,7 @@ mod faults;
 mod rebuild;
 // A partition that settles nothing says why.
 mod progress;
+// Records of every form, dead-letter topics that do not take them, and topics that change under the host.
+mod records;
+// A settle store that cannot be written, or not be believed.
+mod store_faults;

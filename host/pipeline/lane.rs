@@ -318,6 +318,7 @@ impl Lane {
             ..
         } = self;
         let now = clock.now();
+        let latest_ms = clock.wall_ms() as i64 + check::TIMESTAMP_AHEAD_MAX_MS;
         known.clear();
         let mut of_assignment = [usize::MAX; ASSIGNMENTS_CACHED];
         for meta in &batch.events {
@@ -358,7 +359,8 @@ impl Lane {
                     at
                 }
             };
-            let record_ms = batch.record_ms(known.len());
+            // A record from the future must not make everything before it look old.
+            let record_ms = batch.record_ms(known.len()).min(latest_ms);
             let new = windows[at].1.insert(id, record_ms);
             known.push(if new && !settled_before {
                 Known::No
