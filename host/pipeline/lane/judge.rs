@@ -339,6 +339,10 @@ impl Lane {
             value: event.value().map(<[u8]>::to_vec),
             headers: dead_letter::headers(event.header_list(), &facts, self.settings.dialect),
         });
+        #[cfg(feature = "sabotage")]
+        if crate::sabotage::does("skip-dead-letter") {
+            settlement.records.pop();
+        }
         settlement.settle(meta.assignment, Settled::Dead, meta.seq, meta.offset);
         self.metrics.dead_letter(cause);
     }

@@ -119,7 +119,14 @@ impl Settling {
             if books.dirty || books.assignment.is_revoked() {
                 continue;
             }
-            if let Some(position) = books.to_commit() {
+            let position = books.to_commit();
+            #[cfg(feature = "sabotage")]
+            let position = if crate::sabotage::does("commit-before-settle") {
+                books.assignment.end_offset()
+            } else {
+                position
+            };
+            if let Some(position) = position {
                 desk.insert(books.assignment.id, position);
                 books.asked = Some(position);
             }
