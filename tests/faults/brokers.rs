@@ -127,7 +127,7 @@ fn f6_a_host_ends_in_time_when_its_broker_is_gone() {
     let tier = Tier::now();
     let mut node = Node::start(Speed::QuickStart);
     let run = Run::new("F6", &node.brokers(), 4);
-    let member = run.member("a", &Tuning::default());
+    let member = run.member("a", &Tuning::default().session_ms(3_000));
     let load = run.load(Plan::of(tier.pick(10_000, 30_000), 4).rate(2_000));
     let host = member.start();
     member.wait_for_finished(&host, 2_000);

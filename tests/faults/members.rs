@@ -58,9 +58,7 @@ fn f3_a_zombie_neither_commits_nor_goes_on_with_what_another_host_has_now() {
 const IN_FLIGHT_MAX: usize = 1_024;
 
 /// Three hosts that come and go while events flow.
-fn storm(row: &str, tuning: impl Fn(&str) -> Tuning) {
-    let tier = Tier::now();
-    let (lasts, rate) = tier.pick((12, 1_500), (60, 2_500));
+fn storm(row: &str, (lasts, rate): (u64, u64), tuning: impl Fn(&str) -> Tuning) {
     let run = Run::new(row, kafka::shared(), 6);
     let members: Vec<Member<'_>> = ["a", "b", "c"]
         .into_iter()
@@ -98,24 +96,31 @@ fn storm(row: &str, tuning: impl Fn(&str) -> Tuning) {
 
 #[test]
 fn f7_a_storm_of_rebalances_with_ranges_loses_nothing() {
-    storm("F7 range", |_| Tuning::default());
+    let size = Tier::now().pick((12, 1_500), (60, 2_500));
+    storm("F7 range", size, |_| Tuning::default());
 }
 
 #[test]
 fn f7_a_storm_of_rebalances_with_cooperative_members_loses_nothing() {
     let cooperative = ("partition.assignment.strategy", "cooperative-sticky");
-    storm("F7 cooperative", |_| {
-        Tuning::default().property(cooperative.0, cooperative.1)
-    });
+    storm(
+        "F7 cooperative",
+        Tier::now().pick((6, 1_000), (60, 2_500)),
+        |_| Tuning::default().property(cooperative.0, cooperative.1),
+    );
 }
 
 #[test]
 fn f7_a_storm_of_rebalances_with_static_members_loses_nothing() {
-    storm("F7 static", |name| {
-        Tuning::default()
-            .session_ms(3_000)
-            .property("group.instance.id", name)
-    });
+    storm(
+        "F7 static",
+        Tier::now().pick((6, 1_000), (60, 2_500)),
+        |name| {
+            Tuning::default()
+                .session_ms(3_000)
+                .property("group.instance.id", name)
+        },
+    );
 }
 
 /// Lets the output take nothing, or everything again: no record is as small as that.
@@ -144,8 +149,8 @@ fn f8_a_drain_whose_output_is_stalled_is_given_up_in_time() {
     let tuning = Tuning::default().session_ms(6_000);
     let (stays, comes) = (run.member("a", &tuning), run.member("b", &tuning));
     let one = stays.start();
-    let load = run.load(Plan::of(Tier::now().pick(20_000, 60_000), 4).rate(1_500));
-    stays.wait_for_finished(&one, 2_000);
+    let load = run.load(Plan::of(Tier::now().pick(10_000, 60_000), 4).rate(1_000));
+    stays.wait_for_finished(&one, 1_000);
     let from_ms = now_ms();
     set_stalled(&run, true);
     wait::eventually("an output that takes nothing", TIMEOUT, || {
