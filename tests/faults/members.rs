@@ -7,10 +7,10 @@ use rdkafka::admin::{AdminClient, AdminOptions, AlterConfig, ResourceSpecifier};
 use rdkafka::client::DefaultClientContext;
 
 use super::run::{Kind, Member, Run, TIMEOUT, now_ms};
-use super::settings::{Tier, Tuning};
+use super::settings::{IN_FLIGHT_MAX, Tier, Tuning};
 use crate::harness::host::Host;
 use crate::harness::kafka;
-use crate::harness::load::Plan;
+use crate::harness::load::{ENDLESS, Plan};
 use crate::harness::wait;
 
 /// What a host that was stopped has handed to its client may be written when it goes on: one batch.
@@ -24,7 +24,7 @@ fn f3_a_zombie_neither_commits_nor_goes_on_with_what_another_host_has_now() {
     let tuning = Tuning::default().session_ms(3_000);
     let (first, second) = (run.member("a", &tuning), run.member("b", &tuning));
     let (one, other) = (first.join(), second.join());
-    let load = run.load(Plan::of(tier.pick(20_000, 100_000), 4).rate(1_500));
+    let load = run.load(Plan::of(ENDLESS, 4).rate(1_500));
     for _ in 0..rounds {
         first.wait_for_finished(&one, first.finished(&one) + 1_000);
         let from_ms = now_ms();
@@ -44,18 +44,16 @@ fn f3_a_zombie_neither_commits_nor_goes_on_with_what_another_host_has_now() {
             run.owned_by("a") > 0 && run.owned_by("b") > 0
         });
     }
-    load.finish();
+    load.stop();
     run.wait_until_settled();
     for (member, host) in [(first, one), (second, other)] {
         member.sigterm(host);
     }
     let done = format!("SIGSTOP of a host beyond its session, {rounds} times");
-    run.expect_green(&done, &["--late-max", LATE_MAX]);
+    let most = (rounds * IN_FLIGHT_MAX).to_string();
+    let bounds = ["--duplicates-max", &most, "--late-max", LATE_MAX];
+    run.expect_green(&done, &bounds);
 }
-
-/// Events between the last commit and the position of one member: what it does in a commit interval, and a
-/// batch.
-const IN_FLIGHT_MAX: usize = 1_024;
 
 /// Three hosts that come and go while events flow.
 fn storm(row: &str, (lasts, rate): (u64, u64), tuning: impl Fn(&str) -> Tuning) {
