@@ -48,6 +48,15 @@ pub enum DaemonError {
         command: String,
     },
     #[error(
+        "group {group}: the cluster does not show topic {topic} to the host: {reason}; permit the host to use it, and where it does not exist, let somebody who may create it run `{command}`"
+    )]
+    NotShown {
+        group: String,
+        topic: String,
+        reason: String,
+        command: String,
+    },
+    #[error(
         "group {group}: retry topic {topic} has {found} partitions and its source {source_topic} has {wanted}, but an event keeps the number of its partition; give the retry topic {wanted} partitions, or name another one as `retry.topic`"
     )]
     RetryPartitions {
@@ -259,6 +268,10 @@ fn health_of(group: &str, status: &GroupStatus) -> Health {
         (None, true, Some(trouble)) => (true, format!("joined, waiting: {trouble}")),
         (None, true, None) => (true, "joined".to_owned()),
     };
+    let state = status
+        .notes()
+        .into_iter()
+        .fold(state, |state, note| format!("{state}; {note}"));
     Health {
         part: format!("group {group}"),
         state,

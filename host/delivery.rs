@@ -4,11 +4,13 @@
 //! that every rule can be tested without waiting.
 
 pub mod breaker;
+pub mod commit_map;
 pub mod dead_letter;
 pub mod dedup;
 pub mod lanes;
 pub mod ledger;
 pub mod offsets;
 pub mod park;
+pub mod progress;
 pub mod retry;
 pub mod retry_copy;

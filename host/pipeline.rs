@@ -21,9 +21,11 @@ mod identity;
 mod intake;
 mod lane;
 mod lane_state;
+mod lease;
 mod member;
 mod messages;
 mod outage;
+mod rebuild;
 mod sending;
 mod settling;
 mod start;
@@ -42,8 +44,10 @@ pub use status::GroupStatus;
 use self::intake::Intake;
 use self::member::Member;
 use self::messages::Control;
+use self::rebuild::Rebuilds;
 use self::settling::CommitDesk;
 use crate::delivery::ledger::Ledger;
+use crate::kafka::KafkaError;
 use crate::kafka::consumer::{GroupConsumer, Polled};
 
 /// How long the polling thread sleeps when there is nothing to do, and how long it goes on while records
@@ -117,12 +121,17 @@ impl Group {
 fn poll(
     consumer: GroupConsumer<Member>,
     mut intake: Intake,
+    mut rebuilds: Rebuilds,
     commit_desk: &CommitDesk,
     stop: &AtomicBool,
     control: &crossbeam_channel::Sender<Control>,
 ) {
     let mut ends_noted = Instant::now();
     while !stop.load(Ordering::Acquire) {
+        if let Err(error) = keep_what_is_ours(&consumer) {
+            intake.status.fail(error.to_string());
+            break;
+        }
         let mut timeout = Duration::ZERO;
         let round = Instant::now();
         for _ in 0..RECORDS_AT_ONCE {
@@ -154,6 +163,7 @@ fn poll(
         }
         intake.refresh(consumer.membership());
         intake.regulate(&consumer);
+        rebuilds.watch(&consumer);
         commit(&consumer, commit_desk);
         if ends_noted.elapsed() >= NOTE_ENDS_EVERY {
             ends_noted = Instant::now();
@@ -163,23 +173,36 @@ fn poll(
     leave(consumer, intake, control);
 }
 
+/// Gives up at once what another member may have already, before anything of it is taken in, sent or
+/// committed.
+fn keep_what_is_ours(consumer: &GroupConsumer<Member>) -> Result<(), KafkaError> {
+    let member = consumer.membership();
+    if let Some(reason) = member.lease.ran_out() {
+        tracing::warn!(%reason, "partitions are thought lost; they are taken up again from what is committed");
+        member.lose_all();
+        consumer.rejoin()?;
+    } else if consumer.assignment_lost() {
+        member.lose_all();
+    }
+    member.lease.polled();
+    Ok(())
+}
+
 /// Commits what has settled. An assignment that has ended meanwhile is left out: its last commit has been
 /// made, and a later one would take it back.
 fn commit(consumer: &GroupConsumer<Member>, commit_desk: &CommitDesk) {
-    let asked = std::mem::take(&mut *commit_desk.lock().unwrap_or_else(PoisonError::into_inner));
+    let mut asked =
+        std::mem::take(&mut *commit_desk.lock().unwrap_or_else(PoisonError::into_inner));
     if asked.is_empty() {
         return;
     }
     let current = consumer.membership().assignments();
-    let offsets: Vec<_> = current
+    let commits: Vec<_> = current
         .iter()
-        .filter_map(|assignment| {
-            let offset = asked.get(&assignment.id)?;
-            Some((assignment.topic.to_string(), assignment.partition, *offset))
-        })
+        .filter_map(|assignment| asked.remove(&assignment.id))
         .collect();
-    if !offsets.is_empty() {
-        consumer.commit(&offsets);
+    if !commits.is_empty() {
+        consumer.commit(&commits);
     }
 }
 

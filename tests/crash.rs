@@ -2,6 +2,9 @@
 
 use std::time::Duration;
 
+use millrace::delivery::commit_map;
+use millrace::delivery::offsets::{Offset, OffsetRange};
+
 use crate::harness::host::Setup;
 use crate::harness::kafka;
 use crate::harness::main_flow::{MainFlow, summary, with_sessions_of};
@@ -11,6 +14,9 @@ use crate::harness::witness::Witness;
 
 /// How long a killed member is waited for by its group, in milliseconds.
 const SESSION_MS: u32 = 6_000;
+
+/// For a few thousand events, a retry of 6 s and the session of a killed member.
+const SETTLE: Duration = Duration::from_secs(60);
 
 #[test]
 fn kill_9_three_times_in_the_middle_loses_nothing_and_counts_nothing_twice() {
@@ -110,6 +116,94 @@ fn what_settled_beyond_a_commit_that_had_to_wait_is_recognised_after_kill_9() {
         (0..EVENTS as i64).map(|n| (0, n)).collect::<Vec<_>>()
     );
     assert_eq!(witness.counted(), EVENTS as i64);
+}
+
+/// Starts a host on records whose first one in each partition holds the commit back, and kills it when all
+/// others have settled and the commits say so.
+fn settle_all_but_the_first(witness: &Witness, setup: &Setup, partitions: i32, each: i64) {
+    let (source, group) = (&witness.source, witness.group.as_str());
+    for partition in 0..partitions {
+        let first = Record::new("first", r#"{"do":"retry","times":1,"after-ms":6000}"#);
+        let mut records = vec![first.partition(partition)];
+        let others = (1..each).map(|n| Record::new(format!("key {n}"), "{}"));
+        records.extend(others.map(|record| record.partition(partition)));
+        source.produce(&records);
+    }
+    let host = setup.start();
+    let settled = OffsetRange {
+        first: Offset(1),
+        last: Offset(each - 1),
+    };
+    for partition in 0..partitions {
+        wait::eventually_some("a commit that says what settled above it", SETTLE, || {
+            let metadata = source.commit_metadata(group, partition).unwrap_or_default();
+            let said = commit_map::decode(Offset(0), metadata.as_bytes());
+            match said == [settled] {
+                true => Ok(()),
+                false => Err(format!("{said:?}")),
+            }
+        });
+    }
+    host.kill9();
+    let each_lag = each * i64::from(partitions);
+    assert_eq!(
+        source.lag(group),
+        each_lag,
+        "the commit stands at the first"
+    );
+}
+
+#[test]
+fn a_host_with_an_empty_store_repeats_only_what_was_unfinished_when_another_was_killed() {
+    const EVENTS: i64 = 3_000;
+    let witness = Witness::new("taken", 1);
+    let (source, group) = (&witness.source, witness.group.as_str());
+    let config = with_sessions_of(SESSION_MS, &witness.config(""));
+    let [first, second] = [(), ()].map(|()| Setup::new(kafka::shared(), &config));
+    settle_all_but_the_first(&witness, &first, 1, EVENTS);
+
+    // Killed as well before it is done, so that it has to pass on what it was told.
+    let host = second.start();
+    let metrics = |name: &str| host.metrics().outcomes(group).get(name).copied();
+    wait::eventually("everything else recognised", SETTLE, || {
+        metrics("recovered") == Some(EVENTS as f64 - 1.0)
+    });
+    assert_eq!(metrics("processed").unwrap_or_default(), 0.0);
+    host.kill9();
+    let third = Setup::new(kafka::shared(), &config);
+    let host = third.start();
+    source.wait_for_no_lag(group, SETTLE);
+
+    host.metrics().assert_ledger_balanced(group);
+    let exit = host.sigterm().expect_code(0);
+    let summary = summary(&exit, group);
+    assert_eq!(summary["recovered"], EVENTS as u64 - 1);
+    assert_eq!(summary["processed"], 1);
+    let places = [&first, &second, &third].map(|setup| witness.places(setup));
+    let expected: Vec<_> = (1..EVENTS).map(|n| (0, n)).collect();
+    assert_eq!(places, [expected, vec![], vec![(0, 0)]]);
+}
+
+#[test]
+fn metadata_that_another_tool_wrote_or_moved_to_another_offset_claims_nothing() {
+    const EACH: i64 = 500;
+    const MOVED_TO: i64 = 100;
+    let witness = Witness::new("foreign", 2);
+    let (source, group) = (&witness.source, witness.group.as_str());
+    let config = with_sessions_of(SESSION_MS, &witness.config(""));
+    let [first, second] = [(), ()].map(|()| Setup::new(kafka::shared(), &config));
+    settle_all_but_the_first(&witness, &first, 2, EACH);
+    let metadata = source.commit_metadata(group, 1).expect("a commit");
+    source.commit_as_a_tool(group, (0, 0), "2;offsets of another system");
+    source.commit_as_a_tool(group, (1, MOVED_TO), &metadata);
+
+    let host = second.start();
+    source.wait_for_no_lag(group, SETTLE);
+
+    let exit = host.sigterm().expect_code(0);
+    let summary = summary(&exit, group);
+    assert_eq!(summary["recovered"], 0);
+    assert_eq!(summary["processed"] as i64, EACH + EACH - MOVED_TO);
 }
 
 #[test]

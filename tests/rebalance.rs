@@ -4,10 +4,15 @@
 use crate::harness::host::{Host, Setup};
 use crate::harness::kafka;
 use crate::harness::main_flow::{MainFlow, SETTLE_TIMEOUT, summary, with_sessions_of};
+use crate::harness::topic::Record;
 use crate::harness::wait;
+use crate::harness::witness::Witness;
 
 /// Long enough that a starved machine does not look like a dead host, in milliseconds.
 const SESSION_MS: u32 = 12_000;
+
+/// Where a test waits for a session to end.
+const FREEZE_SESSION_MS: u32 = 6_000;
 
 /// How many events each of the groups has finished on this host at least.
 fn finished(host: &Host, flow: &MainFlow) -> u64 {
@@ -84,4 +89,51 @@ fn an_id_settled_by_one_host_is_a_duplicate_for_the_next_one_with_an_empty_store
     let summary = summary(&exit, &flow.analytics);
     assert_eq!((summary["processed"], summary["duplicate"]), (0, EVENTS));
     flow.assert_counts_exact(&sent);
+}
+
+#[test]
+fn a_host_that_was_frozen_past_its_session_sends_and_commits_nothing_of_what_it_held() {
+    let witness = Witness::new("frozen", 1);
+    let (source, group) = (&witness.source, witness.group.as_str());
+    let retry = "    retry: { attempts: 2 }";
+    let config = with_sessions_of(FREEZE_SESSION_MS, &witness.config(retry));
+    let [first, second] = [(), ()].map(|()| Setup::new(kafka::shared(), &config));
+    // Its last attempt is due while the host is frozen, so that it runs as soon as the host is not.
+    let fails = r#"{"do":"retry","after-ms":1500}"#;
+    source.produce(&[Record::new("fails", fails), Record::new("other", "{}")]);
+    let frozen = first.start();
+    wait::eventually("the key held back", SETTLE_TIMEOUT, || {
+        frozen
+            .metrics()
+            .sum("millrace_events_parked", &[("group", group)])
+            > 0.0
+    });
+    frozen.freeze();
+
+    let takes_over = second.start();
+    source.wait_for_no_lag(group, SETTLE_TIMEOUT);
+    assert_eq!(witness.dead_letters.read_all().len(), 1);
+    takes_over.sigterm().expect_code(0);
+    let committed = source.committed(group);
+    frozen.thaw();
+    // What it sends now, it sends as a member again.
+    let lost = [("group", group)];
+    wait::eventually("the partition known to be lost", SETTLE_TIMEOUT, || {
+        frozen
+            .metrics()
+            .sum("millrace_lost_partitions_total", &lost)
+            > 0.0
+    });
+    assert_eq!(source.committed(group), committed);
+    source.produce(&[Record::new("new", "{}")]);
+    source.wait_for_no_lag(group, SETTLE_TIMEOUT);
+
+    frozen.metrics().assert_ledger_balanced(group);
+    let exit = frozen.sigterm().expect_code(0);
+    assert_eq!(summary(&exit, group)["dead"], 0, "{}", exit.stderr);
+    assert_eq!(witness.dead_letters.read_all().len(), 1);
+    let places: Vec<_> = [&first, &second]
+        .map(|setup| witness.places(setup))
+        .concat();
+    assert!(places.contains(&(0, 2)), "{places:?}");
 }

@@ -122,9 +122,6 @@ impl Broker<'_> {
         partitions: usize,
         retention_ms: Option<String>,
     ) -> Result<usize, DaemonError> {
-        if let Some(found) = self.partitions(name)? {
-            return Ok(found);
-        }
         let settings = retention_ms.map(|keep| ("retention.ms".to_owned(), keep));
         let spec = TopicSpec {
             name: name.to_owned(),
@@ -132,6 +129,20 @@ impl Broker<'_> {
             replication: None,
             settings: settings.into_iter().collect(),
         };
+        match self.topics.describe(name) {
+            Ok(None) => {}
+            Ok(Some(found)) => return Ok(found.partitions),
+            // A cluster that hides a topic does not say whether it exists.
+            Err(KafkaError::Refused { reason, .. }) => {
+                return Err(DaemonError::NotShown {
+                    group: group.id.clone(),
+                    topic: name.to_owned(),
+                    reason,
+                    command: self.command(&spec),
+                });
+            }
+            Err(error) => return Err(error.into()),
+        }
         match self.topics.create(&spec) {
             Ok(()) => {
                 tracing::info!(topic = %name, partitions, "topic created");

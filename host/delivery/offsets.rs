@@ -170,11 +170,27 @@ impl Applied {
     /// Whether the event at this offset was settled before.
     #[must_use]
     pub fn contains(&self, offset: Offset) -> bool {
-        self.below.is_some_and(|below| offset < below)
-            || self
-                .ranges
-                .iter()
-                .any(|range| range.first <= offset && offset <= range.last)
+        self.below.is_some_and(|below| offset < below) || {
+            let above = self.ranges.partition_point(|range| range.last < offset);
+            let range = self.ranges.get(above);
+            range.is_some_and(|range| range.first <= offset)
+        }
+    }
+
+    /// What is settled at this offset and above it, as ranges.
+    #[must_use]
+    pub fn above(&self, offset: Offset) -> Vec<OffsetRange> {
+        let below = self.below.filter(|below| *below > offset);
+        let below = below.map(|below| OffsetRange {
+            first: offset,
+            last: Offset(below.0 - 1),
+        });
+        let ranges = self.ranges.iter().filter(|range| range.last >= offset);
+        let ranges = ranges.map(|range| OffsetRange {
+            first: range.first.max(offset),
+            last: range.last,
+        });
+        below.into_iter().chain(ranges).collect()
     }
 
     /// Everything that either of two knows as settled.

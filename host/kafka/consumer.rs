@@ -5,33 +5,28 @@
 
 #![allow(
     unsafe_code,
-    reason = "header names may not be UTF-8, and watermarks and answers to commits are only in the C interface"
+    reason = "watermarks and answers to commits are only in the C interface"
 )]
 
+mod context;
 mod lists;
+mod record;
 
-use std::ffi::{CStr, CString, c_void};
-use std::sync::Mutex;
+use std::ffi::CString;
 use std::time::Duration;
 
-use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer, ConsumerContext, RebalanceProtocol};
+use rdkafka::Offset as ClientOffset;
+use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError as ClientError, RDKafkaErrorCode};
-use rdkafka::message::BorrowedMessage;
 use rdkafka::types::RDKafkaRespErr;
-use rdkafka::{ClientContext, Message, Offset as ClientOffset, TopicPartitionList};
 use rdkafka_sys as sys;
 
-use self::lists::{list, names};
-use super::{KafkaError, client_with_defaults, log, log_error};
+use self::context::{Context, commit_and_wait};
+use self::lists::names;
+pub use self::record::Record;
+use super::{KafkaError, client_with_defaults, log_error};
 use crate::config;
 use crate::delivery::offsets::Offset;
-
-/// How long one question to the broker during an assignment may take.
-const QUESTION_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// How often a question is asked again before the assignment is given up. Half a minute in all, within
-/// every default of `max.poll.interval.ms`.
-const QUESTION_TRIES: u32 = 6;
 
 /// Settings of the data path that operators may change; `make bench` compares consumers with the same.
 pub const DEFAULTS: [(&str, &str); 8] = [
@@ -47,6 +42,31 @@ pub const DEFAULTS: [(&str, &str); 8] = [
     ("max.poll.interval.ms", "300000"),
 ];
 
+/// How long a member may be away before another one may have its partitions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MemberLimits {
+    /// How long the whole process may stand still: a session, less the time since the last heartbeat before.
+    pub pause_ms: u64,
+    /// How long the consumer may go without a poll.
+    pub max_poll_ms: u64,
+}
+
+impl MemberLimits {
+    /// As the properties say.
+    #[must_use]
+    pub fn new(kafka: &config::Kafka) -> Self {
+        let settings = client_with_defaults(kafka, &DEFAULTS);
+        // What is no number is refused by librdkafka when the group joins.
+        let ms = |name| settings.get(name).and_then(|ms| ms.parse().ok());
+        let session_ms: u64 = ms("session.timeout.ms").unwrap_or(45_000);
+        let heartbeat_ms: u64 = ms("heartbeat.interval.ms").unwrap_or(3_000);
+        Self {
+            pause_ms: session_ms.saturating_sub(heartbeat_ms).max(session_ms / 2),
+            max_poll_ms: ms("max.poll.interval.ms").unwrap_or(300_000),
+        }
+    }
+}
+
 /// The offset at which consumption of a partition begins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct StartAt(pub i64);
@@ -60,10 +80,25 @@ pub struct Offered {
     pub partition: i32,
     /// The group's committed offset; none when there is none.
     pub committed: Option<Offset>,
+    /// What was committed with it, by whichever tool; empty when nothing was.
+    pub metadata: Vec<u8>,
     /// The oldest offset that the broker still has.
     pub oldest: Offset,
     /// The offset after the newest record.
     pub newest: Offset,
+}
+
+/// An offset to commit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Commit {
+    /// The topic.
+    pub topic: String,
+    /// The partition.
+    pub partition: i32,
+    /// The offset after the last record that is done with.
+    pub offset: Offset,
+    /// Goes with it, at most 4 096 bytes; empty is nothing. A broker that takes less gets none.
+    pub metadata: String,
 }
 
 /// Told of rebalances and commits, on the thread that polls.
@@ -74,7 +109,7 @@ pub trait Membership: Send + Sync + 'static {
     /// Partitions are taken away. Everything of them that can be finished is finished when this returns;
     /// it answers what may be committed. `lost` means that another member may have them already, and
     /// nothing can be committed any more.
-    fn revoked(&self, partitions: &[(String, i32)], lost: bool) -> Vec<(String, i32, Offset)>;
+    fn revoked(&self, partitions: &[(String, i32)], lost: bool) -> Vec<Commit>;
 
     /// The broker has acknowledged these offsets as committed.
     fn committed(&self, offsets: &[(String, i32, Offset)]);
@@ -86,6 +121,7 @@ pub trait Membership: Send + Sync + 'static {
 /// A member of a consumer group. It is polled and dropped on one thread.
 pub struct GroupConsumer<M: Membership> {
     consumer: BaseConsumer<Context<M>>,
+    topics: Vec<String>,
 }
 
 impl<M: Membership> std::fmt::Debug for GroupConsumer<M> {
@@ -125,15 +161,12 @@ impl<M: Membership> GroupConsumer<M> {
             .set("auto.offset.reset", "earliest");
         // A producer's limit, which the consumer would warn about.
         settings.remove("message.max.bytes");
-        let context = Context {
-            membership,
-            failed: Mutex::new(None),
-        };
         let consumer: BaseConsumer<_> = settings
-            .create_with_context(context)
+            .create_with_context(Context::new(membership))
             .map_err(KafkaError::Settings)?;
         consumer.subscribe(topics)?;
-        Ok(Self { consumer })
+        let topics = topics.iter().map(|topic| (*topic).to_owned()).collect();
+        Ok(Self { consumer, topics })
     }
 
     /// Waits for the next record, and serves rebalances and commits meanwhile.
@@ -149,14 +182,31 @@ impl<M: Membership> GroupConsumer<M> {
         }
     }
 
+    /// Leaves the group and joins it again, because what was assigned must be thought lost. The assignment
+    /// that follows begins at what is committed then.
+    ///
+    /// # Errors
+    /// librdkafka has given up on the group.
+    pub fn rejoin(&self) -> Result<(), KafkaError> {
+        let topics: Vec<&str> = self.topics.iter().map(String::as_str).collect();
+        self.consumer.unsubscribe();
+        Ok(self.consumer.subscribe(&topics)?)
+    }
+
+    /// Whether librdkafka knows the assignment to be lost. It knows before it says so in a poll, because the
+    /// news queues behind records.
+    pub fn assignment_lost(&self) -> bool {
+        self.consumer.assignment_lost()
+    }
+
     /// The membership that was given.
     pub fn membership(&self) -> &M {
-        &self.context().membership
+        self.context().membership()
     }
 
     /// Commits without waiting; [`Membership::committed`] hears of it.
-    pub fn commit(&self, offsets: &[(String, i32, Offset)]) {
-        let offsets = list(offsets);
+    pub fn commit(&self, commits: &[Commit]) {
+        let offsets = self.context().list(commits);
         let client = self.consumer.client().native_ptr();
         // librdkafka answers an asynchronous commit only where a queue is named for the answer; with
         // `rd_kafka_commit`, which rdkafka calls, nobody would ever hear of it.
@@ -181,8 +231,8 @@ impl<M: Membership> GroupConsumer<M> {
     }
 
     /// Commits and waits for the broker's answer.
-    pub fn commit_and_wait(&self, offsets: &[(String, i32, Offset)]) {
-        commit_and_wait(&self.consumer, offsets);
+    pub fn commit_and_wait(&self, commits: &[Commit]) {
+        commit_and_wait(&self.consumer, commits);
     }
 
     /// Stops fetching these partitions. What was prefetched of them is thrown away.
@@ -199,6 +249,31 @@ impl<M: Membership> GroupConsumer<M> {
     /// A partition is not assigned any more.
     pub fn resume(&self, partitions: &[(String, i32)]) -> Result<(), KafkaError> {
         Ok(self.consumer.resume(&names(partitions))?)
+    }
+
+    /// The offset after the last record that was polled; none before the first of this assignment.
+    pub fn position(&self, topic: &str, partition: i32) -> Option<Offset> {
+        let list = names(&[(topic.to_owned(), partition)]);
+        // SAFETY: the client and the list live beyond the call, which only writes offsets into the list.
+        let answer =
+            unsafe { sys::rd_kafka_position(self.consumer.client().native_ptr(), list.ptr()) };
+        if answer != RDKafkaRespErr::RD_KAFKA_RESP_ERR_NO_ERROR {
+            return None;
+        }
+        match list.elements().first()?.offset() {
+            ClientOffset::Offset(offset) => Some(Offset(offset)),
+            _ => None,
+        }
+    }
+
+    /// Goes on at another offset. Records that were fetched before do not come any more.
+    ///
+    /// # Errors
+    /// The partition is not assigned any more.
+    pub fn seek(&self, topic: &str, partition: i32, to: Offset) -> Result<(), KafkaError> {
+        let to = ClientOffset::Offset(to.0);
+        // No time: the fetcher takes it up by itself, and polls must not wait for it.
+        Ok(self.consumer.seek(topic, partition, to, Duration::ZERO)?)
     }
 
     /// The offset after the newest record, as of the last fetch; none before one.
@@ -225,260 +300,23 @@ impl<M: Membership> GroupConsumer<M> {
 
     fn failed(&self, error: &ClientError) -> Polled<'_> {
         if let ClientError::MessageConsumptionFatal(code) = error {
-            return Polled::Fatal(format!("the consumer cannot go on: {code}"));
+            let (code, reason) = match self.consumer.client().fatal_error() {
+                Some((code, reason)) => (code, reason),
+                None => (*code, code.to_string()),
+            };
+            return Polled::Fatal(match code {
+                RDKafkaErrorCode::FencedInstanceId => {
+                    "another member of the group has joined with the \
+                    same group.instance.id; give each host its own in kafka.properties"
+                        .to_owned()
+                }
+                _ => format!("the consumer cannot go on: {reason}"),
+            });
         }
         // librdkafka goes on by itself after every other error.
         log_error(error, "while consuming");
         Polled::Nothing
     }
-}
-
-/// One record, in librdkafka's memory until it is dropped.
-#[derive(Debug)]
-pub struct Record<'a> {
-    message: BorrowedMessage<'a>,
-}
-
-impl Record<'_> {
-    /// Equal for records of one topic, as long as the consumer lives; cheaper than its name.
-    #[must_use]
-    #[inline]
-    pub fn topic_token(&self) -> usize {
-        self.message.topic_ptr() as usize
-    }
-
-    /// The topic.
-    #[must_use]
-    pub fn topic(&self) -> &str {
-        self.message.topic()
-    }
-
-    /// The partition.
-    #[must_use]
-    #[inline]
-    pub fn partition(&self) -> i32 {
-        self.message.partition()
-    }
-
-    /// The offset.
-    #[must_use]
-    #[inline]
-    pub fn offset(&self) -> Offset {
-        Offset(self.message.offset())
-    }
-
-    /// Record time in milliseconds since the Unix epoch.
-    #[must_use]
-    #[inline]
-    pub fn timestamp_ms(&self) -> Option<i64> {
-        self.message.timestamp().to_millis()
-    }
-
-    /// The key.
-    #[must_use]
-    #[inline]
-    pub fn key(&self) -> Option<&[u8]> {
-        self.message.key()
-    }
-
-    /// The value; none is a tombstone.
-    #[must_use]
-    #[inline]
-    pub fn value(&self) -> Option<&[u8]> {
-        self.message.payload()
-    }
-
-    /// Calls `each` with every header: the bytes of its name, and its value unless it is null.
-    pub fn for_each_header(&self, mut each: impl FnMut(&[u8], Option<&[u8]>)) {
-        let mut headers = std::ptr::null_mut();
-        // SAFETY: the message is alive, and the list that is returned belongs to it.
-        let answer = unsafe { sys::rd_kafka_message_headers(self.message.ptr(), &raw mut headers) };
-        if answer != RDKafkaRespErr::RD_KAFKA_RESP_ERR_NO_ERROR {
-            return;
-        }
-        for index in 0.. {
-            let (mut name, mut value, mut len) =
-                (std::ptr::null(), std::ptr::null::<c_void>(), 0_usize);
-            // SAFETY: the list lives as long as the message; past its end the call answers an error. The
-            // name is a C string and the value has `len` bytes, both owned by the list.
-            unsafe {
-                let answer = sys::rd_kafka_header_get_all(
-                    headers,
-                    index,
-                    &raw mut name,
-                    &raw mut value,
-                    &raw mut len,
-                );
-                if answer != RDKafkaRespErr::RD_KAFKA_RESP_ERR_NO_ERROR {
-                    return;
-                }
-                let bytes =
-                    (!value.is_null()).then(|| std::slice::from_raw_parts(value.cast::<u8>(), len));
-                each(CStr::from_ptr(name).to_bytes(), bytes);
-            }
-        }
-    }
-}
-
-struct Context<M> {
-    membership: M,
-    /// Why an assignment could not be taken up.
-    failed: Mutex<Option<String>>,
-}
-
-impl<M: Membership> Context<M> {
-    fn take_failure(&self) -> Option<String> {
-        self.failed.lock().ok()?.take()
-    }
-
-    fn assign(&self, consumer: &BaseConsumer<Self>, offered: &TopicPartitionList) {
-        let assign = || -> Result<(), ClientError> {
-            let offered = questioned(|| known(consumer, offered))?;
-            let starts = self.membership.assigned(&offered);
-            let mut list = TopicPartitionList::with_capacity(starts.len());
-            for (offered, start) in offered.iter().zip(starts) {
-                let start = ClientOffset::Offset(start.0);
-                list.add_partition_offset(&offered.topic, offered.partition, start)?;
-            }
-            // Pauses outlive a rebalance in librdkafka; a new assignment begins unpaused.
-            match consumer.rebalance_protocol() {
-                RebalanceProtocol::Cooperative => consumer.incremental_assign(&list)?,
-                _ => consumer.assign(&list)?,
-            }
-            consumer.resume(&list)
-        };
-        if let Err(error) = assign()
-            && let Ok(mut failed) = self.failed.lock()
-        {
-            *failed = Some(format!("an assignment could not be taken up: {error}"));
-        }
-    }
-
-    fn revoke(&self, consumer: &BaseConsumer<Self>, revoked: &TopicPartitionList) {
-        let partitions: Vec<(String, i32)> = revoked
-            .elements()
-            .iter()
-            .map(|element| (element.topic().to_owned(), element.partition()))
-            .collect();
-        let lost = consumer.assignment_lost();
-        let committable = self.membership.revoked(&partitions, lost);
-        if !lost {
-            commit_and_wait(consumer, &committable);
-        }
-        let unassigned = match consumer.rebalance_protocol() {
-            RebalanceProtocol::Cooperative => consumer.incremental_unassign(revoked),
-            _ => consumer.unassign(),
-        };
-        if let Err(error) = unassigned {
-            log_error(&error, "while giving partitions up");
-        }
-    }
-}
-
-impl<M: Membership> ClientContext for Context<M> {
-    fn log(&self, level: rdkafka::config::RDKafkaLogLevel, facility: &str, message: &str) {
-        log(level, facility, message);
-    }
-
-    fn error(&self, error: ClientError, reason: &str) {
-        log_error(&error, reason);
-    }
-}
-
-impl<M: Membership> ConsumerContext for Context<M> {
-    fn rebalance(
-        &self,
-        consumer: &BaseConsumer<Self>,
-        kind: RDKafkaRespErr,
-        partitions: &mut TopicPartitionList,
-    ) {
-        if kind == RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS {
-            self.assign(consumer, partitions);
-        } else {
-            self.revoke(consumer, partitions);
-        }
-    }
-
-    fn commit_callback(&self, result: Result<(), ClientError>, offsets: &TopicPartitionList) {
-        let failed = |error: ClientError| match error.rdkafka_error_code() {
-            // Nothing was stored since the last commit.
-            Some(RDKafkaErrorCode::NoOffset) => {}
-            _ => self.membership.commit_failed(&error.to_string()),
-        };
-        match result {
-            Err(error) => failed(error),
-            Ok(()) => {
-                let mut committed = Vec::new();
-                for element in offsets.elements() {
-                    match (element.error(), element.offset()) {
-                        (Ok(()), ClientOffset::Offset(offset)) => committed.push((
-                            element.topic().to_owned(),
-                            element.partition(),
-                            Offset(offset),
-                        )),
-                        (Err(error), _) => failed(error),
-                        _ => {}
-                    }
-                }
-                self.membership.committed(&committed);
-            }
-        }
-    }
-}
-
-fn commit_and_wait<M: Membership>(
-    consumer: &BaseConsumer<Context<M>>,
-    offsets: &[(String, i32, Offset)],
-) {
-    if offsets.is_empty() {
-        return;
-    }
-    let membership = &consumer.context().membership;
-    match consumer.commit(&list(offsets), CommitMode::Sync) {
-        Ok(()) => membership.committed(offsets),
-        Err(error) => membership.commit_failed(&error.to_string()),
-    }
-}
-
-/// Asks again after a failure, because a group often moves just when its coordinator does.
-fn questioned<T>(ask: impl Fn() -> Result<T, ClientError>) -> Result<T, ClientError> {
-    let mut tries = 1;
-    loop {
-        match ask() {
-            Ok(answer) => return Ok(answer),
-            Err(error) if tries == QUESTION_TRIES => return Err(error),
-            Err(error) => log_error(&error, "while taking partitions up; asking again"),
-        }
-        tries += 1;
-    }
-}
-
-fn known<M: Membership>(
-    consumer: &BaseConsumer<Context<M>>,
-    offered: &TopicPartitionList,
-) -> Result<Vec<Offered>, ClientError> {
-    if offered.count() == 0 {
-        return Ok(Vec::new());
-    }
-    let committed = consumer.committed_offsets(offered.clone(), QUESTION_TIMEOUT)?;
-    let mut known = Vec::with_capacity(offered.count());
-    for element in committed.elements() {
-        element.error()?;
-        let (topic, partition) = (element.topic().to_owned(), element.partition());
-        let (oldest, newest) = consumer.fetch_watermarks(&topic, partition, QUESTION_TIMEOUT)?;
-        let committed = match element.offset() {
-            ClientOffset::Offset(offset) => Some(Offset(offset)),
-            _ => None,
-        };
-        known.push(Offered {
-            topic,
-            partition,
-            committed,
-            oldest: Offset(oldest),
-            newest: Offset(newest),
-        });
-    }
-    Ok(known)
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 
+use super::rebuild::Rebuild;
 use crate::delivery::offsets::{Applied, Offset};
 
 /// One assignment of one partition.
@@ -32,6 +33,10 @@ pub(crate) struct Assignment {
     /// The offset after the newest record, as of the last fetch; negative before one.
     end_offset: AtomicI64,
     revoked: AtomicBool,
+    lost: AtomicBool,
+    paused: AtomicBool,
+    /// Reading behind the commit, where deduplication needs it.
+    pub(crate) rebuild: Rebuild,
 }
 
 impl Assignment {
@@ -57,6 +62,9 @@ impl Assignment {
             polled: AtomicU64::new(0),
             end_offset: AtomicI64::new(-1),
             revoked: AtomicBool::new(false),
+            lost: AtomicBool::new(false),
+            paused: AtomicBool::new(false),
+            rebuild: Rebuild::none(),
         }
     }
 
@@ -74,6 +82,25 @@ impl Assignment {
     /// Nothing of it may be started any more.
     pub(crate) fn revoke(&self) {
         self.revoked.store(true, Ordering::Release);
+    }
+
+    /// Another member may have the partition already: what was started may not be finished either.
+    pub(crate) fn lose(&self) {
+        self.lost.store(true, Ordering::Release);
+        self.revoke();
+    }
+
+    /// Whether nothing more of it is fetched, because there is no room.
+    pub(crate) fn set_paused(&self, paused: bool) {
+        self.paused.store(paused, Ordering::Relaxed);
+    }
+
+    pub(crate) fn is_paused(&self) -> bool {
+        self.paused.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn is_lost(&self) -> bool {
+        self.lost.load(Ordering::Acquire)
     }
 
     pub(crate) fn is_revoked(&self) -> bool {

@@ -5,8 +5,12 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::assignment::Assignment;
-use crate::delivery::ledger::Ledger;
+use crate::delivery::commit_map;
+use crate::delivery::ledger::{Ledger, Settled};
 use crate::delivery::offsets::{Applied, Offset, OffsetTracker};
+use crate::delivery::progress::{Progress, Seen};
+use crate::delivery::retry::Millis;
+use crate::kafka::consumer::Commit;
 use crate::sandbox::{TallyChange, TallyOp, TickAnswer};
 use crate::store::{Emission, PartitionRow, Sum};
 use crate::telemetry::metrics::PartitionMetrics;
@@ -21,10 +25,11 @@ pub(crate) struct Books {
     pub(crate) tracker: OffsetTracker,
     pub(crate) ledger: Ledger,
     pub(crate) metrics: PartitionMetrics,
+    progress: Progress,
     /// What the broker has acknowledged as committed.
     pub(crate) acknowledged: Option<Offset>,
-    /// What the polling thread was last asked to commit.
-    pub(crate) asked: Option<Offset>,
+    /// How many events were settled when the polling thread was last asked to commit, and the offset.
+    asked: (u64, Option<Offset>),
     /// Whether the row in the store is behind.
     pub(crate) dirty: bool,
     sums: Sums,
@@ -44,14 +49,16 @@ impl Books {
         stored: (Vec<Sum>, Vec<Emission>),
         metrics: PartitionMetrics,
         next_tick: Instant,
+        now: Millis,
     ) -> Self {
         let (sums, outbox) = stored;
         Self {
             tracker: OffsetTracker::starting_at(position),
             ledger: Ledger::default(),
             metrics,
+            progress: Progress::new(now),
             acknowledged,
-            asked: acknowledged,
+            asked: (0, acknowledged),
             dirty: false,
             sums: sums
                 .into_iter()
@@ -126,25 +133,65 @@ impl Books {
 
     /// The row of this partition as it stands.
     pub(crate) fn row(&self) -> PartitionRow {
-        // What was settled before a crash stays settled until it has been read again.
-        let known = &self.assignment.applied;
-        let applied = if self.tracker.settled() == 0 {
-            known.clone()
-        } else {
-            let below = Some(self.tracker.position());
-            known.union(&Applied {
-                below,
-                ranges: self.tracker.settled_above(),
-            })
-        };
-        PartitionRow::new(self.acknowledged, &applied)
+        PartitionRow::new(self.acknowledged, &self.applied())
     }
 
-    /// What may be committed and has not been asked for.
-    pub(crate) fn to_commit(&self) -> Option<Offset> {
-        let position = self.tracker.position();
-        let settled = self.tracker.settled() > 0;
-        (settled && self.asked.is_none_or(|asked| position > asked)).then_some(position)
+    /// Everything that is settled. What was before a crash stays so until it has been read again.
+    fn applied(&self) -> Applied {
+        let known = &self.assignment.applied;
+        if self.tracker.settled() == 0 {
+            return known.clone();
+        }
+        known.union(&Applied {
+            below: Some(self.tracker.position()),
+            ranges: self.tracker.settled_above(),
+        })
+    }
+
+    /// What may be committed as it stands, with what is settled above it where that is wanted.
+    pub(crate) fn commit(&self, with_map: bool) -> Commit {
+        let offset = self.tracker.position();
+        let metadata = if with_map {
+            commit_map::encode(offset, &self.applied().above(offset))
+        } else {
+            String::new()
+        };
+        Commit {
+            topic: self.assignment.topic.to_string(),
+            partition: self.assignment.partition,
+            offset,
+            metadata,
+        }
+    }
+
+    /// What may be committed and has not been asked for. Counts as asked for from now on.
+    pub(crate) fn to_commit(&mut self, with_map: bool) -> Option<Commit> {
+        let (settled, position) = (self.tracker.settled(), self.tracker.position());
+        let (asked_settled, asked) = self.asked;
+        let news = asked.is_none_or(|asked| position > asked) || with_map;
+        if settled == asked_settled || !news {
+            return None;
+        }
+        self.asked = (settled, Some(position));
+        Some(self.commit(with_map))
+    }
+
+    /// The last commit was refused: everything since the last acknowledged one may be asked for again.
+    pub(crate) fn ask_again(&mut self) {
+        self.asked = (0, self.acknowledged);
+    }
+
+    /// For how long nothing has settled, in milliseconds, when that is too long.
+    pub(crate) fn idle_ms(&mut self, now: Millis) -> Option<u64> {
+        let of = &self.assignment;
+        let seen = Seen {
+            polled: of.polled(),
+            settled: self.tracker.settled() + self.ledger.of(Settled::Abandoned),
+            position: self.tracker.position(),
+            // What is read again behind the commit has its own time.
+            end: of.end_offset().filter(|_| !of.rebuild.is_running()),
+        };
+        self.progress.look(seen, now)
     }
 
     /// How far the group is behind the end of the partition; none before the first fetch.

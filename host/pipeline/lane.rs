@@ -94,6 +94,8 @@ pub(crate) struct LaneGauge {
     parked_bytes: AtomicUsize,
     copies_events: AtomicUsize,
     copies_bytes: AtomicUsize,
+    /// When the next key that is held back is due, plus one; 0 is none.
+    next_due_ms: AtomicU64,
 }
 
 impl LaneGauge {
@@ -110,6 +112,12 @@ impl LaneGauge {
         self.events_limit
             .load(Ordering::Relaxed)
             .clamp(1, BATCH_EVENTS_MAX)
+    }
+
+    /// When the next key that is held back is due.
+    pub(crate) fn next_due(&self) -> Option<Millis> {
+        let due = self.next_due_ms.load(Ordering::Relaxed);
+        due.checked_sub(1).map(Millis)
     }
 
     /// Events and bytes held back.
@@ -383,6 +391,8 @@ impl Lane {
         let (events, bytes) = self.copies;
         self.gauge.copies_events.store(events, Ordering::Relaxed);
         self.gauge.copies_bytes.store(bytes, Ordering::Relaxed);
+        let due = self.park.next_due().map_or(0, |due| due.0 + 1);
+        self.gauge.next_due_ms.store(due, Ordering::Relaxed);
         self.metrics
             .dedup_window(self.windows.iter().map(|(_, window)| window.len()).sum());
         if settlement.is_empty() {

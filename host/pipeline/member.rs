@@ -5,18 +5,23 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Sender, bounded};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 
 use super::assignment::Assignment;
+use super::lease::Lease;
 use super::messages::Control;
 use super::status::GroupStatus;
 use crate::delivery::offsets::Offset;
-use crate::kafka::consumer::{Membership, Offered, StartAt};
+use crate::kafka::consumer::{Commit, Membership, Offered, StartAt};
 use crate::sandbox::TickReason;
 
 /// How long the settling thread may take beyond a drain's own deadline to answer. It answers at the
 /// deadline at the latest; this covers a slow write of the store.
 const ANSWER_MARGIN: Duration = Duration::from_secs(5);
+
+/// While the polling thread waits for the settling thread it says this often that it is alive. Far below
+/// any session.
+const ALIVE_EVERY: Duration = Duration::from_millis(500);
 
 /// One group's membership.
 #[derive(Debug)]
@@ -26,6 +31,7 @@ pub(crate) struct Member {
     /// Rises with every change of `current`.
     pub(crate) generation: AtomicU64,
     drain_timeout: Duration,
+    pub(crate) lease: Arc<Lease>,
     status: Arc<GroupStatus>,
 }
 
@@ -33,6 +39,7 @@ impl Member {
     pub(crate) fn new(
         control: Sender<Control>,
         drain_timeout: Duration,
+        lease: Arc<Lease>,
         status: Arc<GroupStatus>,
     ) -> Self {
         Self {
@@ -40,6 +47,7 @@ impl Member {
             current: Mutex::default(),
             generation: AtomicU64::new(0),
             drain_timeout,
+            lease,
             status,
         }
     }
@@ -52,9 +60,18 @@ impl Member {
     }
 
     /// Gives everything up because the host shuts down. Answers what may be committed.
-    pub(crate) fn shut_down(&self) -> Vec<(String, i32, Offset)> {
+    pub(crate) fn shut_down(&self) -> Vec<Commit> {
         let all = self.assignments();
         self.give_up(all, TickReason::Shutdown, false)
+    }
+
+    /// Gives everything up because another member may have it already: nothing more of it is sent or
+    /// committed.
+    pub(crate) fn lose_all(&self) {
+        let all = self.assignments();
+        if !all.is_empty() {
+            self.give_up(all, TickReason::Revoked, true);
+        }
     }
 
     fn give_up(
@@ -62,9 +79,13 @@ impl Member {
         assignments: Vec<Arc<Assignment>>,
         reason: TickReason,
         lost: bool,
-    ) -> Vec<(String, i32, Offset)> {
+    ) -> Vec<Commit> {
         for assignment in &assignments {
-            assignment.revoke();
+            if lost {
+                assignment.lose();
+            } else {
+                assignment.revoke();
+            }
         }
         self.change(|current| current.retain(|assignment| !assignment.is_revoked()));
         if assignments.is_empty() {
@@ -82,9 +103,24 @@ impl Member {
         if self.control.send(control).is_err() {
             return Vec::new();
         }
-        answer
-            .recv_timeout(self.drain_timeout + ANSWER_MARGIN)
+        self.wait_for(&answer, Some(deadline + ANSWER_MARGIN))
             .unwrap_or_default()
+    }
+
+    /// Waits for an answer of the settling thread, until it comes, the time is over or the thread has gone.
+    fn wait_for<T>(&self, answer: &Receiver<T>, deadline: Option<Instant>) -> Option<T> {
+        loop {
+            match answer.recv_timeout(ALIVE_EVERY) {
+                Ok(answer) => return Some(answer),
+                Err(RecvTimeoutError::Disconnected) => return None,
+                Err(RecvTimeoutError::Timeout) => {
+                    self.lease.alive();
+                    if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
+                        return None;
+                    }
+                }
+            }
+        }
     }
 
     fn change(&self, change: impl FnOnce(&mut Vec<Arc<Assignment>>)) {
@@ -95,13 +131,18 @@ impl Member {
 
 impl Membership for Member {
     fn assigned(&self, offered: &[Offered]) -> Vec<StartAt> {
+        // librdkafka may fail to say that a partition was lost before it comes back.
+        let again = offered
+            .iter()
+            .map(|offered| (offered.topic.clone(), offered.partition));
+        self.revoked(&again.collect::<Vec<_>>(), true);
         let (reply, answer) = bounded(1);
         let control = Control::Assign {
             offered: offered.to_vec(),
             reply,
         };
         let taken_up = match self.control.send(control) {
-            Ok(()) => answer.recv().unwrap_or_default(),
+            Ok(()) => self.wait_for(&answer, None).unwrap_or_default(),
             Err(_) => Vec::new(),
         };
         let (assignments, starts): (Vec<_>, Vec<_>) = taken_up.into_iter().unzip();
@@ -110,11 +151,15 @@ impl Membership for Member {
         starts
     }
 
+<<<<<<< HEAD
     fn revoked(&self, partitions: &[(String, i32)], lost: bool) -> Vec<(String, i32, Offset)> {
         #[cfg(feature = "sabotage")]
         if crate::sabotage::does("no-epoch-fence") {
             return Vec::new();
         }
+=======
+    fn revoked(&self, partitions: &[(String, i32)], lost: bool) -> Vec<Commit> {
+>>>>>>> main
         let revoked = self.assignments().into_iter().filter(|assignment| {
             partitions.iter().any(|(topic, partition)| {
                 **topic == *assignment.topic && *partition == assignment.partition

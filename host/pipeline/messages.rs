@@ -8,7 +8,7 @@ use crossbeam_channel::Sender;
 use super::assignment::Assignment;
 use crate::delivery::ledger::Settled;
 use crate::delivery::offsets::{Offset, Run};
-use crate::kafka::consumer::{Offered, StartAt};
+use crate::kafka::consumer::{Commit, Offered, StartAt};
 use crate::kafka::producer::OutgoingRecord;
 use crate::sandbox::{Fault, StateWrite, TallyChange, TickAnswer, TickReason};
 
@@ -65,7 +65,8 @@ pub(crate) struct Settlement {
     /// Whole lines for the plugin's journal, in runs of one assignment.
     pub(crate) journal: Vec<(u32, Vec<u8>)>,
     pub(crate) state: Vec<(u32, StateWrite)>,
-    pub(crate) records: Vec<OutgoingRecord>,
+    /// Outputs and dead letters, with the place in `assignments` that each belongs to.
+    pub(crate) records: Vec<(u32, OutgoingRecord)>,
     /// Rises with each settlement of the lane that wrote state.
     pub(crate) state_serial: u64,
 }
@@ -138,7 +139,7 @@ pub(crate) enum Control {
         reason: TickReason,
         lost: bool,
         deadline: Instant,
-        reply: Sender<Vec<(String, i32, Offset)>>,
+        reply: Sender<Vec<Commit>>,
     },
     Committed(Vec<(String, i32, Offset)>),
     CommitFailed(String),

@@ -30,7 +30,8 @@ pub(crate) enum WaitedForBy {
 #[derive(Debug)]
 struct OnItsWay {
     record: OutgoingRecord,
-    by: WaitedForBy,
+    /// None once nobody waits for it any more.
+    by: Option<WaitedForBy>,
     /// Place of its topic's route.
     route: usize,
     /// Whether it shared no batch with another record when it was last sent.
@@ -89,7 +90,7 @@ impl Sending {
         self.routes[route].push(token, framed_bytes(&record));
         let on_its_way = OnItsWay {
             record,
-            by,
+            by: Some(by),
             route,
             alone: false,
             refused: false,
@@ -105,7 +106,7 @@ impl Sending {
         let (route, alone) = (on_its_way.route, on_its_way.alone);
         self.routes[route].returned(framed_bytes(&on_its_way.record));
         let acknowledged = match delivery.result {
-            Ok(()) => self.acknowledged(delivery.token),
+            Ok(()) => self.finished(delivery.token),
             Err(failure) => {
                 self.refused(delivery.token, failure, alone, now);
                 None
@@ -125,6 +126,16 @@ impl Sending {
         }
     }
 
+    /// Lets go of the records that these wait for: they are not sent again, and not at all where they have
+    /// not left yet.
+    pub(crate) fn forget(&mut self, forgotten: impl Fn(WaitedForBy) -> bool) {
+        for on_its_way in self.on_their_way.values_mut() {
+            if on_its_way.by.is_some_and(&forgotten) {
+                on_its_way.by = None;
+            }
+        }
+    }
+
     fn route_of(&mut self, topic: &str) -> usize {
         let known = self.routes.iter().position(|route| *route.topic == *topic);
         known.unwrap_or_else(|| {
@@ -139,8 +150,10 @@ impl Sending {
         while !self.producer.given_up()
             && let Some((token, alone)) = self.routes[route].next(now)
         {
-            let Some(on_its_way) = self.on_their_way.get_mut(&token) else {
+            let on_its_way = self.on_their_way.get_mut(&token);
+            let Some(on_its_way) = on_its_way.filter(|on_its_way| on_its_way.by.is_some()) else {
                 self.routes[route].drop_next();
+                self.finished(token);
                 continue;
             };
             on_its_way.alone = alone;
@@ -156,7 +169,8 @@ impl Sending {
         }
     }
 
-    fn acknowledged(&mut self, token: usize) -> Option<WaitedForBy> {
+    /// A record is acknowledged, or nobody waits for it any more.
+    fn finished(&mut self, token: usize) -> Option<WaitedForBy> {
         let done = self.on_their_way.remove(&token)?;
         self.bytes -= done.record.bytes();
         if done.refused {
@@ -167,12 +181,14 @@ impl Sending {
                 self.trouble = None;
             }
         }
-        Some(done.by)
+        done.by
     }
 
     /// Puts a record that was not acknowledged back into its place.
     fn refused(&mut self, token: usize, failure: SendFailure, alone: bool, now: Instant) {
-        let Some(on_its_way) = self.on_their_way.get_mut(&token) else {
+        let on_its_way = self.on_their_way.get_mut(&token);
+        let Some(on_its_way) = on_its_way.filter(|on_its_way| on_its_way.by.is_some()) else {
+            self.finished(token);
             return;
         };
         let record = &mut on_its_way.record;

@@ -5,6 +5,7 @@
 
 mod drain;
 mod durable;
+mod progress;
 mod take_up;
 mod ticks;
 
@@ -16,13 +17,18 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, Sender, never, select};
 
 use self::drain::Drain;
+use super::assignment::Assignment;
 use super::books::Books;
+use super::clock::Clock;
 use super::clock::wall_ms;
+use super::lane::LaneGauge;
+use super::lease::Lease;
 use super::messages::{Control, FromLane, Settlement, ToLane};
+use super::outage::Outage;
 use super::sending::{Sending, WaitedForBy};
 use super::status::GroupStatus;
 use crate::delivery::ledger::{Ledger, Settled};
-use crate::delivery::offsets::Offset;
+use crate::kafka::consumer::Commit;
 use crate::kafka::producer::Delivery;
 use crate::sandbox::LoadedPlugin;
 use crate::store::{Emission, Journal, Settle, SettleStore};
@@ -40,8 +46,15 @@ pub(crate) struct SettlingPlugin {
     pub(crate) plugin: Arc<LoadedPlugin>,
     pub(crate) tick: Duration,
     pub(crate) journal: Option<Journal>,
+    pub(crate) outage: Option<Arc<Outage>>,
     /// The lanes of this plugin.
     pub(crate) lanes: Vec<usize>,
+}
+
+impl SettlingPlugin {
+    fn outage_is_open(&self) -> bool {
+        self.outage.as_deref().is_some_and(Outage::is_open)
+    }
 }
 
 /// One lane, as the settling thread reaches it.
@@ -51,10 +64,11 @@ pub(crate) struct SettlingLane {
     pub(crate) plugin_index: usize,
     /// The last serial of state writes that the store has.
     pub(crate) state_stored: Arc<AtomicU64>,
+    pub(crate) gauge: Arc<LaneGauge>,
 }
 
 /// What the polling thread is asked to commit, by assignment.
-pub(crate) type CommitDesk = Arc<Mutex<BTreeMap<u64, Offset>>>;
+pub(crate) type CommitDesk = Arc<Mutex<BTreeMap<u64, Commit>>>;
 
 /// The settling thread's ends of its channels.
 #[derive(Debug)]
@@ -86,9 +100,13 @@ pub(crate) struct Settling {
     pub(crate) sending: Sending,
     pub(crate) metrics: GroupMetrics,
     pub(crate) status: Arc<GroupStatus>,
+    pub(crate) lease: Arc<Lease>,
+    pub(crate) clock: Clock,
     pub(crate) commit_interval: Duration,
     pub(crate) dedup_events_max: Option<usize>,
     pub(crate) start_from: crate::config::StartFrom,
+    /// Whether commits say what is settled above them.
+    pub(crate) commit_map: bool,
     pub(crate) work: Work,
 }
 
@@ -126,15 +144,17 @@ impl Settling {
             wall_ms()
         });
         let deliveries = self.sending.deliveries().clone();
-        let nothing = never();
+        let (nothing, no_deliveries) = (never(), never());
         let mut next_settle = Instant::now() + self.commit_interval;
         loop {
             // Lanes wait while too much is on its way: that is how a slow broker reaches the consumer.
-            let lanes = if self.overfull() {
+            let held = self.thought_lost();
+            let lanes = if held || self.overfull() {
                 &nothing
             } else {
                 &ends.lanes
             };
+            let deliveries = if held { &no_deliveries } else { &deliveries };
             let wake = self
                 .drain_deadline()
                 .map_or(next_settle, |deadline| next_settle.min(deadline));
@@ -150,13 +170,14 @@ impl Settling {
                 default(wake.saturating_duration_since(Instant::now())) => {}
             }
             let now = Instant::now();
-            if now >= next_settle {
+            if now >= next_settle && !self.thought_lost() {
                 next_settle = now + self.commit_interval;
                 self.sending.resend_due(now);
                 self.start_ticks(now);
                 self.settle();
                 self.offer_commits(&ends.commit_desk);
                 self.check_ledgers();
+                self.watch_progress();
             }
             self.drain_further();
         }
@@ -166,6 +187,12 @@ impl Settling {
             self.close(books);
         }
         self.work.totals
+    }
+
+    /// Whether another member may have everything already. The polling thread gives it up in a moment, and
+    /// until then nothing may be sent or settled; then the drain takes out what is lost.
+    fn thought_lost(&self) -> bool {
+        self.work.drain.is_none() && self.lease.ran_out().is_some()
     }
 
     fn overfull(&self) -> bool {
@@ -178,7 +205,10 @@ impl Settling {
     fn take_message(&mut self, message: FromLane) {
         match message {
             FromLane::Settlement(lane, mut settlement) => {
-                let records = std::mem::take(&mut settlement.records);
+                let mut records = std::mem::take(&mut settlement.records);
+                // Whoever has the partition next sends them.
+                let books = &self.work.books;
+                records.retain(|(of, _)| counts(books, &settlement.assignments[*of as usize]));
                 if records.is_empty() && self.work.waiting[lane].is_empty() {
                     self.apply(lane, settlement);
                     return;
@@ -191,7 +221,7 @@ impl Settling {
                     unacknowledged,
                     settlement,
                 });
-                for record in records {
+                for (_, record) in records {
                     self.sending
                         .send(record, WaitedForBy::Settlement { lane, serial });
                 }
@@ -215,19 +245,24 @@ impl Settling {
                 if let Some(waiting) = queue.iter_mut().find(|waiting| waiting.serial == serial) {
                     waiting.unacknowledged -= 1;
                 }
-                while self.work.waiting[lane]
-                    .front()
-                    .is_some_and(|first| first.unacknowledged == 0)
-                {
-                    if let Some(first) = self.work.waiting[lane].pop_front() {
-                        self.apply(lane, first.settlement);
-                    }
-                }
+                self.apply_acknowledged(lane);
             }
             WaitedForBy::Emission { assignment, number } => {
                 self.work.sent.push((assignment, number));
                 self.metrics.emissions.inc();
             }
+        }
+    }
+
+    /// Applies the settlements of a lane whose records are all acknowledged, in their order.
+    fn apply_acknowledged(&mut self, lane: usize) {
+        let queue = |work: &mut Work| {
+            let waiting = &mut work.waiting[lane];
+            let first = waiting.front()?;
+            (first.unacknowledged == 0).then(|| waiting.pop_front())?
+        };
+        while let Some(first) = queue(&mut self.work) {
+            self.apply(lane, first.settlement);
         }
     }
 
@@ -237,6 +272,9 @@ impl Settling {
         let plugin_index = self.lanes[lane].plugin_index;
         for settled in &settlement.runs {
             let assignment = &settlement.assignments[settled.assignment as usize];
+            if !counts(&self.work.books, assignment) {
+                continue;
+            }
             let Some(books) = self.work.books.get_mut(&assignment.id) else {
                 continue;
             };
@@ -260,14 +298,16 @@ impl Settling {
         }
         for (assignment, change) in settlement.tallies {
             let assignment = &settlement.assignments[assignment as usize];
+            if assignment.is_lost() {
+                continue;
+            }
             if let Some(books) = self.work.books.get_mut(&assignment.id) {
                 books.add(change);
             }
         }
         // Effects of an assignment that has been given up run again with their events, elsewhere or here.
         let books = &self.work.books;
-        let kept =
-            |assignment: u32| books.contains_key(&settlement.assignments[assignment as usize].id);
+        let kept = |assignment: u32| counts(books, &settlement.assignments[assignment as usize]);
         let rows = settlement
             .state
             .into_iter()
@@ -321,6 +361,8 @@ impl Settling {
         let open = books.ledger.in_flight();
         books.ledger.count(Settled::Abandoned, open);
         books.metrics.publish(&books.ledger, None);
+        books.metrics.set_stalled(None);
+        books.metrics.rebuild(0, None);
         let place = (Arc::clone(&assignment.topic), assignment.partition);
         self.work
             .totals
@@ -328,4 +370,9 @@ impl Settling {
             .or_default()
             .add(&books.ledger);
     }
+}
+
+/// Whether effects of an assignment still count: not once it was given up or lost.
+fn counts(books: &HashMap<u64, Books>, assignment: &Assignment) -> bool {
+    !assignment.is_lost() && books.contains_key(&assignment.id)
 }

@@ -13,9 +13,11 @@ use super::clock::Clock;
 use super::intake::{Intake, IntakeLane, IntakePlugin, LANE_QUEUE_BATCHES};
 use super::lane::{Lane, LaneEnds, LaneGauge, LaneSettings};
 use super::lane_state::LaneState;
+use super::lease::Lease;
 use super::member::Member;
 use super::messages::FromLane;
 use super::outage::Outage;
+use super::rebuild::Rebuilds;
 use super::sending::Sending;
 use super::settling::{CommitDesk, Settling, SettlingEnds, SettlingLane, SettlingPlugin, Work};
 use super::{Group, GroupStatus, poll};
@@ -24,7 +26,7 @@ use crate::delivery::breaker::BreakerSettings;
 use crate::delivery::lanes::OrderBy;
 use crate::delivery::retry::{Backoff, RetryPolicy};
 use crate::kafka::KafkaError;
-use crate::kafka::consumer::GroupConsumer;
+use crate::kafka::consumer::{GroupConsumer, MemberLimits};
 use crate::kafka::producer::GroupProducer;
 use crate::sandbox::{LoadedPlugin, encode_topics};
 use crate::store::{Journal, JournalError, Settle, SettleStore, StoreError};
@@ -117,6 +119,7 @@ impl Group {
                 plugin: Arc::clone(plugin),
                 tick: settings.tick,
                 journal,
+                outage: plan.outages[plugin_index].clone(),
                 lanes: lanes.of_last_plugin(plugin_index),
             });
         }
@@ -154,6 +157,7 @@ fn start_threads(
     let status = Arc::clone(&plan.status);
     let (deliver, deliveries) = bounded(DELIVERIES);
     let (control, controls) = bounded(CONTROLS);
+    let lease = Arc::new(Lease::new(MemberLimits::new(parts.kafka)));
     let commit_desk = CommitDesk::default();
     let settling = Settling {
         group: Arc::clone(&plan.id),
@@ -170,9 +174,12 @@ fn start_threads(
         ),
         metrics: parts.metrics.group(&group.id),
         status: Arc::clone(&status),
+        lease: Arc::clone(&lease),
+        clock: plan.clock.clone(),
         commit_interval: group.commit_interval,
         dedup_events_max: group.dedup.as_ref().map(|dedup| dedup.max_events),
         start_from: group.start_from,
+        commit_map: group.commit_map,
         work: Work::default(),
     };
     let ends = SettlingEnds {
@@ -190,13 +197,20 @@ fn start_threads(
         plan.clock,
         Arc::clone(&status),
     );
-    let member = Member::new(control.clone(), parts.drain_timeout, Arc::clone(&status));
+    let member = Member::new(
+        control.clone(),
+        parts.drain_timeout,
+        lease,
+        Arc::clone(&status),
+    );
     let topics: Vec<&str> = plan.topics.iter().map(|topic| &**topic).collect();
     let consumer = GroupConsumer::join(parts.kafka, &group.id, &topics, member)?;
+    let rebuild_timeout = group.dedup.as_ref().map(|dedup| dedup.rebuild_timeout);
+    let rebuilds = Rebuilds::new(rebuild_timeout.unwrap_or_default());
     let stop = Arc::new(AtomicBool::new(false));
     let poll = named("poll", None, &status, {
         let stop = Arc::clone(&stop);
-        move || poll(consumer, intake, &commit_desk, &stop, &control)
+        move || poll(consumer, intake, rebuilds, &commit_desk, &stop, &control)
     })?;
     Ok(Group {
         id: group.id.clone(),
@@ -276,13 +290,14 @@ impl Lanes {
             intake.lanes.push(IntakeLane {
                 inbox,
                 spent: empties,
-                gauge,
+                gauge: Arc::clone(&gauge),
                 open,
             });
             self.settling.push(SettlingLane {
                 commands,
                 plugin_index,
                 state_stored,
+                gauge,
             });
         }
         self.intake.push(intake);

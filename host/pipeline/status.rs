@@ -10,6 +10,7 @@ pub struct GroupStatus {
     first_event_at_ms: AtomicU64,
     last_settled_at_ms: AtomicU64,
     trouble: Mutex<Option<String>>,
+    notes: Mutex<Vec<String>>,
     failure: Mutex<Option<String>>,
 }
 
@@ -24,6 +25,15 @@ impl GroupStatus {
     #[must_use]
     pub fn trouble(&self) -> Option<String> {
         self.trouble
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    /// What else a person should know: partitions that settle nothing, and what is still being learned.
+    #[must_use]
+    pub fn notes(&self) -> Vec<String> {
+        self.notes
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .clone()
@@ -61,6 +71,10 @@ impl GroupStatus {
 
     pub(super) fn set_trouble(&self, trouble: Option<String>) {
         *self.trouble.lock().unwrap_or_else(PoisonError::into_inner) = trouble;
+    }
+
+    pub(super) fn set_notes(&self, notes: Vec<String>) {
+        *self.notes.lock().unwrap_or_else(PoisonError::into_inner) = notes;
     }
 
     pub(super) fn fail(&self, why: String) {

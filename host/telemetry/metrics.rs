@@ -18,6 +18,7 @@ pub use self::figures::Figures;
 use self::plugin::{PluginMetrics, Registered};
 use crate::delivery::dead_letter::Cause;
 use crate::delivery::ledger::{Ledger, Settled};
+use crate::delivery::progress::Reason;
 use crate::sandbox::{FaultKind, MetricChange};
 
 /// All figures of the process.
@@ -53,6 +54,11 @@ pub struct GroupMetrics {
     /// Settles that the disk refused.
     pub settle_failures: IntCounter,
     refused_records: IntGaugeVec,
+    /// Partitions that another member may have had before they were given up here.
+    pub lost_partitions: IntCounter,
+    breaker_open: IntGaugeVec,
+    /// Rebuilds of deduplication that were ended before they were done.
+    pub rebuild_timeouts: IntCounter,
 }
 
 /// Figures of one assigned partition.
@@ -63,6 +69,12 @@ pub struct PartitionMetrics {
     in_flight: IntGauge,
     parked: IntGauge,
     lag: IntGauge,
+    rebuild_remaining: IntGauge,
+    rebuild_seconds: Gauge,
+    /// Why it stalls, and the series that say so.
+    stalled: Option<Reason>,
+    place: [String; 3],
+    families: PartitionFamilies,
     /// What has been published of the ledger.
     published: Ledger,
 }
@@ -131,6 +143,9 @@ impl Metrics {
             emissions: of(&families.emissions),
             settle_failures: of(&families.settle_failures),
             refused_records: families.refused_records.clone(),
+            lost_partitions: of(&families.lost_partitions),
+            breaker_open: families.breaker_open.clone(),
+            rebuild_timeouts: of(&families.rebuild_timeouts),
         }
     }
 
@@ -184,6 +199,13 @@ impl Metrics {
 }
 
 impl GroupMetrics {
+    /// Whether the breaker of a plugin is open. Set once a settle, so its handle is looked up.
+    pub fn breaker(&self, plugin: &str, open: bool) {
+        let labels = [self.group.as_str(), plugin];
+        let gauge = self.breaker_open.with_label_values(&labels);
+        gauge.set(i64::from(open));
+    }
+
     /// How many records for a topic were refused and are still not acknowledged. Rare, so its handle is
     /// looked up.
     pub fn refused_records(&self, topic: &str, records: usize) {
@@ -207,6 +229,11 @@ impl GroupMetrics {
             in_flight: self.partitions.in_flight.with_label_values(&place),
             parked: self.partitions.parked.with_label_values(&place),
             lag: self.partitions.lag.with_label_values(&place),
+            rebuild_remaining: self.partitions.rebuild_remaining.with_label_values(&place),
+            rebuild_seconds: self.partitions.rebuild_seconds.with_label_values(&place),
+            stalled: None,
+            place: place.map(str::to_owned),
+            families: self.partitions.clone(),
             published: Ledger::default(),
         }
     }
@@ -230,6 +257,33 @@ impl PartitionMetrics {
             self.lag.set(lag);
         }
         self.published = *ledger;
+    }
+
+    /// Why it settles nothing, as last set; none while it gets on.
+    #[must_use]
+    pub fn stalled(&self) -> Option<Reason> {
+        self.stalled
+    }
+
+    /// Notes why it settles nothing. Rare, so the handles are looked up.
+    pub fn set_stalled(&mut self, reason: Option<Reason>) {
+        let before = std::mem::replace(&mut self.stalled, reason);
+        let [group, topic, partition] = &self.place;
+        for (reason, value) in [(before, 0), (reason, 1)] {
+            if let Some(reason) = reason {
+                let labels = [group, topic, partition, reason.word()];
+                self.families.stalled.with_label_values(&labels).set(value);
+            }
+        }
+    }
+
+    /// Notes how many events are still to be read again for deduplication, and how long that took in all,
+    /// once it is done.
+    pub fn rebuild(&self, remaining: i64, took: Option<Duration>) {
+        self.rebuild_remaining.set(remaining);
+        if let Some(took) = took {
+            self.rebuild_seconds.set(took.as_secs_f64());
+        }
     }
 }
 

@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, ResourceSpecifier, TopicReplication};
 use rdkafka::client::DefaultClientContext;
-use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{DeliveryResult, Header, Headers, Message, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer, ProducerContext};
@@ -338,6 +338,34 @@ impl Topic {
             .filter_map(|element| Some((element.partition(), element.offset().to_raw()?)))
             .filter(|(_, offset)| *offset >= 0)
             .collect()
+    }
+
+    /// The metadata of the group's commit in one partition; none without a commit.
+    pub(crate) fn commit_metadata(&self, group: &str, partition: i32) -> Option<String> {
+        let mut partitions = TopicPartitionList::new();
+        partitions.add_partition(&self.name, partition);
+        let committed = self
+            .reader(group)
+            .committed_offsets(partitions, REQUEST_TIMEOUT)
+            .expect("the coordinator answers");
+        let elements = committed.elements();
+        let element = elements.first().expect("one was asked for");
+        (element.offset().to_raw()? >= 0).then(|| element.metadata().to_owned())
+    }
+
+    /// Commits for a group without members, as an operator's tool does; waits until the last has gone.
+    #[track_caller]
+    pub(crate) fn commit_as_a_tool(&self, group: &str, at: (i32, i64), metadata: &str) {
+        let mut offsets = TopicPartitionList::new();
+        let mut element = offsets.add_partition(&self.name, at.0);
+        element
+            .set_offset(Offset::Offset(at.1))
+            .expect("the offset is valid");
+        element.set_metadata(metadata);
+        let tool = self.reader(group);
+        wait::eventually_some("a group without members", REQUEST_TIMEOUT, || {
+            tool.commit(&offsets, CommitMode::Sync)
+        });
     }
 
     /// Records that the group has not committed yet, over all partitions.

@@ -1,7 +1,7 @@
 //! What a member of a group hears, on the embedded broker.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
@@ -10,16 +10,21 @@ use super::*;
 use crate::kafka::client;
 use crate::kafka::embedded::EmbeddedBroker;
 
-/// Begins at the beginning, and notes the commits that it hears of.
+/// Begins at the beginning, and notes the commits that it hears of and the metadata that it is offered.
 #[derive(Clone, Default)]
-struct Hears(Arc<Mutex<Vec<(String, i32, Offset)>>>);
+struct Hears(
+    Arc<Mutex<Vec<(String, i32, Offset)>>>,
+    Arc<Mutex<Vec<Vec<u8>>>>,
+);
 
 impl Membership for Hears {
     fn assigned(&self, offered: &[Offered]) -> Vec<StartAt> {
+        let metadata = offered.iter().map(|offered| offered.metadata.clone());
+        self.1.lock().unwrap().extend(metadata);
         offered.iter().map(|_| StartAt(0)).collect()
     }
 
-    fn revoked(&self, _partitions: &[(String, i32)], _lost: bool) -> Vec<(String, i32, Offset)> {
+    fn revoked(&self, _partitions: &[(String, i32)], _lost: bool) -> Vec<Commit> {
         Vec::new()
     }
 
@@ -53,10 +58,50 @@ fn a_commit_that_nobody_waits_for_is_heard_of_when_the_broker_has_it() {
     while hears.0.lock().unwrap().is_empty() {
         assert!(Instant::now() < end, "nothing was heard; asked: {asked}");
         if let Polled::Record(_) = consumer.poll(Duration::from_millis(50)) {
-            consumer.commit(&[("events".to_owned(), 0, Offset(1))]);
+            consumer.commit(&[Commit {
+                topic: "events".to_owned(),
+                partition: 0,
+                offset: Offset(1),
+                metadata: "anything".to_owned(),
+            }]);
             asked = true;
         }
     }
     let heard = hears.0.lock().unwrap().clone();
     assert_eq!(heard, [("events".to_owned(), 0, Offset(1))]);
+}
+
+#[test]
+fn metadata_that_is_no_text_is_offered_as_the_bytes_that_it_is() {
+    const FOREIGN: [u8; 4] = [0xff, 0x00, 0xc3, 0x28];
+    let broker = EmbeddedBroker::start().unwrap();
+    broker.create_topic("events", 1).unwrap();
+    let kafka = config::Kafka {
+        brokers: broker.bootstrap_servers(),
+        properties: BTreeMap::new(),
+        message_max_bytes: 1_000_000,
+    };
+    let tool: BaseConsumer = client(&kafka).set("group.id", "g").create().unwrap();
+    let mut offsets = rdkafka::TopicPartitionList::new();
+    offsets
+        .add_partition_offset("events", 0, rdkafka::Offset::Offset(0))
+        .unwrap();
+    // SAFETY: the list has one element and owns its metadata, which is allocated as librdkafka frees it.
+    unsafe {
+        let metadata = sys::rd_kafka_mem_malloc(std::ptr::null_mut(), FOREIGN.len());
+        std::ptr::copy_nonoverlapping(FOREIGN.as_ptr(), metadata.cast(), FOREIGN.len());
+        let element = &mut *(*offsets.ptr()).elems;
+        (element.metadata, element.metadata_size) = (metadata, FOREIGN.len());
+    }
+    tool.commit(&offsets, rdkafka::consumer::CommitMode::Sync)
+        .unwrap();
+
+    let hears = Hears::default();
+    let consumer = GroupConsumer::join(&kafka, "g", &["events"], hears.clone()).unwrap();
+    let end = Instant::now() + Duration::from_secs(20);
+    while hears.1.lock().unwrap().is_empty() {
+        assert!(Instant::now() < end, "nothing was offered");
+        consumer.poll(Duration::from_millis(50));
+    }
+    assert_eq!(*hears.1.lock().unwrap(), [FOREIGN.to_vec()]);
 }

@@ -10,12 +10,22 @@ use crate::kafka::consumer::GroupConsumer;
 impl Intake {
     pub(super) fn pause(&mut self, plugin_at: usize, consumer: &GroupConsumer<Member>) {
         self.plugins[plugin_at].paused = true;
+        self.note_paused(plugin_at, |_| true, true);
         pause(consumer, &self.partitions_of(plugin_at, |_| true));
+    }
+
+    /// For the question why a partition does not get on.
+    fn note_paused(&self, plugin_at: usize, which: impl Fn(&Assignment) -> bool, paused: bool) {
+        let assignments = self.locals.iter().map(|local| &local.assignment);
+        for of in assignments.filter(|of| of.plugin_index == plugin_at && which(of)) {
+            of.set_paused(paused);
+        }
     }
 
     fn resume(&self, plugin_at: usize, consumer: &GroupConsumer<Member>) {
         let copies_paused = self.plugins[plugin_at].copies_paused;
         let flows = |assignment: &Assignment| !copies_paused || assignment.retry_of.is_none();
+        self.note_paused(plugin_at, flows, false);
         resume(consumer, &self.partitions_of(plugin_at, flows));
     }
 
@@ -55,10 +65,12 @@ impl Intake {
         let plugin = &self.plugins[at];
         if !plugin.copies_paused && !self.copies_within(at, 2) {
             self.plugins[at].copies_paused = true;
+            self.note_paused(at, is_copy, true);
             pause(consumer, &self.partitions_of(at, is_copy));
         } else if plugin.copies_paused && self.copies_within(at, 4) {
             self.plugins[at].copies_paused = false;
             if !self.plugins[at].paused {
+                self.note_paused(at, is_copy, false);
                 resume(consumer, &self.partitions_of(at, is_copy));
             }
         }

@@ -293,7 +293,7 @@ impl Lane {
             self.give_up(batch, index, Cause::Evicted, problem, settlement);
             return;
         }
-        settlement.records.push(record);
+        settlement.records.push((meta.assignment, record));
         settlement.settle(meta.assignment, Settled::Moved, meta.seq, meta.offset);
         self.failed_before.remove(&(assignment.id, meta.seq));
         self.metrics.retry();
@@ -331,18 +331,23 @@ impl Lane {
             attempts: event.attempt(),
             failed_at_ms: (first_ms, now_ms),
         };
-        settlement.records.push(OutgoingRecord {
+        let record = OutgoingRecord {
             topic: self.settings.dead_letter_topic.clone(),
             partition: None,
             timestamp_ms: event.timestamp_ms(),
             key: event.key().map(<[u8]>::to_vec),
             value: event.value().map(<[u8]>::to_vec),
             headers: dead_letter::headers(event.header_list(), &facts, self.settings.dialect),
+<<<<<<< HEAD
         });
         #[cfg(feature = "sabotage")]
         if crate::sabotage::does("skip-dead-letter") {
             settlement.records.pop();
         }
+=======
+        };
+        settlement.records.push((meta.assignment, record));
+>>>>>>> main
         settlement.settle(meta.assignment, Settled::Dead, meta.seq, meta.offset);
         self.metrics.dead_letter(cause);
     }
@@ -357,11 +362,14 @@ impl Lane {
         settlement: &mut Settlement,
     ) {
         let stands = |index: u32| failed.binary_search(&index).is_err();
+        let assignment_of =
+            |event_index: u32| batch.events[start + event_index as usize].assignment;
         for output in outputs
             .into_iter()
             .filter(|output| stands(output.event_index))
         {
-            settlement.records.push(outgoing(output));
+            let assignment = assignment_of(output.event_index);
+            settlement.records.push((assignment, outgoing(output)));
         }
         let Some(instance) = self.instance.as_mut() else {
             return;
@@ -373,8 +381,6 @@ impl Lane {
         if !failed.is_empty() {
             effects.retain(stands);
         }
-        let assignment_of =
-            |event_index: u32| batch.events[start + event_index as usize].assignment;
         for line in &effects.journal {
             let text = &effects.journal_bytes[line.start..line.start + line.len];
             settlement.append_line(assignment_of(line.event_index), text);

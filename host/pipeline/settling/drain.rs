@@ -1,6 +1,7 @@
 //! Giving partitions up in order: what was started is finished, the last tick is emitted, and everything is
 //! durable before the offsets are handed back. Nothing new is started meanwhile.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -9,11 +10,12 @@ use crossbeam_channel::Sender;
 use super::super::assignment::Assignment;
 use super::super::books::Books;
 use super::super::messages::{Fence, ToLane};
+use super::super::sending::WaitedForBy;
 use super::Settling;
-use crate::delivery::offsets::Offset;
+use crate::kafka::consumer::Commit;
 use crate::sandbox::TickReason;
 
-type Committable = Vec<(String, i32, Offset)>;
+type Committable = Vec<Commit>;
 
 /// Partitions on their way out.
 #[derive(Debug)]
@@ -91,6 +93,11 @@ impl Settling {
                 drain.fences.push(index);
             }
         }
+        if drain.lost {
+            self.metrics
+                .lost_partitions
+                .inc_by(drain.assignments.len() as u64);
+        }
         self.work.drain = Some(drain);
     }
 
@@ -115,17 +122,24 @@ impl Settling {
             self.end_drain();
             return false;
         }
+        if !drain.lost
+            && let Some(reason) = self.lease.ran_out()
+        {
+            tracing::warn!(group = %self.group, %reason,
+                "partitions that were being given up are thought lost; nothing more of them is sent");
+            self.lose_drain();
+            return true;
+        }
         let ids = drain.ids();
-        let phase = drain.phase;
+        let (phase, lost) = (drain.phase, drain.lost);
         let ticking = ids
             .iter()
             .any(|id| self.work.books.get(id).is_some_and(Books::ticking));
         let step_done = match phase {
             // A tick that was on its way has not seen everything, so it cannot be the last one.
             Phase::Finishing => {
-                drain.fences.is_empty()
-                    && self.work.waiting.iter().all(|queue| queue.is_empty())
-                    && !ticking
+                let sent = lost || self.work.waiting.iter().all(|queue| queue.is_empty());
+                drain.fences.is_empty() && sent && !ticking
             }
             Phase::Ticking => !ticking,
             Phase::Emitting => ids.iter().all(|id| {
@@ -170,6 +184,15 @@ impl Settling {
         true
     }
 
+    fn lose_drain(&mut self) {
+        if let Some(drain) = self.work.drain.as_mut() {
+            drain.lost = true;
+            drain.assignments.iter().for_each(|of| of.lose());
+            let lost = drain.assignments.len() as u64;
+            self.metrics.lost_partitions.inc_by(lost);
+        }
+    }
+
     /// Settles what there is, hands back what may be committed, and closes the books.
     fn end_drain(&mut self) {
         self.settle();
@@ -181,14 +204,38 @@ impl Settling {
             let Some(books) = self.work.books.remove(&id) else {
                 continue;
             };
-            let settled = books.tracker.settled() > 0 && !self.work.failing;
+            let settled = books.tracker.settled() > 0 && !self.work.failing && !drain.lost;
             if settled {
-                let of = &books.assignment;
-                committable.push((of.topic.to_string(), of.partition, books.tracker.position()));
+                committable.push(books.commit(self.commit_map));
             }
             self.close(books);
         }
+        self.forget_given_up();
         // The polling thread waits for this answer, or the process is ending.
         let _ended = drain.reply.send(committable);
+    }
+
+    /// Lets go of what still waits for records of assignments that were given up: it does not settle here any
+    /// more, and must not be sent again.
+    fn forget_given_up(&mut self) {
+        let books = &self.work.books;
+        let mut forgotten = HashSet::new();
+        for (lane, queue) in self.work.waiting.iter_mut().enumerate() {
+            queue.retain(|waiting| {
+                let mut assignments = waiting.settlement.assignments.iter();
+                let kept = assignments.any(|of| books.contains_key(&of.id));
+                if !kept {
+                    forgotten.insert((lane, waiting.serial));
+                }
+                kept
+            });
+        }
+        self.sending.forget(|by| match by {
+            WaitedForBy::Settlement { lane, serial } => forgotten.contains(&(lane, serial)),
+            WaitedForBy::Emission { assignment, .. } => !books.contains_key(&assignment),
+        });
+        for lane in 0..self.work.waiting.len() {
+            self.apply_acknowledged(lane);
+        }
     }
 }

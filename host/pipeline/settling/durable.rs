@@ -64,7 +64,13 @@ impl Settling {
         for books in self.work.books.values_mut() {
             books.dirty = false;
         }
+        let thought_lost = self.lease.ran_out().is_some();
         for (assignment, emission) in std::mem::take(&mut self.work.unsent) {
+            let books = self.work.books.get(&assignment);
+            // It stays in the outbox, and is sent when the partition comes back to this store.
+            if thought_lost || books.is_none_or(|books| books.assignment.is_lost()) {
+                continue;
+            }
             self.send_emission(assignment, &emission);
         }
     }
@@ -119,6 +125,7 @@ impl Settling {
             if books.dirty || books.assignment.is_revoked() {
                 continue;
             }
+<<<<<<< HEAD
             let position = books.to_commit();
             #[cfg(feature = "sabotage")]
             let position = if crate::sabotage::does("commit-before-settle") {
@@ -129,6 +136,10 @@ impl Settling {
             if let Some(position) = position {
                 desk.insert(books.assignment.id, position);
                 books.asked = Some(position);
+=======
+            if let Some(commit) = books.to_commit(self.commit_map) {
+                desk.insert(books.assignment.id, commit);
+>>>>>>> main
             }
         }
     }

@@ -11,6 +11,7 @@ use super::super::books::Books;
 use super::super::messages::Control;
 use super::{Settling, drain::Drain};
 use crate::config::StartFrom;
+use crate::delivery::commit_map;
 use crate::delivery::offsets::{Applied, Offset};
 use crate::kafka::consumer::{Offered, StartAt};
 use crate::store::{Settle, StoredPartition};
@@ -35,7 +36,7 @@ impl Settling {
                 self.metrics.commit_failures.inc();
                 tracing::warn!(group = %self.group, %reason, "a commit was refused; the next one tries again");
                 for books in self.work.books.values_mut() {
-                    books.asked = books.acknowledged;
+                    books.ask_again();
                 }
             }
             Control::Stop => {}
@@ -141,6 +142,7 @@ impl Settling {
                 .max(offered.oldest.0)
                 .min(committed.0),
         );
+        assignment.rebuild.begin(Offset(start.0), committed);
         let plugin = &self.plugins[assignment.plugin_index];
         let mut stored = stored;
         let sums = stored.sums.len();
@@ -161,6 +163,7 @@ impl Settling {
             (stored.sums, stored.outbox),
             metrics,
             Instant::now() + plugin.tick,
+            self.clock.now(),
         );
         self.work.books.insert(id, books);
         for emission in outbox {
@@ -171,10 +174,28 @@ impl Settling {
         (assignment, start)
     }
 
+    /// What was settled above the commit: what the store knows of it, and what the commit itself says.
+    fn reconcile(&self, offered: &Offered, stored: StoredPartition) -> (Applied, StoredPartition) {
+        let (applied, stored) = self.still_true(offered, stored);
+        let Some(committed) = offered.committed.filter(|_| self.commit_map) else {
+            return (applied, stored);
+        };
+        // Whoever rewinds a group writes a commit of his own, which claims nothing above it.
+        let ranges = commit_map::decode(committed, &offered.metadata);
+        if ranges.is_empty() {
+            return (applied, stored);
+        }
+        let said = Applied {
+            below: None,
+            ranges,
+        };
+        (applied.union(&said), stored)
+    }
+
     /// Whether what the store knows is still true. The broker decides: a commit that is lower than the
     /// last one it acknowledged, or gone, means that someone rewound the group; one beyond everything
     /// settled here means that another host went on.
-    fn reconcile(&self, offered: &Offered, stored: StoredPartition) -> (Applied, StoredPartition) {
+    fn still_true(&self, offered: &Offered, stored: StoredPartition) -> (Applied, StoredPartition) {
         let place = || (offered.topic.clone(), offered.partition);
         let Some(row) = stored.row.as_ref() else {
             return (Applied::default(), stored);

@@ -64,6 +64,10 @@ impl Settling {
             return;
         };
         let of = Arc::clone(&books.assignment);
+        if of.is_lost() {
+            books.end_tick(None);
+            return;
+        }
         let plugin = &self.plugins[of.plugin_index].plugin.name;
         match result {
             Ok(answer) => {

@@ -1,6 +1,8 @@
 //! The names, helps and labels of every figure of the host's own.
 
-use prometheus::{HistogramOpts, HistogramVec, IntCounterVec, IntGaugeVec, Opts, Registry, Result};
+use prometheus::{
+    GaugeVec, HistogramOpts, HistogramVec, IntCounterVec, IntGaugeVec, Opts, Registry, Result,
+};
 
 /// From one microsecond to four seconds, doubling: a sandboxed handler lives at the lower end, and the
 /// default deadline is in reach.
@@ -20,6 +22,9 @@ pub(super) struct PartitionFamilies {
     pub(super) in_flight: IntGaugeVec,
     pub(super) parked: IntGaugeVec,
     pub(super) lag: IntGaugeVec,
+    pub(super) stalled: IntGaugeVec,
+    pub(super) rebuild_remaining: IntGaugeVec,
+    pub(super) rebuild_seconds: GaugeVec,
 }
 
 impl PartitionFamilies {
@@ -55,6 +60,24 @@ impl PartitionFamilies {
                 "Events between what is settled and the end of the partition.",
                 &["consumergroup", "topic", "partition"],
             )?,
+            stalled: gauge(
+                registry,
+                "millrace_partition_stalled",
+                "1 while a partition with work has settled nothing for a minute, by what it waits for.",
+                &["group", "topic", "partition", "reason"],
+            )?,
+            rebuild_remaining: gauge(
+                registry,
+                "millrace_dedup_rebuild_remaining",
+                "Events still to be read again, so that repeated ids are recognised.",
+                &PLACE,
+            )?,
+            rebuild_seconds: seconds(
+                registry,
+                "millrace_dedup_rebuild_seconds",
+                "How long the last such reading took.",
+                &PLACE,
+            )?,
         })
     }
 }
@@ -70,6 +93,9 @@ pub(super) struct GroupFamilies {
     pub(super) emissions: IntCounterVec,
     pub(super) settle_failures: IntCounterVec,
     pub(super) refused_records: IntGaugeVec,
+    pub(super) lost_partitions: IntCounterVec,
+    pub(super) breaker_open: IntGaugeVec,
+    pub(super) rebuild_timeouts: IntCounterVec,
 }
 
 impl GroupFamilies {
@@ -103,6 +129,20 @@ impl GroupFamilies {
                 "millrace_refused_records",
                 "Records that the broker refused and has not acknowledged since; their events wait.",
                 &["group", "topic"],
+            )?,
+            breaker_open: gauge(
+                registry,
+                "millrace_breaker_open",
+                "1 while something outside a plugin fails and its events wait.",
+                &PLUGIN,
+            )?,
+            lost_partitions: of_group(
+                "millrace_lost_partitions_total",
+                "Partitions lost without notice: the session ended, or the host stood still.",
+            )?,
+            rebuild_timeouts: of_group(
+                "millrace_dedup_rebuild_timeouts_total",
+                "Partitions that went on before all that was seen had been read again.",
             )?,
         })
     }
@@ -187,6 +227,12 @@ pub(super) fn gauge(
     labels: &[&str],
 ) -> Result<IntGaugeVec> {
     let family = IntGaugeVec::new(Opts::new(name, help), labels)?;
+    registry.register(Box::new(family.clone()))?;
+    Ok(family)
+}
+
+fn seconds(registry: &Registry, name: &str, help: &str, labels: &[&str]) -> Result<GaugeVec> {
+    let family = GaugeVec::new(Opts::new(name, help), labels)?;
     registry.register(Box::new(family.clone()))?;
     Ok(family)
 }
