@@ -151,15 +151,11 @@ impl Membership for Member {
         starts
     }
 
-<<<<<<< HEAD
-    fn revoked(&self, partitions: &[(String, i32)], lost: bool) -> Vec<(String, i32, Offset)> {
+    fn revoked(&self, partitions: &[(String, i32)], lost: bool) -> Vec<Commit> {
         #[cfg(feature = "sabotage")]
         if crate::sabotage::does("no-epoch-fence") {
             return Vec::new();
         }
-=======
-    fn revoked(&self, partitions: &[(String, i32)], lost: bool) -> Vec<Commit> {
->>>>>>> main
         let revoked = self.assignments().into_iter().filter(|assignment| {
             partitions.iter().any(|(topic, partition)| {
                 **topic == *assignment.topic && *partition == assignment.partition

@@ -338,16 +338,12 @@ impl Lane {
             key: event.key().map(<[u8]>::to_vec),
             value: event.value().map(<[u8]>::to_vec),
             headers: dead_letter::headers(event.header_list(), &facts, self.settings.dialect),
-<<<<<<< HEAD
-        });
+        };
+        settlement.records.push((meta.assignment, record));
         #[cfg(feature = "sabotage")]
         if crate::sabotage::does("skip-dead-letter") {
             settlement.records.pop();
         }
-=======
-        };
-        settlement.records.push((meta.assignment, record));
->>>>>>> main
         settlement.settle(meta.assignment, Settled::Dead, meta.seq, meta.offset);
         self.metrics.dead_letter(cause);
     }

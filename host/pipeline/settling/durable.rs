@@ -125,21 +125,15 @@ impl Settling {
             if books.dirty || books.assignment.is_revoked() {
                 continue;
             }
-<<<<<<< HEAD
-            let position = books.to_commit();
-            #[cfg(feature = "sabotage")]
-            let position = if crate::sabotage::does("commit-before-settle") {
-                books.assignment.end_offset()
-            } else {
-                position
-            };
-            if let Some(position) = position {
-                desk.insert(books.assignment.id, position);
-                books.asked = Some(position);
-=======
             if let Some(commit) = books.to_commit(self.commit_map) {
+                #[cfg(feature = "sabotage")]
+                let early = crate::sabotage::does("commit-before-settle");
+                #[cfg(feature = "sabotage")]
+                let commit = match books.assignment.end_offset().filter(|_| early) {
+                    Some(offset) => crate::kafka::consumer::Commit { offset, ..commit },
+                    None => commit,
+                };
                 desk.insert(books.assignment.id, commit);
->>>>>>> main
             }
         }
     }
