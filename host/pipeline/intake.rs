@@ -111,6 +111,10 @@ impl Intake {
     /// Takes one record into the open batch of its lane.
     #[inline]
     pub(crate) fn take(&mut self, record: &Record<'_>, consumer: &GroupConsumer<Member>) {
+        #[cfg(feature = "sabotage")]
+        if crate::sabotage::does("silent-partition") && record.partition() == 1 {
+            return;
+        }
         let Some(at) = self.local(record, consumer.membership()) else {
             return;
         };
@@ -313,6 +317,10 @@ impl Intake {
 
 impl IntakeLane {
     fn is_full(&self) -> bool {
+        #[cfg(feature = "sabotage")]
+        if crate::sabotage::does("no-limits") {
+            return false;
+        }
         self.open.len() >= self.gauge.events_limit() || self.open.bytes.len() >= BATCH_BYTES_MAX
     }
 

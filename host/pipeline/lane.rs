@@ -328,7 +328,10 @@ impl Lane {
                 continue;
             }
             let settled_before = meta.kind != EventKind::New;
-            if !settled_before && park.holds(meta.group) {
+            let held = park.holds(meta.group);
+            #[cfg(feature = "sabotage")]
+            let held = held && !crate::sabotage::does("ignore-key-order");
+            if !settled_before && held {
                 known.push(Known::Held);
                 continue;
             }

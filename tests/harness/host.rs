@@ -254,6 +254,11 @@ impl Host {
         self.wait()
     }
 
+    /// Asks it to end, and waits for nothing.
+    pub(crate) fn ask_to_end(&self) {
+        process::signal(&self.child, "TERM");
+    }
+
     /// Ends it as a power cut would, for the process at least.
     pub(crate) fn kill9(mut self) -> Exit {
         self.child.kill().expect("the host can be killed");

@@ -30,6 +30,10 @@ impl Lane {
     /// One bad event must cost only itself: after a fault the events run again one by one, each fault in
     /// an instance of its own.
     fn after_fault(&mut self, batch: &Batch, fault: Fault, settlement: &mut Settlement) {
+        #[cfg(feature = "sabotage")]
+        if crate::sabotage::does("die-with-plugin") {
+            std::process::abort();
+        }
         self.spent(&fault);
         if batch.len() == 1 {
             self.judge_fault(batch, 0, &fault, settlement);

@@ -355,6 +355,10 @@ impl Lane {
             headers: dead_letter::headers(event.header_list(), &facts, self.settings.dialect),
         };
         settlement.records.push((meta.assignment, record));
+        #[cfg(feature = "sabotage")]
+        if crate::sabotage::does("skip-dead-letter") {
+            settlement.records.pop();
+        }
         settlement.settle(meta.assignment, Settled::Dead, meta.seq, meta.offset);
         self.metrics.dead_letter(cause);
     }

@@ -122,6 +122,13 @@ impl Settling {
                 continue;
             }
             if let Some(commit) = books.next_commit(self.commit_map) {
+                #[cfg(feature = "sabotage")]
+                let early = crate::sabotage::does("commit-before-settle");
+                #[cfg(feature = "sabotage")]
+                let commit = match books.assignment.end_offset().filter(|_| early) {
+                    Some(offset) => crate::kafka::consumer::Commit { offset, ..commit },
+                    None => commit,
+                };
                 desk.insert(books.assignment.id, commit);
             }
         }
