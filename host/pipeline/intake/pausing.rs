@@ -60,13 +60,12 @@ impl Intake {
             if std::mem::take(&mut self.plugins[at].resume_due) {
                 self.resume(at, consumer);
             }
-            // During an outage there is no hurry to read on, only enough to probe with different keys.
             let open = self.plugins[at]
                 .outage
                 .as_deref()
                 .is_some_and(Outage::is_open);
-            let share = if open { 2 } else { 1 };
-            if !self.plugins[at].paused && !self.parked_within(at, share) {
+            let marks = if open { OUTAGE_MARKS } else { MARKS };
+            if !self.plugins[at].paused && !self.parked_within(at, marks.pause) {
                 self.pause(at, consumer);
             } else if self.plugins[at].paused {
                 self.hand_over_what_waited(at);
