@@ -102,12 +102,12 @@ impl Settling {
     }
 
     /// Takes the steps of giving partitions up whose time has come.
-    pub(super) fn drain_further(&mut self) {
+    pub(in crate::pipeline) fn drain_further(&mut self) {
         while self.drain_one_step() {}
     }
 
     /// When the drain has to be over, where there is one.
-    pub(super) fn drain_deadline(&self) -> Option<Instant> {
+    pub(in crate::pipeline) fn drain_deadline(&self) -> Option<Instant> {
         self.work.drain.as_ref().map(|drain| drain.deadline)
     }
 
@@ -116,7 +116,7 @@ impl Settling {
         let Some(drain) = self.work.drain.as_ref() else {
             return false;
         };
-        if Instant::now() >= drain.deadline {
+        if self.clock.instant() >= drain.deadline {
             tracing::warn!(group = %self.group, phase = ?drain.phase,
                 "not everything could be finished in time (drain_timeout); the rest runs again");
             self.end_drain();
