@@ -208,6 +208,13 @@ impl Settling {
             if settled {
                 committable.push(books.commit(self.commit_map));
             }
+            if self.work.failing {
+                // It was not committed and runs again. Written later, it would stand beside what the next
+                // owner of these rows makes of the same events.
+                let of = &books.assignment;
+                self.work.pending.forget(&of.topic, of.partition);
+                self.work.unsent.retain(|(unsent, _)| *unsent != id);
+            }
             self.close(books);
         }
         if drain.lost && self.work.books.is_empty() {
