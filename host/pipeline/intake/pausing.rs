@@ -56,7 +56,8 @@ impl Intake {
     /// Pauses plugins that hold back too much, and resumes those that have room again.
     pub(crate) fn regulate(&mut self, consumer: &impl Source) {
         for at in 0..self.plugins.len() {
-            if std::mem::take(&mut self.plugins[at].resume_due) {
+            // A pause since the rebalance has paused all partitions anew, and stands.
+            if std::mem::take(&mut self.plugins[at].resume_due) && !self.plugins[at].paused {
                 self.resume(at, consumer);
             }
             // During an outage there is no hurry to read on, only enough to probe with different keys.
