@@ -29,6 +29,8 @@ mod outside;
 mod rebuild;
 mod sending;
 mod settling;
+#[cfg(test)]
+mod simulation;
 mod start;
 mod status;
 
