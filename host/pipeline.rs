@@ -25,9 +25,12 @@ mod lease;
 mod member;
 mod messages;
 mod outage;
+mod outside;
 mod rebuild;
 mod sending;
 mod settling;
+#[cfg(test)]
+mod simulation;
 mod start;
 mod status;
 
@@ -44,6 +47,7 @@ pub use status::GroupStatus;
 use self::intake::Intake;
 use self::member::Member;
 use self::messages::Control;
+use self::outside::Source;
 use self::rebuild::Rebuilds;
 use self::settling::CommitDesk;
 use crate::delivery::ledger::Ledger;
@@ -201,7 +205,7 @@ fn keep_what_is_ours(consumer: &GroupConsumer<Member>) -> Result<(), KafkaError>
 
 /// Commits what has settled. An assignment that has ended meanwhile is left out: its last commit has been
 /// made, and a later one would take it back.
-fn commit(consumer: &GroupConsumer<Member>, commit_desk: &CommitDesk) {
+fn commit(consumer: &impl Source, commit_desk: &CommitDesk) {
     let mut asked =
         std::mem::take(&mut *commit_desk.lock().unwrap_or_else(PoisonError::into_inner));
     if asked.is_empty() {

@@ -14,8 +14,7 @@ use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, select};
 
-pub(crate) use self::callee::Callee;
-use self::callee::CalleeInstance;
+pub(crate) use self::callee::{Callee, CalleeInstance};
 pub(crate) use self::check::OutputPartitions;
 use super::assignment::Assignment;
 use super::batch::{Batch, EventKind, OwnedEvent};
@@ -251,7 +250,7 @@ impl Lane {
     }
 
     /// The path of a fresh batch through the lane.
-    fn take_in(&mut self, mut batch: Batch) {
+    pub(super) fn take_in(&mut self, mut batch: Batch) {
         let mut settlement = Settlement::default();
         let repeats = self.admit(&mut batch, &mut settlement);
         if self.outage_is_on() {
@@ -416,7 +415,7 @@ impl Lane {
     }
 
     /// Runs `on-tick`.
-    fn tick(&mut self, job: TickJob) {
+    pub(super) fn tick(&mut self, job: TickJob) {
         let assignment = job.assignment.id;
         let result = self.instance().and_then(|instance| instance.tick(job));
         let result =
@@ -437,13 +436,15 @@ impl Lane {
 
     /// Forgets what is held back of revoked assignments. Their events will be read again by whoever has
     /// the partition next.
-    fn fence(&mut self, fence: &Fence) {
+    pub(super) fn fence(&mut self, fence: &Fence) {
         self.windows
             .retain(|(assignment, _)| !assignment.is_revoked());
         if let Some(state) = &self.state {
             state.forget(&fence.assignments);
         }
-        let forgotten = self.park.forget(|event| !event.assignment.is_revoked());
+        let mut forgotten = self.park.forget(|event| !event.assignment.is_revoked());
+        // In log order neighbours join into runs.
+        forgotten.sort_unstable_by_key(|event| (event.assignment.id, event.meta.seq));
         let mut settlement = Settlement::default();
         let mut batch = Batch::new(&[]);
         for event in &forgotten {

@@ -10,8 +10,10 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::Receiver;
 
 use self::route::Route;
+use super::clock::Clock;
+use super::outside::Producer;
 use crate::delivery::dead_letter;
-use crate::kafka::producer::{Delivery, GroupProducer, OutgoingRecord, SendFailure};
+use crate::kafka::producer::{Delivery, OutgoingRecord, SendFailure};
 use crate::telemetry::metrics::GroupMetrics;
 
 /// How long a refused record waits before it is sent again. The producer has tried for its own delivery
@@ -43,7 +45,8 @@ struct OnItsWay {
 /// The records of a group that are on their way.
 #[derive(Debug)]
 pub(crate) struct Sending {
-    producer: GroupProducer,
+    producer: Box<dyn Producer>,
+    clock: Clock,
     deliveries: Receiver<Delivery>,
     metrics: GroupMetrics,
     on_their_way: HashMap<usize, OnItsWay>,
@@ -57,12 +60,13 @@ pub(crate) struct Sending {
 
 impl Sending {
     pub(crate) fn new(
-        producer: GroupProducer,
+        (producer, clock): (Box<dyn Producer>, Clock),
         deliveries: Receiver<Delivery>,
         metrics: GroupMetrics,
     ) -> Self {
         Self {
             producer,
+            clock,
             deliveries,
             metrics,
             on_their_way: HashMap::new(),
@@ -96,12 +100,12 @@ impl Sending {
             refused: false,
         };
         self.on_their_way.insert(token, on_its_way);
-        self.transmit_waiting(route, Instant::now());
+        self.transmit_waiting(route, self.clock.instant());
     }
 
     /// Takes up a delivery. Says who waited for the record, once it is acknowledged.
     pub(crate) fn delivered(&mut self, delivery: Delivery) -> Option<WaitedForBy> {
-        let now = Instant::now();
+        let now = self.clock.instant();
         let on_its_way = self.on_their_way.get(&delivery.token)?;
         let (route, alone) = (on_its_way.route, on_its_way.alone);
         self.routes[route].returned(framed_bytes(&on_its_way.record));

@@ -3,10 +3,9 @@
 
 use super::super::assignment::Assignment;
 use super::super::lane::PRESSED_QUARTERS;
-use super::super::member::Member;
 use super::super::outage::Outage;
+use super::super::outside::Source;
 use super::Intake;
-use crate::kafka::consumer::GroupConsumer;
 
 /// How many quarters of the budget for what is held back are taken when partitions pause, and when they go on.
 struct Marks {
@@ -33,7 +32,7 @@ const COPIES_MARKS: Marks = Marks {
 };
 
 impl Intake {
-    pub(super) fn pause(&mut self, plugin_at: usize, consumer: &GroupConsumer<Member>) {
+    pub(super) fn pause(&mut self, plugin_at: usize, consumer: &impl Source) {
         self.plugins[plugin_at].paused = true;
         self.note_paused(plugin_at, |_| true, true);
         pause(consumer, &self.partitions_of(plugin_at, |_| true));
@@ -47,7 +46,7 @@ impl Intake {
         }
     }
 
-    fn resume(&self, plugin_at: usize, consumer: &GroupConsumer<Member>) {
+    fn resume(&self, plugin_at: usize, consumer: &impl Source) {
         let copies_paused = self.plugins[plugin_at].copies_paused;
         let flows = |assignment: &Assignment| !copies_paused || assignment.retry_of.is_none();
         self.note_paused(plugin_at, flows, false);
@@ -55,9 +54,10 @@ impl Intake {
     }
 
     /// Pauses plugins that hold back too much, and resumes those that have room again.
-    pub(crate) fn regulate(&mut self, consumer: &GroupConsumer<Member>) {
+    pub(crate) fn regulate(&mut self, consumer: &impl Source) {
         for at in 0..self.plugins.len() {
-            if std::mem::take(&mut self.plugins[at].resume_due) {
+            // A pause since the rebalance has paused all partitions anew, and stands.
+            if std::mem::take(&mut self.plugins[at].resume_due) && !self.plugins[at].paused {
                 self.resume(at, consumer);
             }
             let open = self.plugins[at]
@@ -84,7 +84,7 @@ impl Intake {
 
     /// Retry topics are read ahead only so far that what waits for its time leaves room for what fails
     /// meanwhile.
-    fn regulate_copies(&mut self, at: usize, consumer: &GroupConsumer<Member>) {
+    fn regulate_copies(&mut self, at: usize, consumer: &impl Source) {
         let is_copy = |assignment: &Assignment| assignment.retry_of.is_some();
         let plugin = &self.plugins[at];
         if !plugin.copies_paused && !self.copies_within(at, COPIES_MARKS.pause) {
@@ -137,13 +137,13 @@ impl Intake {
     }
 }
 
-fn pause(consumer: &GroupConsumer<Member>, partitions: &[(String, i32)]) {
+fn pause(consumer: &impl Source, partitions: &[(String, i32)]) {
     if let Err(error) = consumer.pause(partitions) {
         tracing::debug!(%error, "some partitions could not be paused");
     }
 }
 
-fn resume(consumer: &GroupConsumer<Member>, partitions: &[(String, i32)]) {
+fn resume(consumer: &impl Source, partitions: &[(String, i32)]) {
     if let Err(error) = consumer.resume(partitions) {
         tracing::debug!(%error, "some partitions could not be resumed");
     }

@@ -29,7 +29,7 @@ const FAILING_KEY_MS: u64 = 10 * 60 * 1_000;
 impl Lane {
     /// Runs what has waited and is due, one batch of it, so that commands and fresh batches get their turn.
     /// Says how long nothing will be due.
-    pub(super) fn run_what_waited(&mut self) -> Duration {
+    pub(in crate::pipeline) fn run_what_waited(&mut self) -> Duration {
         if self.outage_is_on() {
             self.probe();
             return OUTAGE_LOOK;

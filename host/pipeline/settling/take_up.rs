@@ -2,7 +2,6 @@
 //! reading begins.
 
 use std::sync::Arc;
-use std::time::Instant;
 
 use crossbeam_channel::Sender;
 
@@ -19,7 +18,7 @@ use crate::store::{Settle, StoredPartition};
 type TakenUp = Vec<(Arc<Assignment>, StartAt)>;
 
 impl Settling {
-    pub(super) fn control(&mut self, control: Control) {
+    pub(in crate::pipeline) fn control(&mut self, control: Control) {
         match control {
             Control::Assign { offered, reply } => self.assign(&offered, &reply),
             Control::Revoke {
@@ -157,7 +156,7 @@ impl Settling {
             offered.committed,
             (stored.sums, stored.outbox),
             metrics,
-            Instant::now() + plugin.tick,
+            self.clock.instant() + plugin.tick,
             self.clock.now(),
         );
         self.work.books.insert(id, books);
