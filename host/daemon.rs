@@ -38,6 +38,34 @@ pub enum DaemonError {
         "group {group}: topic {topic} does not exist; create it with `millrace topics create {topic} --partitions N`"
     )]
     NoTopic { group: String, topic: String },
+    #[error(
+        "group {group}: topic {topic} does not exist, and the cluster did not create it: {reason}; let somebody who may create it run `{command}`"
+    )]
+    NotCreated {
+        group: String,
+        topic: String,
+        reason: String,
+        command: String,
+    },
+    #[error(
+        "group {group}: the cluster does not show topic {topic} to the host: {reason}; permit the host to use it, and where it does not exist, let somebody who may create it run `{command}`"
+    )]
+    NotShown {
+        group: String,
+        topic: String,
+        reason: String,
+        command: String,
+    },
+    #[error(
+        "group {group}: retry topic {topic} has {found} partitions and its source {source_topic} has {wanted}, but an event keeps the number of its partition; give the retry topic {wanted} partitions, or name another one as `retry.topic`"
+    )]
+    RetryPartitions {
+        group: String,
+        topic: String,
+        found: usize,
+        source_topic: String,
+        wanted: usize,
+    },
     #[error("group {group}: {source}")]
     Group { group: String, source: StartError },
     #[error(transparent)]
@@ -89,7 +117,7 @@ impl Daemon {
         let output_partitions = if config.groups.is_empty() {
             BTreeMap::new()
         } else {
-            topics::prepare(config)?
+            topics::prepare(config, topics::TIMEOUT)?
         };
         let (stop_servers, stopped) = watch::channel(false);
         let mut daemon = Self {

@@ -3,11 +3,14 @@
 //! Pure: nothing here does I/O, reads a clock or knows a library. Time and randomness are arguments, so
 //! that every rule can be tested without waiting.
 
+pub mod breaker;
 pub mod commit_map;
 pub mod dead_letter;
 pub mod dedup;
 pub mod lanes;
 pub mod ledger;
 pub mod offsets;
+pub mod park;
 pub mod progress;
 pub mod retry;
+pub mod retry_copy;

@@ -24,6 +24,7 @@ mod lane_state;
 mod lease;
 mod member;
 mod messages;
+mod outage;
 mod rebuild;
 mod sending;
 mod settling;

@@ -19,7 +19,7 @@ pub use effects::{
     Effects, JournalLine, MetricChange, MetricKind, StateWrite, TallyChange, TallyOp,
 };
 pub use engine::Sandbox;
-pub use fault::{Fault, FaultKind};
+pub use fault::{Fault, FaultKind, WAITING_DEADLINE};
 pub use host_state::StateSource;
 pub use instance::{BatchAnswer, Instance, TickAnswer, TickReason};
 pub use load::{LoadError, LoadedPlugin};

@@ -65,6 +65,7 @@ fn compose_makes_every_topic_that_its_host_uses() {
     for group in &config.groups {
         used.extend(group.routes.keys().map(String::as_str));
         used.insert(&group.dead_letter.topic);
+        used.extend(group.retry.topics.values().map(String::as_str));
     }
     for plugin in config.plugins.values() {
         used.extend(plugin.grants.output_topics.iter().map(String::as_str));

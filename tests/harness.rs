@@ -10,9 +10,11 @@
 pub(crate) mod host;
 pub(crate) mod ingest;
 pub(crate) mod kafka;
+pub(crate) mod load;
 pub(crate) mod main_flow;
 pub(crate) mod metrics;
 pub(crate) mod process;
+pub(crate) mod proxy;
 pub(crate) mod samples;
 pub(crate) mod topic;
 pub(crate) mod wait;

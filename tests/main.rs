@@ -31,6 +31,10 @@ mod crash;
 mod isolation;
 // Retry in place: order, times, attempts, and a restart in between.
 mod retry;
+// Retry by topic, and what is evicted there: attempts that survive, times, places.
+mod retry_topic;
+// Where events go that fail: the topics that the host makes, and what dead letters say.
+mod dead_letters;
 // What the host refuses, and that it has consumed nothing by then.
 mod bad_input;
 // Publishing through `millrace run`.
@@ -41,3 +45,5 @@ mod rebalance;
 mod rebuild;
 // A partition that settles nothing says why.
 mod progress;
+// Faults while events flow, judged by a process of its own.
+mod faults;

@@ -1,81 +1,271 @@
-//! Topics before the groups start: sources must exist; dead-letter and output topics are created where
-//! they are missing.
+//! Topics before the groups start: sources must exist; dead-letter, output and retry topics are created
+//! where they are missing.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::DaemonError;
-use crate::config::Config;
+use crate::config::{Config, Group};
 use crate::kafka::KafkaError;
 use crate::kafka::topics::{TopicSpec, Topics};
 
 /// How long the broker may take to answer at start.
-const TIMEOUT: Duration = Duration::from_secs(10);
+pub(super) const TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Checks and creates. Returns how many partitions each topic has that outputs may go to.
+/// Checks and creates. Returns how many partitions each output topic and each retry topic has. The broker
+/// may take `timeout` for each answer.
 ///
 /// # Errors
-/// A source is missing, the broker does not answer, or a topic may not be created.
-pub(super) fn prepare(config: &Config) -> Result<BTreeMap<String, usize>, DaemonError> {
-    let mut output_partitions = BTreeMap::new();
-    let topics = Topics::new(&config.kafka, TIMEOUT)?;
-    // Dead letters of one group are often the source of another.
+/// A source is missing, a topic may not be created or has too few partitions, or the broker does not
+/// answer.
+pub(super) fn prepare(
+    config: &Config,
+    timeout: Duration,
+) -> Result<BTreeMap<String, usize>, DaemonError> {
+    let broker = Broker {
+        topics: Topics::new(&config.kafka, timeout)?,
+        brokers: &config.kafka.brokers,
+    };
+    let mut partitions = BTreeMap::new();
+    // Dead letters and outputs of one group are often the source of another.
     for group in &config.groups {
-        let mut partitions = 1;
-        for topic in group.routes.keys() {
-            if let Some(found) = topics.describe(topic)? {
-                partitions = partitions.max(found.partitions);
+        broker.create_targets(config, group, &mut partitions)?;
+    }
+    for group in &config.groups {
+        for source in group.routes.keys() {
+            let Some(found) = broker.partitions(source)? else {
+                let (group, topic) = (group.id.clone(), source.clone());
+                return Err(DaemonError::NoTopic { group, topic });
+            };
+            if let Some(retry) = group.retry.topics.get(source) {
+                let found = broker.create_retry(group, (source, found), retry)?;
+                partitions.insert(retry.clone(), found);
             }
         }
+    }
+    Ok(partitions)
+}
+
+struct Broker<'a> {
+    topics: Topics,
+    /// For the command that a message gives.
+    brokers: &'a str,
+}
+
+impl Broker<'_> {
+    fn partitions(&self, topic: &str) -> Result<Option<usize>, DaemonError> {
+        let found = self.topics.describe(topic)?;
+        Ok(found.map(|found| found.partitions))
+    }
+
+    /// Everything that events of the group may be sent to, its retry topics aside.
+    fn create_targets(
+        &self,
+        config: &Config,
+        group: &Group,
+        output_partitions: &mut BTreeMap<String, usize>,
+    ) -> Result<(), DaemonError> {
+        let mut partitions = 1;
+        for source in group.routes.keys() {
+            partitions = partitions.max(self.partitions(source)?.unwrap_or(1));
+        }
+        let dead_letter = &group.dead_letter;
         // A dead letter keeps its record's time, and the broker deletes by that time: with the usual
         // retention, the dead letter of an old record would be gone within minutes.
-        let keep = vec![("retention.ms".to_owned(), "-1".to_owned())];
-        create_missing(&topics, &group.dead_letter.topic, partitions, keep)?;
+        let keep = dead_letter
+            .retention
+            .map_or_else(|| "-1".to_owned(), milliseconds);
+        let wanted = dead_letter.partitions.map_or(partitions, usize::from);
+        self.create_missing(group, &dead_letter.topic, wanted, Some(keep))?;
         for plugin in group
             .routes
             .values()
             .filter_map(|name| config.plugins.get(name))
         {
             for output in &plugin.grants.output_topics {
-                create_missing(&topics, output, partitions, Vec::new())?;
-                if let Some(found) = topics.describe(output)? {
-                    output_partitions.insert(output.clone(), found.partitions);
-                }
+                let found = self.create_missing(group, output, partitions, None)?;
+                output_partitions.insert(output.clone(), found);
             }
         }
+        Ok(())
     }
-    for group in &config.groups {
-        for topic in group.routes.keys() {
-            if topics.describe(topic)?.is_none() {
-                let (group, topic) = (group.id.clone(), topic.clone());
-                return Err(DaemonError::NoTopic { group, topic });
+
+    /// An event keeps the number of its partition in the retry topic, so that it comes back to the host
+    /// that has the partition of its source.
+    fn create_retry(
+        &self,
+        group: &Group,
+        (source, partitions): (&str, usize),
+        topic: &str,
+    ) -> Result<usize, DaemonError> {
+        // A retry copy is stamped with the time of its writing, so that a plain retention counts from
+        // there.
+        let keep = milliseconds(group.retry.retention);
+        let found = self.create_missing(group, topic, partitions, Some(keep))?;
+        if found < partitions {
+            return Err(DaemonError::RetryPartitions {
+                group: group.id.clone(),
+                topic: topic.to_owned(),
+                found,
+                source_topic: source.to_owned(),
+                wanted: partitions,
+            });
+        }
+        Ok(found)
+    }
+
+    /// Returns how many partitions the topic has.
+    fn create_missing(
+        &self,
+        group: &Group,
+        name: &str,
+        partitions: usize,
+        retention_ms: Option<String>,
+    ) -> Result<usize, DaemonError> {
+        let settings = retention_ms.map(|keep| ("retention.ms".to_owned(), keep));
+        let spec = TopicSpec {
+            name: name.to_owned(),
+            partitions: partitions.try_into().unwrap_or(u16::MAX),
+            replication: None,
+            settings: settings.into_iter().collect(),
+        };
+        match self.topics.describe(name) {
+            Ok(None) => {}
+            Ok(Some(found)) => return Ok(found.partitions),
+            // A cluster that hides a topic does not say whether it exists.
+            Err(KafkaError::Refused { reason, .. }) => {
+                return Err(DaemonError::NotShown {
+                    group: group.id.clone(),
+                    topic: name.to_owned(),
+                    reason,
+                    command: self.command(&spec),
+                });
             }
+            Err(error) => return Err(error.into()),
+        }
+        match self.topics.create(&spec) {
+            Ok(()) => {
+                tracing::info!(topic = %name, partitions, "topic created");
+                Ok(partitions)
+            }
+            // Another host has just done it.
+            Err(KafkaError::TopicExists(_)) => Ok(self.partitions(name)?.unwrap_or(partitions)),
+            Err(KafkaError::Refused { reason, .. }) => Err(DaemonError::NotCreated {
+                group: group.id.clone(),
+                topic: name.to_owned(),
+                reason,
+                command: self.command(&spec),
+            }),
+            Err(error) => Err(error.into()),
         }
     }
-    Ok(output_partitions)
+
+    /// What somebody with more rights can type.
+    fn command(&self, spec: &TopicSpec) -> String {
+        let settings = spec.settings.iter();
+        let settings: String = settings
+            .map(|(name, value)| format!(" --config {name}={value}"))
+            .collect();
+        format!(
+            "millrace topics create {} --partitions {}{settings} --brokers {}",
+            spec.name, spec.partitions, self.brokers
+        )
+    }
 }
 
-fn create_missing(
-    topics: &Topics,
-    name: &str,
-    partitions: usize,
-    settings: Vec<(String, String)>,
-) -> Result<(), DaemonError> {
-    if topics.describe(name)?.is_some() {
-        return Ok(());
+fn milliseconds(duration: Duration) -> String {
+    duration.as_millis().to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config;
+    use crate::kafka::embedded::EmbeddedBroker;
+
+    /// Two groups on `orders`, the second of which also takes the dead letters of the first.
+    fn config(broker: &EmbeddedBroker) -> Config {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("p.wasm"), "").unwrap();
+        let text = format!(
+            "kafka: {{ brokers: \"{}\" }}\n\
+             plugins:\n  p: {{ path: p.wasm, grants: [\"output:out\"] }}\n\
+             groups:\n\
+             \x20 - {{ id: a, routes: {{ orders: p }}, retry: {{ mode: topic }}, store: a }}\n\
+             \x20 - {{ id: b, routes: {{ a.dlq: p, orders: p }}, store: b, dead_letter: {{ partitions: 2, \
+             retention: 30d }} }}\n",
+            broker.bootstrap_servers()
+        );
+        let parsed = config::parse(&text, "m.yaml", folder.path(), std::iter::empty(), &[]);
+        parsed.unwrap()
     }
-    let spec = TopicSpec {
-        name: name.to_owned(),
-        partitions: partitions.try_into().unwrap_or(u16::MAX),
-        replication: None,
-        settings,
-    };
-    match topics.create(&spec) {
-        // Another host has just done it.
-        Ok(()) | Err(KafkaError::TopicExists(_)) => {
-            tracing::info!(topic = %name, partitions, "topic created");
-            Ok(())
+
+    fn broker(topics: &[(&str, u16)]) -> EmbeddedBroker {
+        let broker = EmbeddedBroker::start().unwrap();
+        for (topic, partitions) in topics {
+            broker.create_topic(topic, *partitions).unwrap();
         }
-        Err(error) => Err(error.into()),
+        broker
+    }
+
+    #[test]
+    fn what_is_there_is_taken_as_it_is() {
+        let broker = broker(&[
+            ("orders", 3),
+            ("a.dlq", 1),
+            ("out", 5),
+            ("orders.a.retry", 4),
+            ("b.dlq", 1),
+        ]);
+        let partitions = prepare(&config(&broker), TIMEOUT).unwrap();
+        let expected = [("out", 5), ("orders.a.retry", 4)];
+        assert_eq!(
+            partitions,
+            expected
+                .map(|(topic, count)| (topic.to_owned(), count))
+                .into()
+        );
+    }
+
+    #[test]
+    fn a_retry_topic_with_too_few_partitions_is_refused_with_what_to_do() {
+        let broker = broker(&[
+            ("orders", 3),
+            ("a.dlq", 1),
+            ("out", 5),
+            ("orders.a.retry", 2),
+            ("b.dlq", 1),
+        ]);
+        assert_eq!(
+            prepare(&config(&broker), TIMEOUT).unwrap_err().to_string(),
+            "group a: retry topic orders.a.retry has 2 partitions and its source orders has 3, but an event \
+             keeps the number of its partition; give the retry topic 3 partitions, or name another one as \
+             `retry.topic`"
+        );
+    }
+
+    /// The embedded broker creates no topics for its clients, like a cluster that does not permit it.
+    #[test]
+    fn a_topic_that_cannot_be_created_is_named_with_the_command_that_creates_it() {
+        let broker = broker(&[
+            ("orders", 3),
+            ("a.dlq", 1),
+            ("out", 5),
+            ("orders.a.retry", 3),
+        ]);
+        let short = Duration::from_secs(2);
+        let said = prepare(&config(&broker), short).unwrap_err().to_string();
+        let expected = format!(
+            "; let somebody who may create it run `millrace topics create b.dlq --partitions 2 --config \
+             retention.ms=2592000000 --brokers {}`",
+            broker.bootstrap_servers()
+        );
+        assert!(
+            said.starts_with(
+                "group b: topic b.dlq does not exist, and the cluster did not create it: "
+            ),
+            "{said}"
+        );
+        assert!(said.ends_with(&expected), "{said}");
     }
 }

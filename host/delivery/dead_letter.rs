@@ -1,6 +1,9 @@
 //! What a dead letter says of itself: the headers added to the untouched record.
 
+mod dialects;
+
 use super::offsets::Offset;
+use crate::config::Dialect;
 
 /// Common start of every header name that the host adds to a dead letter.
 pub const PREFIX: &str = "millrace.dlq.";
@@ -16,6 +19,10 @@ pub enum Cause {
     Reject,
     /// The plugin asked for one retry more than are configured.
     Exhausted,
+    /// It was older than `retry.max_age` when it failed again.
+    Expired,
+    /// It held its key and the commit too long or too much, and there is no retry topic for it.
+    Evicted,
     /// The plugin trapped.
     Trap,
     /// The call ran past its deadline.
@@ -37,6 +44,8 @@ impl Cause {
         match self {
             Self::Reject => "reject",
             Self::Exhausted => "exhausted",
+            Self::Expired => "expired",
+            Self::Evicted => "evicted",
             Self::Trap => "trap",
             Self::Deadline => "deadline",
             Self::Memory => "memory",
@@ -49,7 +58,10 @@ impl Cause {
     /// Whether another attempt could end differently.
     #[must_use]
     pub fn retriable(self) -> bool {
-        !matches!(self, Self::Reject | Self::Exhausted | Self::Capability)
+        !matches!(
+            self,
+            Self::Reject | Self::Exhausted | Self::Expired | Self::Evicted | Self::Capability
+        )
     }
 }
 
@@ -72,6 +84,8 @@ pub struct Facts<'a> {
     pub code: &'a str,
     /// For a person.
     pub message: &'a str,
+    /// Functions of the plugin that it trapped in, innermost first; empty where that is not known.
+    pub frames: &'a [String],
     /// Counted attempts.
     pub attempts: u32,
     /// Wall-clock times of the first and the last failure, in milliseconds since the Unix epoch.
@@ -81,10 +95,11 @@ pub struct Facts<'a> {
 /// A header: name, and value unless it is null. Names are bytes, because Kafka does not promise UTF-8.
 pub type Header = (Vec<u8>, Option<Vec<u8>>);
 
-/// The headers of the dead letter: those of the record as they were, then the host's own. On a second
-/// failure the host's are replaced, except the origin, which stays the first one.
+/// The headers of the dead letter: those of the record as they were, then the host's own, then those of
+/// another system's dialect. On a second failure the host's are replaced, except the origin, which stays
+/// the first one; a dialect follows the rules of its system.
 #[must_use]
-pub fn headers(original: Vec<Header>, facts: &Facts<'_>) -> Vec<Header> {
+pub fn headers(original: Vec<Header>, facts: &Facts<'_>, dialect: Dialect) -> Vec<Header> {
     let origin_prefix = format!("{PREFIX}origin.");
     let has_origin = original
         .iter()
@@ -97,60 +112,73 @@ pub fn headers(original: Vec<Header>, facts: &Facts<'_>) -> Vec<Header> {
                 || name == b"millrace.dlq.redrives"
         })
         .collect();
-    let mut add = |name: &str, value: String| {
+    let mut add = |name: &str, value: &str| {
         headers.push((
             format!("{PREFIX}{name}").into_bytes(),
-            Some(capped(value).into_bytes()),
+            Some(capped(value).as_bytes().to_vec()),
         ));
     };
-    add("version", "1".to_owned());
+    add("version", "1");
     if !has_origin {
         let (topic, partition, offset) = facts.origin;
-        add("origin.topic", topic.to_owned());
-        add("origin.partition", partition.to_string());
-        add("origin.offset", offset.to_string());
+        add("origin.topic", topic);
+        add("origin.partition", &partition.to_string());
+        add("origin.offset", &offset.to_string());
         if let Some(timestamp_ms) = facts.timestamp_ms {
-            add("origin.timestamp", timestamp_ms.to_string());
+            add("origin.timestamp", &timestamp_ms.to_string());
         }
     }
-    add("group", facts.group.to_owned());
-    add("plugin", facts.plugin.to_owned());
-    add("plugin.digest", facts.digest.to_owned());
-    add("cause", facts.cause.word().to_owned());
-    add("code", facts.code.to_owned());
-    add("message", facts.message.to_owned());
-    add(
-        "signature",
-        signature(facts.digest, facts.cause, facts.code),
-    );
-    add("attempts", facts.attempts.to_string());
-    add("first-failed-at", facts.failed_at_ms.0.to_string());
-    add("last-failed-at", facts.failed_at_ms.1.to_string());
+    add("group", facts.group);
+    add("plugin", facts.plugin);
+    add("plugin.digest", facts.digest);
+    add("cause", facts.cause.word());
+    add("code", facts.code);
+    add("message", facts.message);
+    add("signature", &signature(facts));
+    add("attempts", &facts.attempts.to_string());
+    add("first-failed-at", &facts.failed_at_ms.0.to_string());
+    add("last-failed-at", &facts.failed_at_ms.1.to_string());
+    dialects::add(&mut headers, facts, dialect);
     headers
 }
 
-/// Groups failures that have one reason: the version of the plugin, the cause and the code.
-fn signature(digest: &str, cause: Cause, code: &str) -> String {
+/// Which of two headers of a dead letter that is too large goes first: the rank of a header that only
+/// explains the failure, or none for one that must stay. A higher rank goes first.
+#[must_use]
+pub fn shedding_rank(name: &[u8]) -> Option<u8> {
+    match name.strip_prefix(PREFIX.as_bytes()) {
+        Some(own) if own.starts_with(b"origin.") => None,
+        Some(_) => Some(1),
+        // After the host's own, because a record may have come with these.
+        None => dialects::explains(name).then_some(0),
+    }
+}
+
+/// Groups failures that have one reason: the version of the plugin, the cause, the code, and where the
+/// plugin was when it trapped.
+fn signature(facts: &Facts<'_>) -> String {
     // Twelve digits tell versions apart as well as all of them would.
-    let version = digest.get(..12).unwrap_or(digest);
-    format!("{version}:{}:{code}", cause.word())
+    let version = facts.digest.get(..12).unwrap_or(facts.digest);
+    let mut signature = format!("{version}:{}:{}", facts.cause.word(), facts.code);
+    for (depth, frame) in facts.frames.iter().enumerate() {
+        signature.push(if depth == 0 { ':' } else { '<' });
+        signature.push_str(frame);
+    }
+    signature
 }
 
 /// Cuts a text to [`VALUE_BYTES_MAX`] at a character boundary.
-fn capped(mut text: String) -> String {
-    if text.len() > VALUE_BYTES_MAX {
-        let mut end = VALUE_BYTES_MAX;
-        while !text.is_char_boundary(end) {
-            end -= 1;
-        }
-        text.truncate(end);
-    }
-    text
+fn capped(text: &str) -> &str {
+    &text[..text.floor_char_boundary(VALUE_BYTES_MAX)]
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn headers(original: Vec<Header>, facts: &Facts<'_>) -> Vec<Header> {
+        super::headers(original, facts, Dialect::Millrace)
+    }
 
     fn facts(message: &str) -> Facts<'_> {
         Facts {
@@ -162,6 +190,7 @@ mod tests {
             cause: Cause::Reject,
             code: "malformed",
             message,
+            frames: &[],
             attempts: 1,
             failed_at_ms: (10, 11),
         }
@@ -206,5 +235,33 @@ mod tests {
         let long = "é".repeat(VALUE_BYTES_MAX);
         let cut = &value(&headers(Vec::new(), &facts(&long)), "message")[0];
         assert_eq!(cut.len(), VALUE_BYTES_MAX);
+    }
+
+    #[test]
+    fn a_signature_tells_apart_where_the_same_version_trapped() {
+        let signed = |frames: &[String]| {
+            let facts = Facts {
+                digest: "0123456789abcdef",
+                cause: Cause::Trap,
+                code: "UnreachableCodeReached",
+                frames,
+                ..facts("m")
+            };
+            value(&headers(Vec::new(), &facts), "signature").remove(0)
+        };
+        let at = "0123456789ab:trap:UnreachableCodeReached";
+        assert_eq!(signed(&[]), at);
+        let frames = ["orders::price".to_owned(), "orders::handle".to_owned()];
+        assert_eq!(
+            signed(&frames),
+            format!("{at}:orders::price<orders::handle")
+        );
+    }
+
+    #[test]
+    fn giving_up_for_its_age_or_for_its_place_is_no_reason_to_try_again() {
+        assert_eq!(Cause::Expired.word(), "expired");
+        assert_eq!(Cause::Evicted.word(), "evicted");
+        assert!(!Cause::Expired.retriable() && !Cause::Evicted.retriable());
     }
 }

@@ -18,6 +18,8 @@ pub enum Reason {
     Plugin,
     /// A key waits for a retry, and holds everything else back or the commit.
     Parked,
+    /// Something outside fails, and every event waits until it is well again.
+    Breaker,
     /// Nothing more is fetched, because there is no room for it.
     Paused,
     /// None of these.
@@ -33,6 +35,7 @@ impl Reason {
             Self::Broker => "broker",
             Self::Plugin => "plugin",
             Self::Parked => "parked",
+            Self::Breaker => "breaker",
             Self::Paused => "paused",
             Self::Unknown => "unknown",
         }

@@ -1,9 +1,4 @@
-//! When a failed event runs again, and what waits behind it.
-
-use std::cmp::Reverse;
-use std::collections::{BinaryHeap, HashMap, VecDeque};
-
-use super::lanes::OrderGroup;
+//! When a failed event runs again, and when it is given up on.
 
 /// A time in milliseconds of a clock that never goes back. Only differences mean anything.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
@@ -41,180 +36,93 @@ impl Backoff {
     }
 }
 
-/// Keys that wait for a retry, each with the events that queue behind it in log order.
-#[derive(Debug)]
-pub struct Park<E> {
-    keys: HashMap<OrderGroup, Parked<E>>,
-    /// Due times; an entry whose key has left or was parked again is skipped.
-    due: BinaryHeap<Reverse<(Millis, u64, OrderGroup)>>,
-    next_ticket: u64,
-    events: usize,
-    bytes: usize,
+/// When a failed event is tried again, and where it waits.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RetryPolicy {
+    /// Attempts in all, the first one included.
+    pub attempts_max: u32,
+    /// Delays between them.
+    pub backoff: Backoff,
+    /// From the first failure to giving up, in milliseconds, whatever attempts are left.
+    pub max_age_ms: u64,
+    /// The longest that an event may hold its key and the commit, in milliseconds.
+    pub max_park_ms: u64,
+    /// Whether every retry waits in the retry topic rather than in memory.
+    pub by_topic: bool,
 }
 
-/// Events whose time has come.
-#[derive(Debug)]
-pub struct Due<E> {
-    /// To be run now, in log order for each key.
-    pub events: Vec<E>,
-    /// What of the last key is to be put back afterwards.
-    pub rest: Option<Rest<E>>,
+/// A failed event that another attempt may help.
+#[derive(Debug, Clone, Copy)]
+pub struct Failing {
+    /// The attempt that failed, from 1.
+    pub attempt: u32,
+    /// Since its first failure, in milliseconds.
+    pub age_ms: u64,
+    /// Since it began to hold its key, in milliseconds, without the time of outages.
+    pub held_ms: u64,
+    /// The wait that the plugin asks for, in milliseconds; it wins over the backoff.
+    pub after_ms: Option<u64>,
+    /// The cause is outside, and hits every event.
+    pub outage: bool,
+    /// What is held back fills its budget.
+    pub pressed: bool,
+    /// A random number from 0 to 1, for the jitter.
+    pub random: f64,
 }
 
-/// The events of a key that did not fit.
-#[derive(Debug)]
-pub struct Rest<E> {
-    key: OrderGroup,
-    queue: VecDeque<(E, usize)>,
+/// What becomes of it. Waits are in milliseconds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[expect(
+    missing_docs,
+    reason = "the attempt that comes next, and the wait before it"
+)]
+pub enum Next {
+    /// Its key waits with it. The attempt does not count during an outage.
+    Park { attempt: u32, after_ms: u64 },
+    /// It goes to the retry topic.
+    Move { attempt: u32, after_ms: u64 },
+    /// It holds its key and the commit too long, or too much: it goes to the retry topic, or to the dead
+    /// letters where there is none.
+    Evict { attempt: u32, after_ms: u64 },
+    /// No attempt is left.
+    Exhausted,
+    /// It is too old.
+    Expired,
 }
 
-#[derive(Debug)]
-struct Parked<E> {
-    queue: VecDeque<(E, usize)>,
-    ticket: u64,
-}
-
-impl<E> Default for Park<E> {
-    fn default() -> Self {
-        Self {
-            keys: HashMap::new(),
-            due: BinaryHeap::new(),
-            next_ticket: 0,
-            events: 0,
-            bytes: 0,
-        }
-    }
-}
-
-impl<E> Park<E> {
-    /// How many events are held back.
+impl RetryPolicy {
+    /// Decides.
     #[must_use]
-    pub fn events(&self) -> usize {
-        self.events
+    pub fn next(&self, failing: &Failing) -> Next {
+        let Failing { attempt, .. } = *failing;
+        let backoff_ms = || self.backoff.delay_ms(attempt, failing.random);
+        let after_ms = failing
+            .after_ms
+            .unwrap_or_else(backoff_ms)
+            .min(self.max_age_ms);
+        if failing.outage {
+            return Next::Park { attempt, after_ms };
+        }
+        if attempt >= self.attempts_max {
+            return Next::Exhausted;
+        }
+        if failing.age_ms >= self.max_age_ms {
+            return Next::Expired;
+        }
+        let attempt = attempt + 1;
+        if self.by_topic {
+            Next::Move { attempt, after_ms }
+        } else if failing.pressed || failing.held_ms >= self.max_park_ms {
+            Next::Evict { attempt, after_ms }
+        } else {
+            Next::Park { attempt, after_ms }
+        }
     }
 
-    /// How many bytes they take.
+    /// How long an event that waits this long may hold its key, in milliseconds.
     #[must_use]
-    pub fn bytes(&self) -> usize {
-        self.bytes
-    }
-
-    /// Whether later events of this key must wait.
-    #[must_use]
-    pub fn holds(&self, key: OrderGroup) -> bool {
-        !self.keys.is_empty() && self.keys.contains_key(&key)
-    }
-
-    /// Holds the key until `due`. Events are added with [`Self::push`].
-    pub fn park(&mut self, key: OrderGroup, due: Millis) {
-        let ticket = self.next_ticket;
-        self.next_ticket += 1;
-        self.keys
-            .entry(key)
-            .or_insert_with(|| Parked {
-                queue: VecDeque::new(),
-                ticket,
-            })
-            .ticket = ticket;
-        self.due.push(Reverse((due, ticket, key)));
-    }
-
-    /// Queues an event behind its key, which must be held.
-    pub fn push(&mut self, key: OrderGroup, event: E, bytes: usize) {
-        if let Some(parked) = self.keys.get_mut(&key) {
-            parked.queue.push_back((event, bytes));
-            self.events += 1;
-            self.bytes += bytes;
-        }
-    }
-
-    /// When the next key is due; none when nothing is held.
-    pub fn next_due(&mut self) -> Option<Millis> {
-        self.skip_stale();
-        self.due.peek().map(|Reverse((due, ..))| *due)
-    }
-
-    /// Lets go of keys that are due, until this many events or bytes have been handed out. A key comes
-    /// with its events in log order; what of the last key does not fit is handed out apart, and must be
-    /// put back behind it with [`Self::put_back`] when the others have run.
-    pub fn take_due(&mut self, now: Millis, events_max: usize, bytes_max: usize) -> Due<E> {
-        let mut due = Due {
-            events: Vec::new(),
-            rest: None,
-        };
-        let mut bytes_sum = 0;
-        while due.rest.is_none() && self.next_due().is_some_and(|at| at <= now) {
-            if due.events.len() >= events_max || bytes_sum >= bytes_max {
-                break;
-            }
-            let Some(Reverse((_, _, key))) = self.due.pop() else {
-                break;
-            };
-            let Some(mut parked) = self.keys.remove(&key) else {
-                continue;
-            };
-            while let Some((event, bytes)) = parked.queue.pop_front() {
-                self.events -= 1;
-                self.bytes -= bytes;
-                bytes_sum += bytes;
-                due.events.push(event);
-                if due.events.len() >= events_max || bytes_sum >= bytes_max {
-                    break;
-                }
-            }
-            if !parked.queue.is_empty() {
-                for (_, bytes) in &parked.queue {
-                    self.events -= 1;
-                    self.bytes -= bytes;
-                }
-                due.rest = Some(Rest {
-                    key,
-                    queue: parked.queue,
-                });
-            }
-        }
-        due
-    }
-
-    /// Puts the rest of a key back: behind the key where it is held again, and due now otherwise.
-    pub fn put_back(&mut self, rest: Rest<E>, now: Millis) {
-        if !self.holds(rest.key) {
-            self.park(rest.key, now);
-        }
-        for (event, bytes) in rest.queue {
-            self.push(rest.key, event, bytes);
-        }
-    }
-
-    /// Drops the events that `keep` refuses, and hands them out.
-    pub fn forget(&mut self, mut keep: impl FnMut(&E) -> bool) -> Vec<E> {
-        let mut out = Vec::new();
-        for parked in self.keys.values_mut() {
-            for (event, bytes) in std::mem::take(&mut parked.queue) {
-                if keep(&event) {
-                    parked.queue.push_back((event, bytes));
-                } else {
-                    self.events -= 1;
-                    self.bytes -= bytes;
-                    out.push(event);
-                }
-            }
-        }
-        self.keys.retain(|_, parked| !parked.queue.is_empty());
-        out
-    }
-
-    fn skip_stale(&mut self) {
-        while let Some(Reverse((_, ticket, key))) = self.due.peek() {
-            if self
-                .keys
-                .get(key)
-                .is_some_and(|parked| parked.ticket == *ticket)
-            {
-                return;
-            }
-            self.due.pop();
-        }
+    pub fn holds_ms(&self, after_ms: u64, held_ms: u64) -> u64 {
+        after_ms.min(self.max_park_ms.saturating_sub(held_ms))
     }
 }
 
@@ -222,8 +130,96 @@ impl<E> Park<E> {
 mod tests {
     use super::*;
 
-    const KEY: OrderGroup = OrderGroup(1);
-    const OTHER: OrderGroup = OrderGroup(2);
+    fn policy() -> RetryPolicy {
+        RetryPolicy {
+            attempts_max: 3,
+            backoff: Backoff {
+                initial_ms: 100,
+                factor: 2.0,
+                max_ms: 1_000,
+                jitter: 0.0,
+            },
+            max_age_ms: 60_000,
+            max_park_ms: 5_000,
+            by_topic: false,
+        }
+    }
+
+    const FIRST: Failing = Failing {
+        attempt: 1,
+        age_ms: 0,
+        held_ms: 0,
+        after_ms: None,
+        outage: false,
+        pressed: false,
+        random: 0.0,
+    };
+
+    #[test]
+    fn an_event_waits_longer_each_time_until_no_attempt_is_left() {
+        let next = |attempt| policy().next(&Failing { attempt, ..FIRST });
+        let park = |attempt, after_ms| Next::Park { attempt, after_ms };
+        assert_eq!(
+            [next(1), next(2), next(3)],
+            [park(2, 100), park(3, 200), Next::Exhausted]
+        );
+    }
+
+    #[test]
+    fn the_plugins_own_wait_wins_up_to_the_age_that_an_event_may_reach() {
+        let next = |after_ms| {
+            let after_ms = Some(after_ms);
+            policy().next(&Failing { after_ms, ..FIRST })
+        };
+        let park = |after_ms| Next::Park {
+            attempt: 2,
+            after_ms,
+        };
+        assert_eq!([next(7), next(9_999_999)], [park(7), park(60_000)]);
+        assert_eq!(policy().holds_ms(60_000, 1_000), 4_000);
+    }
+
+    #[test]
+    fn an_outage_costs_no_attempt_and_no_event() {
+        let next = policy().next(&Failing {
+            attempt: 3,
+            age_ms: 99_000,
+            outage: true,
+            ..FIRST
+        });
+        let attempt = 3;
+        assert!(matches!(next, Next::Park { attempt: a, .. } if a == attempt));
+    }
+
+    #[test]
+    fn what_is_too_old_is_given_up_and_what_holds_its_key_too_long_is_evicted() {
+        let expired = policy().next(&Failing {
+            age_ms: 60_000,
+            ..FIRST
+        });
+        assert_eq!(expired, Next::Expired);
+        for (held_ms, pressed) in [(5_000, false), (0, true)] {
+            let evicted = policy().next(&Failing {
+                held_ms,
+                pressed,
+                ..FIRST
+            });
+            assert!(matches!(evicted, Next::Evict { attempt: 2, .. }));
+        }
+    }
+
+    #[test]
+    fn by_topic_every_retry_goes_there() {
+        let by_topic = RetryPolicy {
+            by_topic: true,
+            ..policy()
+        };
+        let moved = Next::Move {
+            attempt: 2,
+            after_ms: 100,
+        };
+        assert_eq!(by_topic.next(&FIRST), moved);
+    }
 
     #[test]
     fn delays_grow_to_the_maximum_and_jitter_only_shortens() {
@@ -236,70 +232,5 @@ mod tests {
         let delays: Vec<u64> = (1..=4).map(|n| backoff.delay_ms(n, 0.0)).collect();
         assert_eq!(delays, [100, 200, 350, 350]);
         assert_eq!(backoff.delay_ms(1, 1.0), 50);
-    }
-
-    #[test]
-    fn events_queue_behind_their_key_and_leave_in_order() {
-        let mut park = Park::default();
-        park.park(KEY, Millis(50));
-        park.push(KEY, "a1", 10);
-        park.push(KEY, "a2", 10);
-        assert!(park.holds(KEY) && !park.holds(OTHER));
-        assert!(
-            park.take_due(Millis(49), 100, 100).events.is_empty(),
-            "never early"
-        );
-        assert_eq!(park.take_due(Millis(50), 100, 100).events, ["a1", "a2"]);
-        assert_eq!((park.events(), park.bytes()), (0, 0));
-        assert!(!park.holds(KEY));
-    }
-
-    #[test]
-    fn a_key_parked_again_is_due_at_its_new_time_only() {
-        let mut park = Park::default();
-        park.park(KEY, Millis(10));
-        park.push(KEY, 1, 0);
-        park.park(KEY, Millis(90));
-        assert_eq!(park.next_due(), Some(Millis(90)));
-        assert!(park.take_due(Millis(10), 9, 9).events.is_empty());
-    }
-
-    #[test]
-    fn forgetting_leaves_the_other_events_in_order() {
-        let mut park = Park::default();
-        park.park(KEY, Millis(1));
-        park.park(OTHER, Millis(2));
-        for n in 0..4 {
-            park.push(KEY, n, 1);
-        }
-        park.push(OTHER, 5, 1);
-        assert_eq!(park.forget(|n| n % 2 == 0).len(), 3);
-        assert_eq!(park.take_due(Millis(9), 9, 9).events, [0, 2]);
-        assert_eq!(park.next_due(), None);
-    }
-
-    #[test]
-    fn a_long_key_comes_in_parts_and_keeps_its_order() {
-        let mut park = Park::default();
-        park.park(KEY, Millis(1));
-        for n in 0..5 {
-            park.push(KEY, n, 10);
-        }
-        let due = park.take_due(Millis(1), 2, 1_000);
-        assert_eq!(due.events, [0, 1]);
-        assert!(
-            !park.holds(KEY),
-            "while a part runs, nothing of the key is in the park"
-        );
-        // The second of the part failed and is held again, until 50.
-        park.park(KEY, Millis(50));
-        park.push(KEY, 1, 10);
-        park.put_back(due.rest.unwrap(), Millis(2));
-        assert!(park.take_due(Millis(49), 9, 1_000).events.is_empty());
-        let due = park.take_due(Millis(50), 9, 25);
-        assert_eq!(due.events, [1, 2, 3], "until the bytes are reached");
-        park.put_back(due.rest.unwrap(), Millis(50));
-        assert_eq!(park.take_due(Millis(50), 9, 1_000).events, [4]);
-        assert_eq!((park.events(), park.bytes()), (0, 0));
     }
 }

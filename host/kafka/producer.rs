@@ -2,18 +2,25 @@
 //!
 //! Every record has a token; its delivery comes back over a channel. It must not know what a record is for.
 
+#![allow(
+    unsafe_code,
+    reason = "rdkafka takes the names of headers as text, and Kafka does not promise that they are"
+)]
+
+use std::ffi::{CString, c_void};
+
 use crossbeam_channel::Sender;
-use rdkafka::ClientContext;
-use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
 use rdkafka::error::{KafkaError as ClientError, RDKafkaErrorCode as Code};
-use rdkafka::message::{DeliveryResult, Header, OwnedHeaders};
-use rdkafka::producer::{BaseRecord, ProducerContext, ThreadedProducer};
+use rdkafka::message::DeliveryResult;
+use rdkafka::producer::{Producer, ProducerContext, PurgeConfig, ThreadedProducer};
+use rdkafka::{ClientConfig, ClientContext, config::RDKafkaLogLevel};
+use rdkafka_sys::{self as sys, rd_kafka_vtype_t as Kind};
 
 use super::{KafkaError, client_with_defaults, log, log_error};
 use crate::config;
 
 /// Settings that operators may change.
-const DEFAULTS: [(&str, &str); 5] = [
+const DEFAULTS: [(&str, &str); 6] = [
     // The same partition for the same key as Java clients choose.
     ("partitioner", "murmur2_random"),
     ("linger.ms", "5"),
@@ -21,7 +28,13 @@ const DEFAULTS: [(&str, &str); 5] = [
     // After this the record is handed back, and its owner sends it again: nothing is lost by a short time.
     ("delivery.timeout.ms", "30000"),
     ("topic.metadata.propagation.max.ms", "5000"),
+    // A topic that was missing or denied is refused locally until its metadata is read again. The default
+    // of five minutes would hold partitions back for as long after the topic has been mended.
+    ("topic.metadata.refresh.interval.ms", "5000"),
 ];
+
+/// `RD_KAFKA_PARTITION_UA`: the partitioner chooses.
+const PARTITION_BY_KEY: i32 = -1;
 
 /// A record to produce.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -78,7 +91,8 @@ pub enum SendFailure {
 pub struct GroupProducer {
     producer: ThreadedProducer<Context>,
     settings: ClientConfig,
-    deliveries: Sender<Delivery>,
+    /// Whether a producer that was given up has been told to hand back what it holds.
+    purged: bool,
 }
 
 impl std::fmt::Debug for GroupProducer {
@@ -98,36 +112,43 @@ impl GroupProducer {
         settings
             .set("acks", "all")
             .set("enable.idempotence", "true");
-        Self::with_settings(settings, deliveries)
-    }
-
-    fn with_settings(
-        settings: ClientConfig,
-        deliveries: Sender<Delivery>,
-    ) -> Result<Self, KafkaError> {
-        let context = Context {
-            deliveries: deliveries.clone(),
-        };
-        let producer = settings
-            .create_with_context(context)
-            .map_err(KafkaError::Settings)?;
         Ok(Self {
-            producer,
+            producer: launch(&settings, deliveries)?,
             settings,
-            deliveries,
+            purged: false,
         })
     }
 
-    /// Throws away everything that has not left yet, and goes on with a new producer. To take records out of
-    /// an idempotent producer's queue would leave a hole in its numbers.
+    /// Whether librdkafka gave the producer up: an idempotent one cannot go on after some errors. Nothing
+    /// can be sent until it is replaced.
+    #[must_use]
+    pub fn given_up(&self) -> bool {
+        // SAFETY: the client lives as long as `self`, and no text is asked for.
+        let fatal = unsafe {
+            sys::rd_kafka_fatal_error(self.producer.client().native_ptr(), std::ptr::null_mut(), 0)
+        };
+        fatal != sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR
+    }
+
+    /// Makes a producer that was given up hand back what it still holds. A delivery follows for each record.
+    pub fn hand_back(&mut self) {
+        if !std::mem::replace(&mut self.purged, true) {
+            self.producer
+                .purge(PurgeConfig::default().queue().inflight());
+        }
+    }
+
+    /// Puts a new producer in the place of one that was given up. What the old one still holds and has not
+    /// left yet is thrown away; its deliveries follow.
     ///
     /// # Errors
-    /// librdkafka could not make another one; the old one goes on then.
-    pub fn renew(&mut self) -> Result<(), KafkaError> {
-        let new = Self::with_settings(self.settings.clone(), self.deliveries.clone())?;
-        let old = std::mem::replace(self, new);
-        // It answers for what it throws away while it goes, which may take a moment that nobody should wait
-        // for, and fills the channel that the caller empties.
+    /// librdkafka could not start another; the old one stays.
+    pub fn replace(&mut self) -> Result<(), KafkaError> {
+        let deliveries = self.producer.client().context().deliveries.clone();
+        let new = launch(&self.settings, deliveries)?;
+        let old = std::mem::replace(&mut self.producer, new);
+        self.purged = false;
+        // Dropping it waits for its threads, which events should not have to.
         std::thread::spawn(move || drop(old));
         Ok(())
     }
@@ -137,33 +158,131 @@ impl GroupProducer {
     /// # Errors
     /// The record was not queued, and no delivery follows.
     pub fn send(&self, token: usize, record: &OutgoingRecord) -> Result<(), SendFailure> {
-        let mut out = BaseRecord::<[u8], [u8], usize>::with_opaque_to(&record.topic, token);
-        out.partition = record.partition;
-        out.key = record.key.as_deref();
-        out.payload = record.value.as_deref();
-        out.timestamp = record.timestamp_ms;
-        if !record.headers.is_empty() {
-            let mut headers = OwnedHeaders::new_with_capacity(record.headers.len());
-            for (name, value) in &record.headers {
-                let name = String::from_utf8_lossy(name);
-                headers = headers.insert(Header {
-                    key: &name,
-                    value: value.as_ref(),
-                });
-            }
-            out.headers = Some(headers);
+        let topic = CString::new(record.topic.as_str())
+            .map_err(|_| SendFailure::Refused("the topic's name holds a zero byte".to_owned()))?;
+        let headers = Headers::of(record);
+        let arguments = [
+            argument(Kind::RD_KAFKA_VTYPE_TOPIC, |u| u.cstr = topic.as_ptr()),
+            argument(Kind::RD_KAFKA_VTYPE_PARTITION, |u| {
+                u.i32_ = record.partition.unwrap_or(PARTITION_BY_KEY);
+            }),
+            argument(Kind::RD_KAFKA_VTYPE_MSGFLAGS, |u| {
+                u.i = sys::RD_KAFKA_MSG_F_COPY;
+            }),
+            argument(Kind::RD_KAFKA_VTYPE_KEY, |u| u.mem = bytes(&record.key)),
+            argument(Kind::RD_KAFKA_VTYPE_VALUE, |u| u.mem = bytes(&record.value)),
+            // The token is the pointer, as rdkafka does it for a number, and reads it back in `delivery`.
+            argument(Kind::RD_KAFKA_VTYPE_OPAQUE, |u| {
+                u.ptr = token as *mut c_void;
+            }),
+            argument(Kind::RD_KAFKA_VTYPE_TIMESTAMP, |u| {
+                u.i64_ = record.timestamp_ms.unwrap_or(0);
+            }),
+            argument(Kind::RD_KAFKA_VTYPE_HEADERS, |u| u.headers = headers.0),
+        ];
+        // SAFETY: the client lives as long as `self`; every pointer is valid during the call, which copies
+        // what it is given, and takes the headers over only when it succeeds.
+        let error = unsafe {
+            sys::rd_kafka_produceva(
+                self.producer.client().native_ptr(),
+                arguments.as_ptr(),
+                arguments.len(),
+            )
+        };
+        if error.is_null() {
+            headers.given_away();
+            return Ok(());
         }
-        self.producer
-            .send(out)
-            .map_err(|(error, _)| failure(&error))
+        // SAFETY: a failed call returns an error that belongs to the caller.
+        let code = unsafe {
+            let code = sys::rd_kafka_error_code(error);
+            sys::rd_kafka_error_destroy(error);
+            code
+        };
+        Err(failure(code.into()))
     }
 }
 
-fn failure(error: &ClientError) -> SendFailure {
-    match error.rdkafka_error_code() {
-        Some(Code::QueueFull) => SendFailure::QueueFull,
-        Some(Code::MessageSizeTooLarge | Code::InvalidMessageSize) => SendFailure::TooLarge,
-        _ => SendFailure::Refused(error.to_string()),
+fn launch(
+    settings: &ClientConfig,
+    deliveries: Sender<Delivery>,
+) -> Result<ThreadedProducer<Context>, KafkaError> {
+    settings
+        .create_with_context(Context { deliveries })
+        .map_err(KafkaError::Settings)
+}
+
+/// One argument of a produce call.
+fn argument(
+    kind: Kind,
+    set: impl FnOnce(&mut sys::rd_kafka_vu_s__bindgen_ty_1),
+) -> sys::rd_kafka_vu_t {
+    let mut argument = sys::rd_kafka_vu_t {
+        vtype: kind,
+        u: sys::rd_kafka_vu_s__bindgen_ty_1 { _pad: [0; 64] },
+    };
+    set(&mut argument.u);
+    argument
+}
+
+/// Bytes as librdkafka takes them: null and empty are different things.
+fn bytes(bytes: &Option<Vec<u8>>) -> sys::rd_kafka_vu_s__bindgen_ty_1__bindgen_ty_1 {
+    sys::rd_kafka_vu_s__bindgen_ty_1__bindgen_ty_1 {
+        ptr: pointer(bytes.as_deref()).cast_mut(),
+        size: bytes.as_ref().map_or(0, Vec::len),
+    }
+}
+
+/// Of an empty slice it is not null either.
+fn pointer(bytes: Option<&[u8]>) -> *const c_void {
+    bytes.map_or(std::ptr::null(), |bytes| bytes.as_ptr().cast())
+}
+
+/// Headers in librdkafka's memory; null where there are none.
+struct Headers(*mut sys::rd_kafka_headers_t);
+
+impl Headers {
+    fn of(record: &OutgoingRecord) -> Self {
+        if record.headers.is_empty() {
+            return Self(std::ptr::null_mut());
+        }
+        // SAFETY: the list is made here and belongs to the result; names and values are copied with the
+        // lengths given, so a name may hold any byte.
+        unsafe {
+            let list = sys::rd_kafka_headers_new(record.headers.len());
+            for (name, value) in &record.headers {
+                sys::rd_kafka_header_add(
+                    list,
+                    name.as_ptr().cast(),
+                    name.len() as isize,
+                    pointer(value.as_deref()),
+                    value.as_ref().map_or(0, Vec::len) as isize,
+                );
+            }
+            Self(list)
+        }
+    }
+
+    /// They belong to librdkafka now.
+    fn given_away(mut self) {
+        self.0 = std::ptr::null_mut();
+    }
+}
+
+impl Drop for Headers {
+    fn drop(&mut self) {
+        if !self.0.is_null() {
+            // SAFETY: the list was made by `of` and nobody took it over.
+            unsafe { sys::rd_kafka_headers_destroy(self.0) };
+        }
+    }
+}
+
+fn failure(code: Code) -> SendFailure {
+    match code {
+        Code::QueueFull => SendFailure::QueueFull,
+        Code::MessageSizeTooLarge | Code::InvalidMessageSize => SendFailure::TooLarge,
+        code => SendFailure::Refused(code.to_string()),
     }
 }
 
@@ -187,9 +306,15 @@ impl ProducerContext for Context {
     fn delivery(&self, result: &DeliveryResult<'_>, token: usize) {
         let result = match result {
             Ok(_) => Ok(()),
-            Err((error, _)) => Err(failure(error)),
+            Err((error, _)) => Err(match error.rdkafka_error_code() {
+                Some(code) => failure(code),
+                None => SendFailure::Refused(error.to_string()),
+            }),
         };
         // When the group has gone, nobody waits for this delivery.
         let _gone = self.deliveries.send(Delivery { token, result });
     }
 }
+
+#[cfg(test)]
+mod tests;

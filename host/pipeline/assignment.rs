@@ -18,6 +18,8 @@ pub(crate) struct Assignment {
     /// Place of the topic in the group's topic table.
     pub(crate) topic_index: u32,
     pub(crate) partition: i32,
+    /// For a retry topic: the place of its source in the group's topic table.
+    pub(crate) retry_of: Option<u32>,
     /// Place of the plugin among the group's plugins.
     pub(crate) plugin_index: usize,
     /// Records below were committed before; they only teach deduplication what was seen.
@@ -51,6 +53,7 @@ impl Assignment {
             id,
             topic,
             topic_index,
+            retry_of: None,
             partition,
             plugin_index,
             committed,
@@ -63,6 +66,17 @@ impl Assignment {
             paused: AtomicBool::new(false),
             rebuild: Rebuild::none(),
         }
+    }
+
+    /// Marks it as one of a retry topic, where it is.
+    pub(crate) fn retrying(mut self, retry_of: Option<u32>) -> Self {
+        self.retry_of = retry_of;
+        self
+    }
+
+    /// The topic that its events came from at first.
+    pub(crate) fn source_index(&self) -> u32 {
+        self.retry_of.unwrap_or(self.topic_index)
     }
 
     /// Nothing of it may be started any more.

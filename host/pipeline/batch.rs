@@ -21,6 +21,8 @@ pub(crate) struct EventMeta {
     pub(crate) kind: EventKind,
     /// Number within the assignment; nothing for what is only seen.
     pub(crate) seq: u64,
+    /// Where its record stands in the assignment's own topic; a retry copy shows its origin in its slot.
+    pub(crate) offset: Offset,
     pub(crate) group: OrderGroup,
     /// Its id, where deduplication is on and it has one.
     pub(crate) id: Option<EventId>,
@@ -40,9 +42,22 @@ pub(crate) enum EventKind {
 /// What goes into a slot besides the spans.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Place {
+    pub(crate) topic_index: u32,
+    pub(crate) partition: i32,
     pub(crate) offset: Offset,
     pub(crate) timestamp_ms: Option<i64>,
     pub(crate) attempt: u32,
+}
+
+/// An event that came back from a retry topic.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct ComeBack {
+    /// Place in the batch's list of assignments.
+    pub(crate) assignment: u32,
+    pub(crate) seq: u64,
+    /// Milliseconds since the Unix epoch.
+    pub(crate) due_ms: u64,
+    pub(crate) first_failed_ms: u64,
 }
 
 /// Events for one lane, in log order for every order group.
@@ -52,6 +67,8 @@ pub(crate) struct Batch {
     pub(crate) slots: Vec<u64>,
     pub(crate) events: Vec<EventMeta>,
     pub(crate) assignments: Vec<Arc<Assignment>>,
+    /// Of the events that came back from a retry topic, what their slots do not say.
+    pub(crate) come_back: Vec<ComeBack>,
 }
 
 impl Batch {
@@ -68,6 +85,7 @@ impl Batch {
         self.slots.clear();
         self.events.clear();
         self.assignments.clear();
+        self.come_back.clear();
         self.bytes.extend_from_slice(topic_table);
         self.slots
             .extend([SLOT_WORDS as u64, Span::new(0, topic_table.len()).0]);
@@ -87,7 +105,7 @@ impl Batch {
     pub(crate) fn push(
         &mut self,
         assignment: &Arc<Assignment>,
-        (kind, seq, group): (EventKind, u64, OrderGroup),
+        (kind, seq, offset, group): (EventKind, u64, Offset, OrderGroup),
         place: Place,
         (key, value): (Option<&[u8]>, Option<&[u8]>),
         headers: impl FnOnce(&mut Vec<u8>),
@@ -104,7 +122,7 @@ impl Batch {
             Span::new(start, len)
         };
         self.slots.extend_from_slice(&[
-            u64::from(assignment.topic_index) | u64::from(assignment.partition as u32) << 32,
+            u64::from(place.topic_index) | u64::from(place.partition as u32) << 32,
             place.offset.0 as u64,
             place.timestamp_ms.unwrap_or(i64::MIN) as u64,
             u64::from(place.attempt) | u64::from(group.in_batch()) << 32,
@@ -116,6 +134,7 @@ impl Batch {
             assignment: assignment_at,
             kind,
             seq,
+            offset,
             group,
             id: None,
         });
@@ -133,11 +152,13 @@ impl Batch {
 
     /// Appends an event that had been taken out of a batch.
     pub(crate) fn push_owned(&mut self, event: &OwnedEvent) {
-        let at = event.view();
+        let (at, meta) = (event.view(), event.meta);
         self.push(
             &event.assignment,
-            (event.meta.kind, event.meta.seq, event.meta.group),
+            (meta.kind, meta.seq, meta.offset, meta.group),
             Place {
+                topic_index: at.topic_index(),
+                partition: at.partition(),
                 offset: at.offset(),
                 timestamp_ms: at.timestamp_ms(),
                 attempt: at.attempt(),
@@ -145,8 +166,25 @@ impl Batch {
             (at.key(), at.value()),
             |bytes| bytes.extend_from_slice(at.headers()),
         );
+        self.set_last_id(meta.id);
+    }
+
+    /// Sets the id of the event that was pushed last.
+    pub(crate) fn set_last_id(&mut self, id: Option<EventId>) {
         if let Some(last) = self.events.last_mut() {
-            last.id = event.meta.id;
+            last.id = id;
+        }
+    }
+
+    /// Notes that the event that was pushed last came back from a retry topic.
+    pub(crate) fn last_came_back(&mut self, due_ms: u64, first_failed_ms: u64) {
+        if let Some(last) = self.events.last() {
+            self.come_back.push(ComeBack {
+                assignment: last.assignment,
+                seq: last.seq,
+                due_ms,
+                first_failed_ms,
+            });
         }
     }
 
@@ -247,6 +285,14 @@ pub(crate) struct EventView<'a> {
 }
 
 impl<'a> EventView<'a> {
+    pub(crate) fn topic_index(&self) -> u32 {
+        self.slot[0] as u32
+    }
+
+    pub(crate) fn partition(&self) -> i32 {
+        (self.slot[0] >> 32) as u32 as i32
+    }
+
     pub(crate) fn offset(&self) -> Offset {
         Offset(self.slot[1] as i64)
     }
@@ -370,11 +416,14 @@ mod tests {
 
     fn push(batch: &mut Batch, to: &Arc<Assignment>, offset: i64, value: Option<&[u8]>) {
         let place = Place {
+            topic_index: 0,
+            partition: 3,
             offset: Offset(offset),
             timestamp_ms: None,
             attempt: 1,
         };
-        let meta = (EventKind::New, offset as u64, OrderGroup(offset as u64));
+        let group = OrderGroup(offset as u64);
+        let meta = (EventKind::New, offset as u64, Offset(offset), group);
         batch.push(to, meta, place, (Some(b"key"), value), |bytes| {
             pack_header(bytes, b"h", Some(b"1"));
             pack_header(bytes, b"h", None);

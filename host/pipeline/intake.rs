@@ -1,6 +1,9 @@
 //! The polling thread's own side: which assignment a record belongs to, which lane it goes to, and when
 //! a partition has to wait.
 
+mod copies;
+mod pausing;
+
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -14,6 +17,7 @@ use super::clock::Clock;
 use super::identity::id_of;
 use super::lane::{BATCH_BYTES_MAX, LaneGauge};
 use super::member::Member;
+use super::outage::Outage;
 use super::status::GroupStatus;
 use crate::config;
 use crate::delivery::lanes::{OrderBy, OrderGroup};
@@ -43,6 +47,9 @@ pub(crate) struct IntakeLane {
 pub(crate) struct IntakePlugin {
     pub(crate) lanes: Vec<IntakeLane>,
     pub(crate) paused: bool,
+    /// Whether its retry topics wait, because enough of them has been read ahead.
+    pub(crate) copies_paused: bool,
+    pub(crate) outage: Option<Arc<Outage>>,
     /// Whether partitions may be paused that should not be.
     pub(crate) resume_due: bool,
 }
@@ -61,6 +68,7 @@ struct Local {
 #[derive(Debug)]
 pub(crate) struct Intake {
     pub(crate) plugins: Vec<IntakePlugin>,
+    pub(crate) topics: Arc<[Arc<str>]>,
     pub(crate) topic_table: Arc<[u8]>,
     pub(crate) order_by: OrderBy,
     pub(crate) dedup: Option<config::Dedup>,
@@ -77,7 +85,7 @@ pub(crate) struct Intake {
 impl Intake {
     pub(crate) fn new(
         plugins: Vec<IntakePlugin>,
-        topic_table: Arc<[u8]>,
+        (topics, topic_table): (Arc<[Arc<str>]>, Arc<[u8]>),
         order_by: OrderBy,
         dedup: Option<config::Dedup>,
         park_budget: (usize, usize),
@@ -86,6 +94,7 @@ impl Intake {
     ) -> Self {
         Self {
             plugins,
+            topics,
             topic_table,
             order_by,
             dedup,
@@ -131,6 +140,10 @@ impl Intake {
                 self.status.began_at(self.clock.wall_ms());
             }
         }
+        if assignment.retry_of.is_some() {
+            self.take_copy(at, record, (kind, seq), consumer);
+            return;
+        }
         let group = match self.order_by {
             OrderBy::Partition => OrderGroup::new(local.hash, None),
             OrderBy::Key => OrderGroup::new(local.hash, record.key().map(xxh3_64)),
@@ -147,8 +160,10 @@ impl Intake {
         let lane = &mut lanes[lane_at];
         lane.open.push(
             assignment,
-            (kind, seq, group),
+            (kind, seq, offset, group),
             Place {
+                topic_index: assignment.topic_index,
+                partition: assignment.partition,
                 offset,
                 timestamp_ms: record.timestamp_ms(),
                 attempt: 1,
@@ -159,9 +174,7 @@ impl Intake {
         if let Some(dedup) = &self.dedup {
             lane.open.identify_last(&dedup.id);
         }
-        let full = lane.open.len() >= lane.gauge.events_limit()
-            || lane.open.bytes.len() >= BATCH_BYTES_MAX;
-        if full {
+        if lane.is_full() {
             self.hand_over(plugin_at, lane_at, consumer);
         }
     }
@@ -216,71 +229,6 @@ impl Intake {
         }
     }
 
-    fn pause(&mut self, plugin_at: usize, consumer: &GroupConsumer<Member>) {
-        let partitions = self.partitions_of(plugin_at);
-        self.plugins[plugin_at].paused = true;
-        self.note_paused(plugin_at, true);
-        if let Err(error) = consumer.pause(&partitions) {
-            tracing::debug!(%error, "some partitions could not be paused");
-        }
-    }
-
-    fn note_paused(&self, plugin_at: usize, paused: bool) {
-        let locals = self.locals.iter();
-        for local in locals.filter(|local| local.assignment.plugin_index == plugin_at) {
-            local.assignment.set_paused(paused);
-        }
-    }
-
-    fn resume(&self, plugin_at: usize, consumer: &GroupConsumer<Member>) {
-        self.note_paused(plugin_at, false);
-        if let Err(error) = consumer.resume(&self.partitions_of(plugin_at)) {
-            tracing::debug!(%error, "some partitions could not be resumed");
-        }
-    }
-
-    /// Pauses plugins that hold back too much, and resumes those that have room again.
-    pub(crate) fn regulate(&mut self, consumer: &GroupConsumer<Member>) {
-        for at in 0..self.plugins.len() {
-            if std::mem::take(&mut self.plugins[at].resume_due) {
-                self.resume(at, consumer);
-            }
-            let plugin = &mut self.plugins[at];
-            let (events_max, bytes_max) = self.park_budget;
-            let over = |share: usize| {
-                plugin.lanes.iter().any(|lane| {
-                    let (events, bytes) = lane.gauge.parked();
-                    events * share > events_max || bytes * share > bytes_max
-                })
-            };
-            if !plugin.paused && over(1) {
-                self.pause(at, consumer);
-            } else if plugin.paused {
-                for lane in &mut plugin.lanes {
-                    if !lane.open.is_empty() && lane.inbox.is_empty() {
-                        lane.try_hand_over(&self.topic_table);
-                    }
-                }
-                let room = plugin
-                    .lanes
-                    .iter()
-                    .all(|lane| lane.inbox.is_empty() && lane.open.is_empty());
-                // Half of the budget: pausing and resuming at one mark would throw prefetched records
-                // away for nothing.
-                let half = |share: usize| {
-                    plugin.lanes.iter().all(|lane| {
-                        let (events, bytes) = lane.gauge.parked();
-                        events * share <= events_max && bytes * share <= bytes_max
-                    })
-                };
-                if room && half(2) {
-                    plugin.paused = false;
-                    self.resume(at, consumer);
-                }
-            }
-        }
-    }
-
     /// Notes how far each partition reaches, for the lag.
     pub(crate) fn note_ends(&mut self, consumer: &GroupConsumer<Member>) {
         self.refresh(consumer.membership());
@@ -302,19 +250,6 @@ impl Intake {
                 let _abandoned = lane.inbox.send_timeout(batch, Duration::from_secs(1));
             }
         }
-    }
-
-    fn partitions_of(&self, plugin_at: usize) -> Vec<(String, i32)> {
-        self.locals
-            .iter()
-            .filter(|local| local.assignment.plugin_index == plugin_at)
-            .map(|local| {
-                (
-                    local.assignment.topic.to_string(),
-                    local.assignment.partition,
-                )
-            })
-            .collect()
     }
 
     /// The place of a record's assignment; none when the partition has been taken away.
@@ -358,8 +293,7 @@ impl Intake {
                     .iter()
                     .position(|local| local.assignment.id == assignment.id);
                 at.map(|at| known.swap_remove(at)).unwrap_or_else(|| Local {
-                    hash: xxh3_64(assignment.topic.as_bytes())
-                        .wrapping_add(assignment.partition as u64),
+                    hash: partition_hash(&assignment.topic, assignment.partition),
                     topic_token: 0,
                     next_seq: 0,
                     last_offset: Offset(-1),
@@ -372,11 +306,16 @@ impl Intake {
         // Partitions that stay may be paused and new ones are not; resuming all of them makes them one again.
         for plugin in &mut self.plugins {
             plugin.resume_due |= std::mem::take(&mut plugin.paused);
+            plugin.resume_due |= std::mem::take(&mut plugin.copies_paused);
         }
     }
 }
 
 impl IntakeLane {
+    fn is_full(&self) -> bool {
+        self.open.len() >= self.gauge.events_limit() || self.open.bytes.len() >= BATCH_BYTES_MAX
+    }
+
     /// The open batch, with an empty one in its place.
     fn take_open(&mut self, topic_table: &[u8]) -> Batch {
         let empty = self
@@ -396,6 +335,11 @@ impl IntakeLane {
     }
 }
 
+/// What tells the partitions of a group apart in the hash of an order group.
+fn partition_hash(topic: &str, partition: i32) -> u64 {
+    xxh3_64(topic.as_bytes()).wrapping_add(partition as u64)
+}
+
 /// Without an order, events of one id still meet on one lane, so that one of them is seen first.
 fn id_group(
     record: &Record<'_>,
@@ -406,13 +350,15 @@ fn id_group(
     let mut one = Batch::new(&[]);
     let scope = OrderGroup::new(assignment.id, None);
     let place = Place {
+        topic_index: assignment.topic_index,
+        partition: assignment.partition,
         offset: record.offset(),
         timestamp_ms: None,
         attempt: 1,
     };
     one.push(
         assignment,
-        (EventKind::New, 0, scope),
+        (EventKind::New, 0, record.offset(), scope),
         place,
         (record.key(), record.value()),
         |bytes| record.for_each_header(|name, value| pack_header(bytes, name, value)),

@@ -1,10 +1,11 @@
 //! A lane: one thread with its own plugin instance. It admits events, runs them, and judges what they came
-//! to. An event belongs to exactly one lane, so nothing here is shared or locked.
+//! to; what has to wait, waits in [`waiting`]. An event belongs to exactly one lane, so nothing here is shared or locked.
 
 mod call;
 mod callee;
 mod check;
 mod judge;
+mod waiting;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -21,10 +22,14 @@ use super::batch::{Batch, EventKind, OwnedEvent};
 use super::clock::Clock;
 use super::lane_state::LaneState;
 use super::messages::{Fence, FromLane, Settlement, TickJob, ToLane};
+use super::outage::Outage;
 use crate::config;
 use crate::delivery::dedup::Window;
+use crate::delivery::lanes::OrderGroup;
 use crate::delivery::ledger::Settled;
-use crate::delivery::retry::{Backoff, Millis, Park};
+use crate::delivery::park::{Allowance, Park};
+use crate::delivery::retry::{Millis, RetryPolicy};
+use crate::sandbox::Problem;
 use crate::telemetry::metrics::LaneMetrics;
 
 /// Events of one batch at most. Past this the cost of a call is spread thin enough, and a lone slow event
@@ -52,6 +57,8 @@ enum Known {
     Yes,
     /// Its key waits for a retry.
     Held,
+    /// It came back from a retry topic before its time.
+    Early(Millis),
     /// Its partition was taken away.
     Revoked,
 }
@@ -65,9 +72,14 @@ pub(crate) struct LaneSettings {
     pub(crate) topic_table: Arc<[u8]>,
     pub(crate) plugin: Box<dyn Callee>,
     pub(crate) dedup: Option<config::Dedup>,
-    pub(crate) attempts_max: u32,
-    pub(crate) backoff: Backoff,
+    pub(crate) retry: RetryPolicy,
+    /// By place of the source: its retry topic, and how many partitions that has.
+    pub(crate) retry_topics: Vec<Option<(String, usize)>>,
+    /// Events and bytes that the lane may hold back.
+    pub(crate) park_budget: (usize, usize),
+    pub(crate) outage: Option<Arc<Outage>>,
     pub(crate) dead_letter_topic: String,
+    pub(crate) dialect: config::Dialect,
     pub(crate) message_bytes_max: usize,
     pub(crate) output_partitions: OutputPartitions,
 }
@@ -80,6 +92,8 @@ pub(crate) struct LaneGauge {
     events_limit: AtomicUsize,
     parked_events: AtomicUsize,
     parked_bytes: AtomicUsize,
+    copies_events: AtomicUsize,
+    copies_bytes: AtomicUsize,
     /// When the next key that is held back is due, plus one; 0 is none.
     next_due_ms: AtomicU64,
 }
@@ -113,6 +127,27 @@ impl LaneGauge {
             self.parked_bytes.load(Ordering::Relaxed),
         )
     }
+
+    /// Events and bytes among them that came from a retry topic before their time.
+    pub(crate) fn copies(&self) -> (usize, usize) {
+        (
+            self.copies_events.load(Ordering::Relaxed),
+            self.copies_bytes.load(Ordering::Relaxed),
+        )
+    }
+}
+
+/// An event that has failed before.
+#[derive(Debug, Clone)]
+struct FailedBefore {
+    /// When it failed first, in milliseconds since the Unix epoch.
+    first_ms: u64,
+    /// Since when it holds its key, by the clock that stands still during outages.
+    holds_since: Millis,
+    /// The next attempt is not made before this.
+    not_before: Millis,
+    /// What it said the last time, where that was here.
+    problem: Option<Problem>,
 }
 
 /// How a lane is reached, and where it answers.
@@ -137,13 +172,21 @@ pub(crate) struct Lane {
     state: Option<LaneState>,
     faults_in_a_row: u32,
     park: Park<OwnedEvent>,
+    /// Events and bytes in the park that came from a retry topic.
+    copies: (usize, usize),
     /// Ids settled lately, or running now.
     windows: Vec<(Arc<Assignment>, Window)>,
     /// What is known of each event of the current batch.
     known: Vec<Known>,
-    /// Wall-clock time of the first failure of events that wait for another attempt, by assignment and
-    /// number.
-    first_failures: HashMap<(u64, u64), u64>,
+    /// Events that wait for another attempt, by assignment and number.
+    failed_before: HashMap<(u64, u64), FailedBefore>,
+    /// Keys whose failures say nothing new about an outage, and the breaker's times closed as of them.
+    failing_keys: (HashMap<OrderGroup, Millis>, u64),
+    /// Events that went well, and events that were judged, in the lane's life.
+    well: u64,
+    judged: u64,
+    /// Whether the one event that runs now probes whether an outage is over.
+    probing: bool,
     random: fastrand::Rng,
 }
 
@@ -167,9 +210,14 @@ impl Lane {
             state,
             faults_in_a_row: 0,
             park: Park::default(),
+            copies: (0, 0),
             windows: Vec::new(),
             known: Vec::new(),
-            first_failures: HashMap::new(),
+            failed_before: HashMap::new(),
+            failing_keys: (HashMap::new(), 0),
+            well: 0,
+            judged: 0,
+            probing: false,
             random: fastrand::Rng::new(),
         }
     }
@@ -177,11 +225,7 @@ impl Lane {
     /// Works until the group lets go of the lane.
     pub(crate) fn run(mut self) {
         loop {
-            self.run_due();
-            let idle = match self.park.next_due() {
-                Some(due) => Duration::from_millis(due.0.saturating_sub(self.clock.now().0)),
-                None => IDLE,
-            };
+            let idle = self.run_what_waited();
             select! {
                 recv(self.ends.commands) -> command => match command {
                     Ok(ToLane::Tick(job)) => self.tick(job),
@@ -206,7 +250,9 @@ impl Lane {
     fn take_in(&mut self, mut batch: Batch) {
         let mut settlement = Settlement::default();
         let repeats = self.admit(&mut batch, &mut settlement);
-        if !batch.is_empty() {
+        if self.outage_is_on() {
+            self.park_part(&batch, 0..batch.len(), &mut settlement);
+        } else if !batch.is_empty() {
             self.handle(&batch, &mut settlement);
         }
         self.settle_repeats(repeats, &mut settlement);
@@ -216,39 +262,14 @@ impl Lane {
         let _pooled = self.ends.spent.try_send(batch);
     }
 
-    /// Runs keys whose time has come, one batch of them, so that commands and fresh batches get their turn.
-    fn run_due(&mut self) {
-        let now = self.clock.now();
-        let due = self.park.take_due(now, BATCH_EVENTS_MAX, BATCH_BYTES_MAX);
-        if due.events.is_empty() {
-            return;
-        }
-        let mut batch = Batch::new(&self.settings.topic_table);
-        let mut settlement = Settlement::default();
-        for event in &due.events {
-            batch.push_owned(event);
-        }
-        for meta in &batch.events {
-            settlement.parked.push((meta.assignment, -1));
-        }
-        let repeats = self.admit(&mut batch, &mut settlement);
-        if !batch.is_empty() {
-            self.handle(&batch, &mut settlement);
-        }
-        self.settle_repeats(repeats, &mut settlement);
-        if let Some(rest) = due.rest {
-            self.park.put_back(rest, now);
-        }
-        self.hand_over(&batch, settlement);
-    }
-
     /// Drops what needs no call: what was taken away, what was settled before, and what waits behind its
     /// key. Returns the events whose id is already known; among them may be repeats of an event of this
     /// very batch, so they are settled after it.
     fn admit(&mut self, batch: &mut Batch, settlement: &mut Settlement) -> Vec<OwnedEvent> {
+        self.note_come_back(batch);
         self.remember_ids(batch);
         let Self { park, known, .. } = self;
-        let mut repeats = Vec::new();
+        let (mut repeats, mut held) = (Vec::new(), Vec::new());
         batch.retain(|batch, index| {
             let meta = batch.events[index];
             if known[index] == Known::No {
@@ -256,22 +277,26 @@ impl Lane {
             }
             let event = batch.view(index);
             let mut settle = |settled| {
-                settlement.settle(meta.assignment, settled, meta.seq, event.offset());
+                settlement.settle(meta.assignment, settled, meta.seq, meta.offset);
             };
             match (known[index], meta.kind) {
                 (_, EventKind::Seen) => {}
                 (Known::Revoked, _) => settle(Settled::Abandoned),
                 (_, EventKind::Recovered) => settle(Settled::Recovered),
-                (Known::Held, EventKind::New) => {
-                    let event = batch.take_out(index, event.attempt());
-                    let size = event.size_bytes();
-                    park.push(meta.group, event, size);
-                    settlement.parked.push((meta.assignment, 1));
+                (Known::Held | Known::Early(_), EventKind::New) => {
+                    if let Known::Early(due) = known[index] {
+                        park.park(meta.group, due, Allowance::ONE);
+                    }
+                    held.push(batch.take_out(index, event.attempt()));
                 }
                 (_, EventKind::New) => repeats.push(batch.take_out(index, event.attempt())),
             }
             false
         });
+        for event in held {
+            settlement.parked.push((event.meta.assignment, 1));
+            self.push(event.meta.group, event);
+        }
         repeats
     }
 
@@ -284,8 +309,11 @@ impl Lane {
             park,
             windows,
             known,
+            failed_before,
+            clock,
             ..
         } = self;
+        let now = clock.now();
         known.clear();
         let mut of_assignment = [usize::MAX; ASSIGNMENTS_CACHED];
         for meta in &batch.events {
@@ -297,6 +325,14 @@ impl Lane {
             let settled_before = meta.kind != EventKind::New;
             if !settled_before && park.holds(meta.group) {
                 known.push(Known::Held);
+                continue;
+            }
+            if !failed_before.is_empty()
+                && assignment.retry_of.is_some()
+                && let Some(failed) = failed_before.get(&(assignment.id, meta.seq))
+                && failed.not_before > now
+            {
+                known.push(Known::Early(failed.not_before));
                 continue;
             }
             let (Some(dedup), Some(id)) = (settings.dedup.as_ref(), meta.id) else {
@@ -334,12 +370,10 @@ impl Lane {
         for event in repeats {
             let meta = event.meta;
             if self.park.holds(meta.group) {
-                let size = event.size_bytes();
-                self.park.push(meta.group, event, size);
+                self.push(meta.group, event);
                 settlement.parked.push((meta.assignment, 1));
             } else {
-                let offset = event.view().offset();
-                settlement.settle(meta.assignment, Settled::Duplicate, meta.seq, offset);
+                settlement.settle(meta.assignment, Settled::Duplicate, meta.seq, meta.offset);
             }
         }
     }
@@ -351,6 +385,9 @@ impl Lane {
         self.gauge
             .parked_bytes
             .store(self.park.bytes(), Ordering::Relaxed);
+        let (events, bytes) = self.copies;
+        self.gauge.copies_events.store(events, Ordering::Relaxed);
+        self.gauge.copies_bytes.store(bytes, Ordering::Relaxed);
         let due = self.park.next_due().map_or(0, |due| due.0 + 1);
         self.gauge.next_due_ms.store(due, Ordering::Relaxed);
         self.metrics
@@ -404,10 +441,11 @@ impl Lane {
             batch.push_owned(event);
             let meta = batch.events[batch.len() - 1];
             settlement.parked.push((meta.assignment, -1));
-            let offset = event.view().offset();
-            settlement.settle(meta.assignment, Settled::Abandoned, meta.seq, offset);
-            self.first_failures.remove(&(event.assignment.id, meta.seq));
+            settlement.settle(meta.assignment, Settled::Abandoned, meta.seq, meta.offset);
         }
+        let given_up = |id: u64| fence.assignments.iter().any(|of| of.id == id);
+        self.failed_before.retain(|(id, _), _| !given_up(*id));
+        self.count_copies(&forgotten);
         self.hand_over(&batch, settlement);
         let (lane, drain) = (self.settings.index, fence.drain);
         let _ended = self

@@ -33,6 +33,8 @@ pub(crate) struct Fence {
 #[derive(Debug)]
 pub(crate) struct TickJob {
     pub(crate) assignment: Arc<Assignment>,
+    /// The topic that the plugin knows: a retry topic's source.
+    pub(crate) topic: Arc<str>,
     pub(crate) reason: TickReason,
     pub(crate) now_ms: i64,
     pub(crate) sums: Vec<(String, i64)>,

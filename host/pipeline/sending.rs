@@ -1,13 +1,18 @@
 //! Records on their way to the broker: each is kept until it is acknowledged, and sent again until it is.
+//!
+//! Records of one topic leave in the order in which they came, also those that are sent again.
 
-use std::cmp::Reverse;
-use std::collections::{BinaryHeap, HashMap, VecDeque};
+mod route;
+
+use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::Receiver;
 
+use self::route::Route;
 use crate::delivery::dead_letter;
 use crate::kafka::producer::{Delivery, GroupProducer, OutgoingRecord, SendFailure};
+use crate::telemetry::metrics::GroupMetrics;
 
 /// How long a refused record waits before it is sent again. The producer has tried for its own delivery
 /// time before that, so this only spaces the attempts.
@@ -25,7 +30,14 @@ pub(crate) enum WaitedForBy {
 #[derive(Debug)]
 struct OnItsWay {
     record: OutgoingRecord,
-    by: WaitedForBy,
+    /// None once nobody waits for it any more.
+    by: Option<WaitedForBy>,
+    /// Place of its topic's route.
+    route: usize,
+    /// Whether it shared no batch with another record when it was last sent.
+    alone: bool,
+    /// Whether it was refused before.
+    refused: bool,
 }
 
 /// The records of a group that are on their way.
@@ -33,10 +45,10 @@ struct OnItsWay {
 pub(crate) struct Sending {
     producer: GroupProducer,
     deliveries: Receiver<Delivery>,
+    metrics: GroupMetrics,
     on_their_way: HashMap<usize, OnItsWay>,
-    resend: BinaryHeap<Reverse<(Instant, usize)>>,
-    /// Records that the producer's queue had no room for, and all after them: order is kept.
-    queued: VecDeque<usize>,
+    /// One a topic; a group writes to a handful of them.
+    routes: Vec<Route>,
     next_token: usize,
     bytes: usize,
     /// Why the last refused record was refused; none once everything flows again.
@@ -44,13 +56,17 @@ pub(crate) struct Sending {
 }
 
 impl Sending {
-    pub(crate) fn new(producer: GroupProducer, deliveries: Receiver<Delivery>) -> Self {
+    pub(crate) fn new(
+        producer: GroupProducer,
+        deliveries: Receiver<Delivery>,
+        metrics: GroupMetrics,
+    ) -> Self {
         Self {
             producer,
             deliveries,
+            metrics,
             on_their_way: HashMap::new(),
-            resend: BinaryHeap::new(),
-            queued: VecDeque::new(),
+            routes: Vec::new(),
             next_token: 0,
             bytes: 0,
             trouble: None,
@@ -70,140 +86,195 @@ impl Sending {
         let token = self.next_token;
         self.next_token += 1;
         self.bytes += record.bytes();
-        self.on_their_way.insert(token, OnItsWay { record, by });
-        self.queued.push_back(token);
-        self.transmit_queued();
-    }
-
-    /// Gives the producer what it has room for, in order.
-    fn transmit_queued(&mut self) {
-        while let Some(token) = self.queued.front().copied() {
-            if !self.transmit(token) {
-                return;
-            }
-            self.queued.pop_front();
-        }
+        let route = self.route_of(&record.topic);
+        self.routes[route].push(token, framed_bytes(&record));
+        let on_its_way = OnItsWay {
+            record,
+            by: Some(by),
+            route,
+            alone: false,
+            refused: false,
+        };
+        self.on_their_way.insert(token, on_its_way);
+        self.transmit_waiting(route, Instant::now());
     }
 
     /// Takes up a delivery. Says who waited for the record, once it is acknowledged.
     pub(crate) fn delivered(&mut self, delivery: Delivery) -> Option<WaitedForBy> {
-        self.transmit_queued();
-        match delivery.result {
-            Ok(()) => {
-                let done = self.on_their_way.remove(&delivery.token)?;
-                self.bytes -= done.record.bytes();
-                if self.resend.is_empty() {
-                    self.trouble = None;
-                }
-                Some(done.by)
-            }
+        let now = Instant::now();
+        let on_its_way = self.on_their_way.get(&delivery.token)?;
+        let (route, alone) = (on_its_way.route, on_its_way.alone);
+        self.routes[route].returned(framed_bytes(&on_its_way.record));
+        let acknowledged = match delivery.result {
+            Ok(()) => self.finished(delivery.token),
             Err(failure) => {
-                self.refused(delivery.token, failure);
+                self.refused(delivery.token, failure, alone, now);
                 None
+            }
+        };
+        self.transmit_waiting(route, now);
+        acknowledged
+    }
+
+    /// Sends again what is due, and what the producer had no room for.
+    pub(crate) fn resend_due(&mut self, now: Instant) {
+        if self.producer.given_up() {
+            self.replace_producer();
+        }
+        for route in 0..self.routes.len() {
+            self.transmit_waiting(route, now);
+        }
+    }
+
+    /// Lets go of the records that these wait for: they are not sent again, and not at all where they have
+    /// not left yet.
+    pub(crate) fn forget(&mut self, forgotten: impl Fn(WaitedForBy) -> bool) {
+        for on_its_way in self.on_their_way.values_mut() {
+            if on_its_way.by.is_some_and(&forgotten) {
+                on_its_way.by = None;
             }
         }
     }
 
-    /// Lets go of the records that these wait for: they are not sent again, and not at all where the producer
-    /// had no room for them yet.
-    pub(crate) fn forget(&mut self, forgotten: impl Fn(WaitedForBy) -> bool) {
-        let bytes = &mut self.bytes;
-        self.on_their_way.retain(|_, on_its_way| {
-            let forgotten = forgotten(on_its_way.by);
-            if forgotten {
-                *bytes -= on_its_way.record.bytes();
-            }
-            !forgotten
-        });
-    }
-
-    /// Lets go of every record, those too that the producer has and that have not left yet.
+    /// Lets go of every record, those too that the producer has and that have not left yet. To take them out of
+    /// an idempotent producer would leave a hole in its numbers, so another takes its place.
     pub(crate) fn forget_all(&mut self) {
         if self.on_their_way.is_empty() {
             return;
         }
-        self.forget(|_| true);
-        self.queued.clear();
-        self.resend.clear();
+        self.on_their_way.clear();
+        self.bytes = 0;
         self.trouble = None;
-        if let Err(error) = self.producer.renew() {
+        for route in self.routes.drain(..) {
+            self.metrics.refused_records(&route.topic, 0);
+        }
+        if let Err(error) = self.producer.replace() {
             tracing::error!(%error, "records of partitions that were lost may still be sent");
         }
     }
 
-    /// Sends again what is due.
-    pub(crate) fn resend_due(&mut self, now: Instant) {
-        self.transmit_queued();
-        while self
-            .resend
-            .peek()
-            .is_some_and(|Reverse((due, _))| *due <= now)
+    fn route_of(&mut self, topic: &str) -> usize {
+        let known = self.routes.iter().position(|route| *route.topic == *topic);
+        known.unwrap_or_else(|| {
+            self.routes.push(Route::new(topic));
+            self.routes.len() - 1
+        })
+    }
+
+    /// Gives the producer what it has room for and what the topic's route lets through, in order.
+    fn transmit_waiting(&mut self, route: usize, now: Instant) {
+        // What a producer that was given up takes, it only hands back.
+        while !self.producer.given_up()
+            && let Some((token, alone)) = self.routes[route].next(now)
         {
-            if let Some(Reverse((_, token))) = self.resend.pop()
-                && !self.transmit(token)
-            {
-                self.resend.push(Reverse((now + RESEND_AFTER, token)));
-                return;
+            let on_its_way = self.on_their_way.get_mut(&token);
+            let Some(on_its_way) = on_its_way.filter(|on_its_way| on_its_way.by.is_some()) else {
+                self.routes[route].drop_next();
+                self.finished(token);
+                continue;
+            };
+            on_its_way.alone = alone;
+            match self.producer.send(token, &on_its_way.record) {
+                Ok(()) => self.routes[route].sent_next(),
+                Err(SendFailure::QueueFull) => return,
+                // The client itself refused it, so no other record had a part in it.
+                Err(failure) => {
+                    self.routes[route].drop_next();
+                    self.refused(token, failure, true, now);
+                }
             }
         }
     }
 
-    /// Hands one record to the producer; false when its queue is full.
-    fn transmit(&mut self, token: usize) -> bool {
-        let Some(on_its_way) = self.on_their_way.get(&token) else {
-            return true;
-        };
-        match self.producer.send(token, &on_its_way.record) {
-            Ok(()) => {}
-            Err(SendFailure::QueueFull) => return false,
-            Err(failure) => self.refused(token, failure),
+    /// A record is acknowledged, or nobody waits for it any more.
+    fn finished(&mut self, token: usize) -> Option<WaitedForBy> {
+        let done = self.on_their_way.remove(&token)?;
+        self.bytes -= done.record.bytes();
+        if done.refused {
+            let route = &mut self.routes[done.route];
+            route.refused -= 1;
+            self.metrics.refused_records(&route.topic, route.refused);
+            if self.routes.iter().all(|route| route.refused == 0) {
+                self.trouble = None;
+            }
         }
-        true
+        done.by
     }
 
-    fn refused(&mut self, token: usize, failure: SendFailure) {
-        let Some(on_its_way) = self.on_their_way.get_mut(&token) else {
+    /// Puts a record that was not acknowledged back into its place.
+    fn refused(&mut self, token: usize, failure: SendFailure, alone: bool, now: Instant) {
+        let on_its_way = self.on_their_way.get_mut(&token);
+        let Some(on_its_way) = on_its_way.filter(|on_its_way| on_its_way.by.is_some()) else {
+            self.finished(token);
             return;
         };
         let record = &mut on_its_way.record;
+        let route = &mut self.routes[on_its_way.route];
         let reason = match failure {
             SendFailure::QueueFull => "the producer's queue is full".to_owned(),
             SendFailure::Refused(reason) => reason,
+            SendFailure::TooLarge if !alone => {
+                // The broker refuses whole batches; any of its records may be the one to blame.
+                route.narrow();
+                route.push(token, framed_bytes(record));
+                return;
+            }
             SendFailure::TooLarge => {
                 let before = record.bytes();
                 if shed_largest_header(record) {
                     self.bytes -= before - record.bytes();
-                    self.resend.push(Reverse((Instant::now(), token)));
+                    route.push(token, framed_bytes(record));
                     return;
                 }
                 format!("the record of {before} bytes is larger than the topic takes")
             }
         };
-        let reason = format!("topic {}: {reason}", record.topic);
+        route.push(token, framed_bytes(record));
+        route.wait_until(now + RESEND_AFTER);
+        if !std::mem::replace(&mut on_its_way.refused, true) {
+            route.refused += 1;
+            self.metrics.refused_records(&route.topic, route.refused);
+        }
+        let reason = format!("topic {}: {reason}", route.topic);
         if self.trouble.as_deref() != Some(&reason) {
             tracing::error!(%reason, "a record is not acknowledged; it is sent again until it is, and \
                 nothing is committed past its event");
             self.trouble = Some(reason);
         }
-        self.resend
-            .push(Reverse((Instant::now() + RESEND_AFTER, token)));
     }
+
+    /// A producer that was given up first hands back what it holds, so that no record is sent by two.
+    fn replace_producer(&mut self) {
+        self.producer.hand_back();
+        if self.routes.iter().any(Route::is_busy) {
+            return;
+        }
+        match self.producer.replace() {
+            Ok(()) => tracing::warn!("the producer failed for good and was replaced"),
+            Err(error) => tracing::error!(%error, "the producer could not be replaced"),
+        }
+    }
+}
+
+/// What a record takes in a batch: its bytes, and the most that Kafka's format adds to a record.
+fn framed_bytes(record: &OutgoingRecord) -> usize {
+    const RECORD_FRAME_BYTES: usize = 32;
+    // Two lengths of five bytes each.
+    const HEADER_FRAME_BYTES: usize = 10;
+    record.bytes() + RECORD_FRAME_BYTES + record.headers.len() * HEADER_FRAME_BYTES
 }
 
 /// A dead letter that the host's own headers made too large gives up the largest of them.
 fn shed_largest_header(record: &mut OutgoingRecord) -> bool {
-    let own = |name: &[u8]| {
-        name.starts_with(dead_letter::PREFIX.as_bytes())
-            && !name.starts_with(b"millrace.dlq.origin.")
-    };
-    let largest = record
-        .headers
-        .iter()
-        .enumerate()
-        .filter(|(_, (name, _))| own(name))
-        .max_by_key(|(_, (name, value))| name.len() + value.as_ref().map_or(0, Vec::len));
-    match largest.map(|(at, _)| at) {
-        Some(at) => {
+    let headers = record.headers.iter().enumerate();
+    let largest = headers
+        .filter_map(|(at, (name, value))| {
+            let size = name.len() + value.as_ref().map_or(0, Vec::len);
+            Some((dead_letter::shedding_rank(name)?, size, at))
+        })
+        .max();
+    match largest {
+        Some((_, _, at)) => {
             record.headers.remove(at);
             true
         }
@@ -224,6 +295,8 @@ mod tests {
                 header("millrace.dlq.message", 500),
                 header("millrace.dlq.cause", 5),
                 header("millrace.dlq.origin.topic", 800),
+                header("kafka_dlt-exception-stacktrace", 700),
+                header("kafka_dlt-original-topic", 700),
             ],
             ..OutgoingRecord::default()
         };
@@ -235,10 +308,20 @@ mod tests {
                 .any(|(name, _)| name == b"millrace.dlq.message")
         );
         assert!(shed_largest_header(&mut record));
+        let explains = |record: &OutgoingRecord| {
+            let mut names = record.headers.iter().map(|(name, _)| name);
+            names.any(|name| name == b"kafka_dlt-exception-stacktrace")
+        };
+        assert!(
+            explains(&record),
+            "the host's own go before another system's"
+        );
+        assert!(shed_largest_header(&mut record));
+        assert!(!explains(&record));
         assert!(
             !shed_largest_header(&mut record),
             "origin and the record's own headers stay"
         );
-        assert_eq!(record.headers.len(), 2);
+        assert_eq!(record.headers.len(), 3);
     }
 }

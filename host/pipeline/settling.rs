@@ -24,6 +24,7 @@ use super::clock::wall_ms;
 use super::lane::LaneGauge;
 use super::lease::Lease;
 use super::messages::{Control, FromLane, Settlement, ToLane};
+use super::outage::Outage;
 use super::sending::{Sending, WaitedForBy};
 use super::status::GroupStatus;
 use crate::delivery::ledger::{Ledger, Settled};
@@ -45,8 +46,15 @@ pub(crate) struct SettlingPlugin {
     pub(crate) plugin: Arc<LoadedPlugin>,
     pub(crate) tick: Duration,
     pub(crate) journal: Option<Journal>,
+    pub(crate) outage: Option<Arc<Outage>>,
     /// The lanes of this plugin.
     pub(crate) lanes: Vec<usize>,
+}
+
+impl SettlingPlugin {
+    fn outage_is_open(&self) -> bool {
+        self.outage.as_deref().is_some_and(Outage::is_open)
+    }
 }
 
 /// One lane, as the settling thread reaches it.
@@ -84,6 +92,8 @@ pub(crate) struct Settling {
     pub(crate) topics: Arc<[Arc<str>]>,
     /// The plugin of each topic.
     pub(crate) routes: Vec<usize>,
+    /// The source of each topic that is a retry topic.
+    pub(crate) retry_of: Vec<Option<u32>>,
     pub(crate) plugins: Vec<SettlingPlugin>,
     pub(crate) lanes: Vec<SettlingLane>,
     pub(crate) store: Arc<SettleStore>,

@@ -16,13 +16,15 @@ use super::lane_state::LaneState;
 use super::lease::Lease;
 use super::member::Member;
 use super::messages::FromLane;
+use super::outage::Outage;
 use super::rebuild::Rebuilds;
 use super::sending::Sending;
 use super::settling::{CommitDesk, Settling, SettlingEnds, SettlingLane, SettlingPlugin, Work};
 use super::{Group, GroupStatus, poll};
 use crate::config;
+use crate::delivery::breaker::BreakerSettings;
 use crate::delivery::lanes::OrderBy;
-use crate::delivery::retry::Backoff;
+use crate::delivery::retry::{Backoff, RetryPolicy};
 use crate::kafka::KafkaError;
 use crate::kafka::consumer::{GroupConsumer, MemberLimits};
 use crate::kafka::producer::GroupProducer;
@@ -70,7 +72,7 @@ pub struct GroupParts<'a> {
     pub kafka: &'a config::Kafka,
     /// The plugins of its routes, loaded, with their configuration.
     pub plugins: BTreeMap<String, (Arc<LoadedPlugin>, config::Plugin)>,
-    /// Partitions of the topics that outputs may go to.
+    /// Partitions of the topics that outputs and retry copies may go to.
     pub output_partitions: BTreeMap<String, usize>,
     /// Longest time for finishing what is in flight.
     pub drain_timeout: Duration,
@@ -84,7 +86,10 @@ struct Plan {
     topics: Arc<[Arc<str>]>,
     topic_table: Arc<[u8]>,
     routes: Vec<usize>,
+    retry_of: Vec<Option<u32>>,
     names: Vec<String>,
+    /// By plugin; none where the operator turned it off.
+    outages: Vec<Option<Arc<Outage>>>,
     clock: Clock,
     status: Arc<GroupStatus>,
 }
@@ -114,6 +119,7 @@ impl Group {
                 plugin: Arc::clone(plugin),
                 tick: settings.tick,
                 journal,
+                outage: plan.outages[plugin_index].clone(),
                 lanes: lanes.of_last_plugin(plugin_index),
             });
         }
@@ -157,10 +163,15 @@ fn start_threads(
         group: Arc::clone(&plan.id),
         topics: Arc::clone(&plan.topics),
         routes: plan.routes,
+        retry_of: plan.retry_of,
         plugins: lanes.settling_plugins,
         lanes: lanes.settling,
         store,
-        sending: Sending::new(GroupProducer::start(parts.kafka, deliver)?, deliveries),
+        sending: Sending::new(
+            GroupProducer::start(parts.kafka, deliver)?,
+            deliveries,
+            parts.metrics.group(&group.id),
+        ),
         metrics: parts.metrics.group(&group.id),
         status: Arc::clone(&status),
         lease: Arc::clone(&lease),
@@ -179,7 +190,7 @@ fn start_threads(
     let settling = named("settle", None, &status, move || settling.run(&ends))?;
     let intake = Intake::new(
         lanes.intake,
-        plan.topic_table,
+        (Arc::clone(&plan.topics), plan.topic_table),
         order_by(group),
         group.dedup.clone(),
         (group.retry.park_events, group.retry.park_bytes),
@@ -192,7 +203,7 @@ fn start_threads(
         lease,
         Arc::clone(&status),
     );
-    let topics: Vec<&str> = group.routes.keys().map(String::as_str).collect();
+    let topics: Vec<&str> = plan.topics.iter().map(|topic| &**topic).collect();
     let consumer = GroupConsumer::join(parts.kafka, &group.id, &topics, member)?;
     let rebuild_timeout = group.dedup.as_ref().map(|dedup| dedup.rebuild_timeout);
     let rebuilds = Rebuilds::new(rebuild_timeout.unwrap_or_default());
@@ -241,6 +252,8 @@ impl Lanes {
         let mut intake = IntakePlugin {
             lanes: Vec::new(),
             paused: false,
+            copies_paused: false,
+            outage: plan.outages[plugin_index].clone(),
             resume_due: false,
         };
         for _ in 0..parts.group.concurrency {
@@ -255,7 +268,7 @@ impl Lanes {
                 LaneState::new(&plugin.name, Arc::clone(store), Arc::clone(&state_stored))
             });
             let lane = Lane::new(
-                lane_settings(index, parts, plan, plugin),
+                lane_settings(index, parts, plan, (plugin_index, plugin)),
                 LaneEnds {
                     inbox: batches,
                     spent,
@@ -293,40 +306,50 @@ impl Lanes {
 }
 
 fn plan(group: &config::Group) -> Plan {
-    let topics: Vec<Arc<str>> = group
-        .routes
-        .keys()
-        .map(|topic| topic.as_str().into())
-        .collect();
+    let mut topics: Vec<Arc<str>> = Vec::new();
     let mut names: Vec<String> = group.routes.values().cloned().collect();
     names.sort();
     names.dedup();
-    let place = |name: &String| names.binary_search(name).unwrap_or(0);
+    let (mut routes, mut retry_of) = (Vec::new(), Vec::new());
+    for (topic, plugin) in &group.routes {
+        topics.push(topic.as_str().into());
+        routes.push(names.binary_search(plugin).unwrap_or(0));
+        retry_of.push(None);
+    }
+    // A retry topic follows the sources, with the plugin of its own.
+    for (at, source) in group.routes.keys().enumerate() {
+        if let Some(topic) = group.retry.topics.get(source) {
+            topics.push(topic.as_str().into());
+            routes.push(routes[at]);
+            retry_of.push(Some(at as u32));
+        }
+    }
+    let outage = || Some(Arc::new(Outage::new(breaker(group.breaker.as_ref()?))));
     Plan {
         id: group.id.as_str().into(),
         topic_table: encode_topics(topics.iter().map(|topic| &**topic)).into(),
         topics: topics.into(),
-        routes: group.routes.values().map(place).collect(),
+        routes,
+        retry_of,
+        outages: names.iter().map(|_| outage()).collect(),
         names,
         clock: Clock::start(),
         status: Arc::default(),
     }
 }
 
-fn lane_settings(
-    index: usize,
-    parts: &GroupParts<'_>,
-    plan: &Plan,
-    plugin: &Arc<LoadedPlugin>,
-) -> LaneSettings {
-    let retry = &parts.group.retry;
-    LaneSettings {
-        index,
-        group: Arc::clone(&plan.id),
-        topics: Arc::clone(&plan.topics),
-        topic_table: Arc::clone(&plan.topic_table),
-        plugin: Box::new(Arc::clone(plugin)),
-        dedup: parts.group.dedup.clone(),
+fn breaker(breaker: &config::Breaker) -> BreakerSettings {
+    BreakerSettings {
+        threshold: breaker.threshold,
+        keys_min: breaker.min_keys,
+        window_ms: breaker.window.as_millis() as u64,
+        probe_initial_ms: breaker.probe_initial.as_millis() as u64,
+        probe_max_ms: breaker.probe_max.as_millis() as u64,
+    }
+}
+
+fn retry_policy(retry: &config::Retry) -> RetryPolicy {
+    RetryPolicy {
         attempts_max: retry.attempts,
         backoff: Backoff {
             initial_ms: retry.initial.as_millis() as u64,
@@ -334,7 +357,37 @@ fn lane_settings(
             max_ms: retry.max.as_millis() as u64,
             jitter: retry.jitter,
         },
-        dead_letter_topic: parts.group.dead_letter.topic.clone(),
+        max_age_ms: retry.max_age.as_millis() as u64,
+        max_park_ms: retry.max_park.as_millis() as u64,
+        by_topic: retry.mode == config::RetryMode::Topic,
+    }
+}
+
+fn lane_settings(
+    index: usize,
+    parts: &GroupParts<'_>,
+    plan: &Plan,
+    (plugin_index, plugin): (usize, &Arc<LoadedPlugin>),
+) -> LaneSettings {
+    let group = parts.group;
+    let retry_topics = group.routes.keys().map(|source| {
+        let topic = group.retry.topics.get(source)?;
+        let partitions = parts.output_partitions.get(topic).copied().unwrap_or(1);
+        Some((topic.clone(), partitions))
+    });
+    LaneSettings {
+        index,
+        group: Arc::clone(&plan.id),
+        topics: Arc::clone(&plan.topics),
+        topic_table: Arc::clone(&plan.topic_table),
+        plugin: Box::new(Arc::clone(plugin)),
+        dedup: group.dedup.clone(),
+        retry: retry_policy(&group.retry),
+        retry_topics: retry_topics.collect(),
+        park_budget: (group.retry.park_events, group.retry.park_bytes),
+        outage: plan.outages[plugin_index].clone(),
+        dead_letter_topic: group.dead_letter.topic.clone(),
+        dialect: group.dead_letter.dialect,
         message_bytes_max: parts.kafka.message_max_bytes,
         output_partitions: parts.output_partitions.clone(),
     }

@@ -2,6 +2,23 @@
 
 use std::fmt;
 
+use wasmtime::WasmBacktrace;
+
+/// The code of a deadline that a plugin met while it waited for something outside.
+pub const WAITING_DEADLINE: &str = "deadline-waiting";
+
+/// Enough to tell failures apart, and little enough for a header.
+const FRAMES_MAX: usize = 3;
+
+/// Longest name of a function, in bytes. Generic ones in Rust run to kilobytes.
+const FRAME_BYTES_MAX: usize = 100;
+
+/// What the runtimes of languages call on the way from a panic to the trap. It is the same for every
+/// failure, so it tells none apart.
+const RUNTIMES: [&str; 7] = [
+    "__rust", "rust_", "std::", "core::", "alloc::", "abort", "runtime.",
+];
+
 /// A call that ended without an answer. The instance is spent.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fault {
@@ -11,6 +28,8 @@ pub struct Fault {
     pub code: String,
     /// For a person: what happened, the limit and its value.
     pub message: String,
+    /// For a trap: functions of the plugin that it happened in, innermost first, at most three.
+    pub frames: Vec<String>,
 }
 
 /// Whose fault, and which.
@@ -54,8 +73,33 @@ impl Fault {
             kind,
             code: code.to_owned(),
             message: message.to_string(),
+            frames: Vec::new(),
         }
     }
+}
+
+/// The innermost functions of the guest in the backtrace of an error, by name where the component has
+/// names, else by number.
+pub(super) fn frames(error: &wasmtime::Error) -> Vec<String> {
+    let Some(backtrace) = error.downcast_ref::<WasmBacktrace>() else {
+        return Vec::new();
+    };
+    let name = |frame: &wasmtime::FrameInfo| match frame.func_name() {
+        // The alternate form leaves out the hash, which changes with every build.
+        Some(name) => format!("{:#}", rustc_demangle::demangle(name)),
+        None => format!("function {}", frame.func_index()),
+    };
+    let names: Vec<String> = backtrace.frames().iter().map(name).collect();
+    innermost(&names)
+}
+
+fn innermost(names: &[String]) -> Vec<String> {
+    let of_a_runtime = |name: &String| RUNTIMES.iter().any(|start| name.starts_with(start));
+    let own = names.iter().position(|name| !of_a_runtime(name));
+    let shown = names.iter().skip(own.unwrap_or(0)).take(FRAMES_MAX);
+    shown
+        .map(|name| name[..name.floor_char_boundary(FRAME_BYTES_MAX)].to_owned())
+        .collect()
 }
 
 /// A limit or grant that a host function found violated; it ends the call as an error of wasmtime and is
@@ -71,5 +115,41 @@ impl Violation {
         message: impl fmt::Display,
     ) -> wasmtime::Error {
         wasmtime::Error::new(Self(Fault::new(kind, code, message)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn innermost(names: &[&str]) -> Vec<String> {
+        let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+        super::innermost(&names)
+    }
+
+    #[test]
+    fn the_way_from_a_panic_to_the_trap_is_left_out() {
+        let names = [
+            "abort",
+            "std::process::abort",
+            "core::panicking::panic_fmt",
+            "orders::price",
+            "core::iter::fold",
+            "orders::handle",
+            "orders::entry",
+        ];
+        let shown = ["orders::price", "core::iter::fold", "orders::handle"];
+        assert_eq!(innermost(&names), shown);
+    }
+
+    #[test]
+    fn a_backtrace_of_nothing_but_a_runtime_is_shown_as_it_is() {
+        assert_eq!(
+            innermost(&["abort", "std::process::abort"]),
+            ["abort", "std::process::abort"]
+        );
+        assert_eq!(innermost(&[]), [""; 0]);
+        let long = "é".repeat(80);
+        assert_eq!(innermost(&[&long])[0].len(), FRAME_BYTES_MAX);
     }
 }

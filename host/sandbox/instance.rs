@@ -8,7 +8,7 @@ use wasmtime::{Store, Trap};
 
 use super::effects::Effects;
 use super::engine::EPOCH_TICK;
-use super::fault::{Fault, FaultKind, Violation};
+use super::fault::{Fault, FaultKind, Violation, frames};
 use super::host_state::{HostState, StateSource, Sums};
 use super::load::{Handler, LoadError, LoadedPlugin};
 use super::nested;
@@ -394,7 +394,9 @@ impl Instance {
         let code = error
             .downcast_ref::<Trap>()
             .map_or_else(|| "trap".to_owned(), |t| format!("{t:?}"));
-        Fault::new(FaultKind::Trap, &code, text)
+        let mut fault = Fault::new(FaultKind::Trap, &code, text);
+        fault.frames = frames(error);
+        fault
     }
 }
 

@@ -110,6 +110,7 @@ pub(super) fn problem_of(failure: FailureOut) -> (u32, Problem) {
             code,
             message,
             after_ms,
+            frames: Vec::new(),
         },
     )
 }

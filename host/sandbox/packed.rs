@@ -86,6 +86,8 @@ pub struct Problem {
     pub message: String,
     /// How long to wait, in milliseconds, instead of the configured backoff.
     pub after_ms: Option<u64>,
+    /// Functions of the plugin that it trapped in, innermost first; empty where it has answered.
+    pub frames: Vec<String>,
 }
 
 /// A name and a value, which may be null. Names are bytes, because Kafka does not promise UTF-8.
@@ -151,6 +153,7 @@ pub(super) fn outcomes(
             code: text(Span(slot[1]), bytes),
             message: text(Span(slot[2]), bytes),
             after_ms: (slot[3] != u64::MAX).then_some(slot[3]),
+            frames: Vec::new(),
         };
         let answer = match slot[0] >> 32 {
             1 => Answer::Filtered,
@@ -284,6 +287,7 @@ mod tests {
             code: "code".to_owned(),
             message: "why".to_owned(),
             after_ms: Some(250),
+            frames: Vec::new(),
         };
         assert_eq!(read, [(1, Answer::Retry(problem)), (3, Answer::Held)]);
         assert!(

@@ -37,6 +37,8 @@ pub struct Journal {
     position: JournalPosition,
     rotate_bytes: u64,
     dirty: bool,
+    /// Whether more may stand in the file than the position says.
+    torn: bool,
 }
 
 impl Journal {
@@ -91,6 +93,7 @@ impl Journal {
             position,
             rotate_bytes,
             dirty: false,
+            torn: false,
         })
     }
 
@@ -99,17 +102,31 @@ impl Journal {
     /// # Errors
     /// The file cannot be written. What had been written of the lines is cut off again.
     pub fn append(&mut self, lines: &[u8]) -> Result<(), JournalError> {
-        if let Err(source) = self.file.write_all(lines) {
-            // A torn line must not stay. Where cutting fails too, opening again cuts.
-            let _cut = self.file.set_len(self.position.len_bytes);
-            let _back = self.file.seek(SeekFrom::End(0));
+        let appended = self.cut_torn().and_then(|()| {
+            self.torn = true;
+            self.file.write_all(lines)
+        });
+        if let Err(source) = appended {
+            // A torn line must not stay. Where cutting fails too, the next append tries again.
+            let _cut = self.cut_torn();
             return Err(JournalError::Io {
                 path: self.path.clone(),
                 source,
             });
         }
+        self.torn = false;
         self.position.len_bytes += lines.len() as u64;
         self.dirty = true;
+        Ok(())
+    }
+
+    /// Cuts off what an append that failed may have written.
+    fn cut_torn(&mut self) -> std::io::Result<()> {
+        if self.torn {
+            self.file.set_len(self.position.len_bytes)?;
+            self.file.seek(SeekFrom::End(0))?;
+            self.torn = false;
+        }
         Ok(())
     }
 

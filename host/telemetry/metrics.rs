@@ -51,8 +51,12 @@ pub struct GroupMetrics {
     pub stale_stores: IntCounter,
     /// Emissions acknowledged.
     pub emissions: IntCounter,
+    /// Settles that the disk refused.
+    pub settle_failures: IntCounter,
+    refused_records: IntGaugeVec,
     /// Partitions that another member may have had before they were given up here.
     pub lost_partitions: IntCounter,
+    breaker_open: IntGaugeVec,
     /// Rebuilds of deduplication that were ended before they were done.
     pub rebuild_timeouts: IntCounter,
 }
@@ -137,7 +141,10 @@ impl Metrics {
             rewinds: of(&families.rewinds),
             stale_stores: of(&families.stale_stores),
             emissions: of(&families.emissions),
+            settle_failures: of(&families.settle_failures),
+            refused_records: families.refused_records.clone(),
             lost_partitions: of(&families.lost_partitions),
+            breaker_open: families.breaker_open.clone(),
             rebuild_timeouts: of(&families.rebuild_timeouts),
         }
     }
@@ -192,6 +199,21 @@ impl Metrics {
 }
 
 impl GroupMetrics {
+    /// Whether the breaker of a plugin is open. Set once a settle, so its handle is looked up.
+    pub fn breaker(&self, plugin: &str, open: bool) {
+        let labels = [self.group.as_str(), plugin];
+        let gauge = self.breaker_open.with_label_values(&labels);
+        gauge.set(i64::from(open));
+    }
+
+    /// How many records for a topic were refused and are still not acknowledged. Rare, so its handle is
+    /// looked up.
+    pub fn refused_records(&self, topic: &str, records: usize) {
+        let labels = [self.group.as_str(), topic];
+        let gauge = self.refused_records.with_label_values(&labels);
+        gauge.set(records as i64);
+    }
+
     /// Handles of one partition.
     #[must_use]
     pub fn partition(&self, topic: &str, partition: i32) -> PartitionMetrics {

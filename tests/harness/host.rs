@@ -29,6 +29,7 @@ const EXIT_TIMEOUT: Duration = Duration::from_secs(60);
 pub(crate) struct Setup {
     folder: PathBuf,
     admin: SocketAddr,
+    binary: &'static str,
     args: Vec<String>,
     env: Vec<(String, String)>,
 }
@@ -42,6 +43,7 @@ impl Setup {
         let setup = Self {
             folder,
             admin,
+            binary: BINARY,
             args: Vec::new(),
             env: Vec::new(),
         };
@@ -58,6 +60,12 @@ impl Setup {
         }
         setup.write_config(&text);
         setup
+    }
+
+    /// Another binary than the one that is delivered.
+    pub(crate) fn binary(mut self, binary: &'static str) -> Self {
+        self.binary = binary;
+        self
     }
 
     /// One more argument of `millrace run`.
@@ -109,7 +117,7 @@ impl Setup {
         };
         let (stdout, stdout_file) = output("stdout");
         let (stderr, stderr_file) = output("stderr");
-        let mut command = process::tethered(BINARY);
+        let mut command = process::tethered(self.binary);
         command
             .args(["run", "--output", "json", "-c"])
             .arg(self.config_file())

@@ -29,7 +29,7 @@ pub(crate) fn shared() -> &'static str {
         if let Some(brokers) = process::setting("MILLRACE_TEST_BROKERS") {
             return (None, brokers);
         }
-        let node = Node::start_with(Speed::QuickStart, SHARED_SESSION_MS);
+        let node = Node::start_with(Speed::QuickStart, SHARED_SESSION_MS, None);
         let brokers = node.brokers();
         (Some(node), brokers)
     });
@@ -52,6 +52,8 @@ pub(crate) struct Node {
     speed: Speed,
     folder: PathBuf,
     port: u16,
+    /// A second listener, and the port that it tells its clients to use instead of its own.
+    behind: Option<(u16, u16)>,
 }
 
 impl Node {
@@ -60,15 +62,26 @@ impl Node {
     /// # Panics
     /// When the jars are missing or the node does not come up, with the end of its log.
     pub(crate) fn start(speed: Speed) -> Self {
-        Self::start_with(speed, PRIVATE_SESSION_MS)
+        Self::start_with(speed, PRIVATE_SESSION_MS, None)
     }
 
-    fn start_with(speed: Speed, session_ms: u32) -> Self {
+    /// The same with a second listener on `port`, whose clients are told to come to `advertised`: that
+    /// of a proxy. [`Node::brokers`] still leads past it.
+    pub(crate) fn start_behind(port: u16, advertised: u16) -> Self {
+        Self::start_with(
+            Speed::QuickStart,
+            PRIVATE_SESSION_MS,
+            Some((port, advertised)),
+        )
+    }
+
+    fn start_with(speed: Speed, session_ms: u32, behind: Option<(u16, u16)>) -> Self {
         let mut node = Self {
             java: None,
             speed,
             folder: process::folder("kafka"),
             port: process::free_port(),
+            behind,
         };
         fs::write(node.properties(), node.server_properties(session_ms))
             .expect("the folder can be written");
@@ -187,15 +200,22 @@ impl Node {
         let port = self.port;
         let controller_port = process::free_port();
         let data = self.folder.join("data");
+        let (listener, advertised) = match self.behind {
+            Some((port, advertised)) => (
+                format!(",BEHIND://127.0.0.1:{port}"),
+                format!(",BEHIND://127.0.0.1:{advertised}"),
+            ),
+            None => (String::new(), String::new()),
+        };
         format!(
             "process.roles=broker,controller\n\
              node.id=1\n\
              controller.quorum.voters=1@127.0.0.1:{controller_port}\n\
              controller.listener.names=CONTROLLER\n\
              inter.broker.listener.name=PLAINTEXT\n\
-             listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller_port}\n\
-             advertised.listeners=PLAINTEXT://127.0.0.1:{port}\n\
-             listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT\n\
+             listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller_port}{listener}\n\
+             advertised.listeners=PLAINTEXT://127.0.0.1:{port}{advertised}\n\
+             listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT,BEHIND:PLAINTEXT\n\
              log.dirs={data}\n\
              broker.session.timeout.ms={session_ms}\n\
              broker.heartbeat.interval.ms=500\n\

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, ResourceSpecifier, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
@@ -205,6 +205,29 @@ impl Topic {
     /// Whether the broker knows it.
     pub(crate) fn exists(&self) -> bool {
         self.partitions().is_ok_and(|found| !found.is_empty())
+    }
+
+    /// How many partitions it has.
+    pub(crate) fn partition_count(&self) -> usize {
+        self.partitions().expect("the topic exists").len()
+    }
+
+    /// The value of a setting such as `retention.ms`.
+    ///
+    /// # Panics
+    /// When the broker does not say.
+    pub(crate) fn setting(&self, name: &str) -> Option<String> {
+        let admin: AdminClient<DefaultClientContext> =
+            self.client().create().expect("an admin client can be made");
+        let this = ResourceSpecifier::Topic(&self.name);
+        let options = AdminOptions::new().request_timeout(Some(REQUEST_TIMEOUT));
+        let mut described = tokio::runtime::Builder::new_current_thread()
+            .build()
+            .expect("a runtime can be made")
+            .block_on(admin.describe_configs([&this], &options))
+            .expect("the broker answers");
+        let described = described.remove(0).expect("the topic exists");
+        described.get(name)?.value.clone()
     }
 
     /// Writes the records, each acknowledged, and returns partition and offset of each in the order

@@ -184,6 +184,7 @@ pub(super) fn create_topics(
     for group in &config.groups {
         topics.extend(group.routes.keys().map(String::as_str));
         topics.insert(&group.dead_letter.topic);
+        topics.extend(group.retry.topics.values().map(String::as_str));
     }
     for plugin in config.plugins.values() {
         topics.extend(plugin.grants.output_topics.iter().map(String::as_str));

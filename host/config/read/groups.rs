@@ -112,26 +112,7 @@ fn one<'t>(
     }
     let routes_field = section.require("routes", "{ user-events: analytics }", context);
     let routes = routes(&routes_field, &id, known, taken, context);
-    let ordering_field = section.take("ordering");
-    let ordering = ordering_field.choice(
-        context,
-        Ordering::Key,
-        &[
-            ("key", Ordering::Key),
-            ("partition", Ordering::Partition),
-            ("unordered", Ordering::Unordered),
-        ],
-    );
-    if ordering == Ordering::Unordered
-        && let Some(plugin) = routes
-            .values()
-            .find(|plugin| known.stateful.contains(*plugin))
-    {
-        let message = format!(
-            "plugin `{plugin}` is granted `state`, which needs an order: write `key` or `partition`"
-        );
-        ordering_field.problem(context, message);
-    }
+    let ordering = ordering(&section.take("ordering"), &routes, known, context);
     let owner = retry::Owner {
         group: &id,
         routes: &routes,
@@ -169,6 +150,34 @@ fn one<'t>(
     check_delivery(&section.take("delivery"), context);
     section.finish(context);
     Some((group, retry_topic))
+}
+
+fn ordering(
+    field: &Field<'_>,
+    routes: &BTreeMap<String, String>,
+    known: &Known,
+    context: &mut Context<'_>,
+) -> Ordering {
+    let ordering = field.choice(
+        context,
+        Ordering::Key,
+        &[
+            ("key", Ordering::Key),
+            ("partition", Ordering::Partition),
+            ("unordered", Ordering::Unordered),
+        ],
+    );
+    if ordering == Ordering::Unordered
+        && let Some(plugin) = routes
+            .values()
+            .find(|plugin| known.stateful.contains(*plugin))
+    {
+        let message = format!(
+            "plugin `{plugin}` is granted `state`, which needs an order: write `key` or `partition`"
+        );
+        field.problem(context, message);
+    }
+    ordering
 }
 
 fn written_id<'t>(field: &Field<'t>) -> Option<&'t str> {

@@ -78,6 +78,52 @@ fn with_key(line: &str) -> String {
     with_group(&format!("  - id: g\n    routes: {{ t: p }}\n    {line}\n"))
 }
 
+fn default_group() -> Group {
+    Group {
+        id: "g".to_owned(),
+        routes: [("t".to_owned(), "p".to_owned())].into(),
+        ordering: Ordering::Key,
+        concurrency: places::default_concurrency(),
+        dedup: Some(Dedup {
+            id: IdSource::Key,
+            window: Duration::from_hours(24),
+            max_events: 100_000,
+            rebuild_timeout: Duration::from_mins(1),
+        }),
+        retry: Retry {
+            attempts: 5,
+            initial: Duration::from_millis(100),
+            factor: 2.0,
+            max: Duration::from_secs(30),
+            jitter: 0.2,
+            mode: RetryMode::Park,
+            topics: [].into(),
+            retention: Duration::from_hours(7 * 24),
+            max_age: Duration::from_hours(24),
+            max_park: Duration::from_mins(15),
+            park_events: 10_000,
+            park_bytes: 16 << 20,
+        },
+        breaker: Some(Breaker {
+            threshold: 0.5,
+            min_keys: 10,
+            window: Duration::from_secs(10),
+            probe_initial: Duration::from_secs(1),
+            probe_max: Duration::from_secs(30),
+        }),
+        dead_letter: DeadLetter {
+            topic: "g.dlq".to_owned(),
+            dialect: Dialect::Millrace,
+            partitions: None,
+            retention: None,
+        },
+        store: PathBuf::from("/state/millrace/g"),
+        commit_interval: Duration::from_millis(250),
+        commit_map: true,
+        start_from: StartFrom::Earliest,
+    }
+}
+
 #[test]
 fn the_defaults_are_the_documented_ones() {
     let folder = Folder::new();
@@ -106,49 +152,7 @@ fn the_defaults_are_the_documented_ones() {
             },
         )]
         .into(),
-        groups: vec![Group {
-            id: "g".to_owned(),
-            routes: [("t".to_owned(), "p".to_owned())].into(),
-            ordering: Ordering::Key,
-            concurrency: places::default_concurrency(),
-            dedup: Some(Dedup {
-                id: IdSource::Key,
-                window: Duration::from_hours(24),
-                max_events: 100_000,
-                rebuild_timeout: Duration::from_mins(1),
-            }),
-            retry: Retry {
-                attempts: 5,
-                initial: Duration::from_millis(100),
-                factor: 2.0,
-                max: Duration::from_secs(30),
-                jitter: 0.2,
-                mode: RetryMode::Park,
-                topics: [].into(),
-                retention: Duration::from_hours(7 * 24),
-                max_age: Duration::from_hours(24),
-                max_park: Duration::from_mins(15),
-                park_events: 10_000,
-                park_bytes: 16 << 20,
-            },
-            breaker: Some(Breaker {
-                threshold: 0.5,
-                min_keys: 10,
-                window: Duration::from_secs(10),
-                probe_initial: Duration::from_secs(1),
-                probe_max: Duration::from_secs(30),
-            }),
-            dead_letter: DeadLetter {
-                topic: "g.dlq".to_owned(),
-                dialect: Dialect::Millrace,
-                partitions: None,
-                retention: None,
-            },
-            store: PathBuf::from("/state/millrace/g"),
-            commit_interval: Duration::from_millis(250),
-            commit_map: true,
-            start_from: StartFrom::Earliest,
-        }],
+        groups: vec![default_group()],
         ingest: Ingest {
             grpc: Some(GrpcIngest {
                 listen: "127.0.0.1:50051".parse().unwrap(),

@@ -37,8 +37,8 @@ impl Lane {
         }
         let mut single = Batch::new(&self.settings.topic_table);
         for index in 0..batch.len() {
-            if self.park.holds(batch.events[index].group) {
-                self.hold(batch, index, settlement);
+            if self.park.holds(batch.events[index].group) || self.outage_is_on() {
+                self.park_part(batch, index..index + 1, settlement);
                 continue;
             }
             single.begin(&self.settings.topic_table);
@@ -106,6 +106,7 @@ impl Lane {
             kind: FaultKind::Host,
             code: "instance".to_owned(),
             message: "no instance".to_owned(),
+            frames: Vec::new(),
         })
     }
 

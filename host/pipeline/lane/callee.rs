@@ -50,6 +50,7 @@ impl Callee for Arc<LoadedPlugin> {
                 kind: FaultKind::Host,
                 code: "instance".to_owned(),
                 message: error.to_string(),
+                frames: Vec::new(),
             }),
         }
     }
@@ -72,7 +73,7 @@ impl CalleeInstance for Instance {
         let of = &job.assignment;
         Instance::tick(
             self,
-            &of.topic,
+            &job.topic,
             of.partition,
             job.now_ms,
             job.reason,

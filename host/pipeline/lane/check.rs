@@ -8,7 +8,7 @@ use super::{Lane, LaneSettings};
 use crate::sandbox::{Answer, BatchAnswer, Effects, Fault, FaultKind, Output};
 
 /// What the host adds to a record beside key, value and headers, in bytes; more than Kafka's framing.
-const RECORD_OVERHEAD_BYTES: usize = 512;
+pub(super) const RECORD_OVERHEAD_BYTES: usize = 512;
 
 /// How far a record time may lie ahead, in milliseconds: Kafka's default of
 /// `message.timestamp.after.max.ms`. The broker would refuse the record, and with it its whole batch.
@@ -71,6 +71,7 @@ fn fault(code: &str, message: String) -> Fault {
         kind: FaultKind::Output,
         code: code.to_owned(),
         message,
+        frames: Vec::new(),
     }
 }
 

@@ -1,19 +1,22 @@
 //! What an answer means: settled, held back for a retry, or given up on.
 
 use std::ops::Range;
-use std::sync::Arc;
 
 use super::super::batch::Batch;
 use super::super::messages::Settlement;
-use super::Lane;
+use super::check::RECORD_OVERHEAD_BYTES;
+use super::{FailedBefore, Lane};
 use crate::delivery::dead_letter::{self, Cause, Facts};
 use crate::delivery::ledger::Settled;
+use crate::delivery::park::Allowance;
+use crate::delivery::retry::{Failing, Next};
+use crate::delivery::retry_copy::RetryCopy;
 use crate::kafka::producer::OutgoingRecord;
-use crate::sandbox::{Answer, BatchAnswer, Fault, FaultKind, Output, Problem};
+use crate::sandbox::{Answer, BatchAnswer, Fault, FaultKind, Output, Problem, WAITING_DEADLINE};
 
-/// The longest wait that a plugin may ask for. A key that waits holds the commit back, so this bounds what
-/// runs again after a crash.
-const AFTER_MS_MAX: u64 = 60 * 60 * 1_000;
+/// The longest wait after an overload, which counts as no attempt. A key that waits holds the commit back, so
+/// this bounds what runs again after a crash.
+const OVERLOADED_AFTER_MS_MAX: u64 = 60 * 60 * 1_000;
 
 /// The shortest wait after an overload, which counts as no attempt: without it an event could keep its lane
 /// busy for ever.
@@ -31,6 +34,7 @@ impl Lane {
         let start = part.start;
         let mut special = answer.answers.into_iter().peekable();
         let mut failed: Vec<u32> = Vec::new();
+        let (events, mut rejected) = (part.len(), 0);
         for index in part {
             let meta = batch.events[index];
             let local = (index - start) as u32;
@@ -43,22 +47,27 @@ impl Lane {
                 Answer::Filtered => Settled::Filtered,
                 other => {
                     failed.push(local);
+                    // A plugin that refuses an event is well itself.
+                    rejected += usize::from(matches!(other, Answer::Reject(_)));
                     self.judge_failure(batch, index, other, settlement);
                     continue;
                 }
             };
-            settlement.settle(
-                meta.assignment,
-                settled,
-                meta.seq,
-                batch.view(index).offset(),
-            );
-            if !self.first_failures.is_empty() {
-                let assignment = batch.assignment_of(meta).id;
-                self.first_failures.remove(&(assignment, meta.seq));
+            settlement.settle(meta.assignment, settled, meta.seq, meta.offset);
+            if !self.failed_before.is_empty() {
+                self.recovered(batch, index);
             }
         }
+        self.count_well(events, events - failed.len() + rejected);
         self.apply(batch, start, &failed, answer.outputs, settlement);
+    }
+
+    fn count_well(&mut self, judged: usize, well: usize) {
+        self.judged += judged as u64;
+        self.well += well as u64;
+        if let Some(outage) = &self.settings.outage {
+            outage.well(well as u64);
+        }
     }
 
     /// Judges an event whose call ended without an answer.
@@ -73,6 +82,7 @@ impl Lane {
             code: fault.code.clone(),
             message: fault.message.clone(),
             after_ms: None,
+            frames: fault.frames.clone(),
         };
         let cause = match fault.kind {
             FaultKind::Trap => Cause::Trap,
@@ -85,17 +95,12 @@ impl Lane {
                 // The host's own trouble is no attempt of the event.
                 tracing::error!(plugin = %self.settings.plugin.name(), reason = %fault.message,
                     "no instance of the plugin could be made; its events wait");
-                let attempt = batch.view(index).attempt();
-                self.park_for(
-                    batch,
-                    index,
-                    attempt,
-                    self.settings.backoff.max_ms,
-                    settlement,
-                );
+                let after_ms = self.settings.retry.backoff.max_ms;
+                self.wait_for(batch, index, after_ms, settlement);
                 return;
             }
         };
+        self.judged += 1;
         if cause.retriable() {
             self.try_again(batch, index, cause, &problem, settlement);
         } else {
@@ -118,16 +123,16 @@ impl Lane {
                 self.try_again(batch, index, Cause::Exhausted, &problem, settlement);
             }
             Answer::Overloaded(problem) => {
-                let after_ms = problem.after_ms.unwrap_or(self.settings.backoff.initial_ms);
-                let after_ms = after_ms.max(OVERLOADED_AFTER_MS_MIN);
-                let attempt = batch.view(index).attempt();
-                self.park_for(batch, index, attempt, after_ms, settlement);
+                let initial_ms = self.settings.retry.backoff.initial_ms;
+                let after_ms = problem.after_ms.unwrap_or(initial_ms);
+                let after_ms = after_ms.clamp(OVERLOADED_AFTER_MS_MIN, OVERLOADED_AFTER_MS_MAX);
+                self.wait_for(batch, index, after_ms, settlement);
             }
             Answer::Held => {
                 let group = batch.events[index].group;
                 if !self.park.holds(group) {
                     // What it waited for has been given up on, so it runs at once.
-                    self.park.park(group, self.clock.now());
+                    self.park.park(group, self.clock.now(), Allowance::ALL);
                 }
                 self.hold(batch, index, settlement);
             }
@@ -135,12 +140,7 @@ impl Lane {
         }
     }
 
-    /// Holds an event back behind its key.
-    pub(super) fn hold(&mut self, batch: &Batch, index: usize, settlement: &mut Settlement) {
-        let attempt = batch.view(index).attempt();
-        self.put_back(batch, index, attempt, settlement);
-    }
-
+    /// A failed event that another attempt may help.
     fn try_again(
         &mut self,
         batch: &Batch,
@@ -149,48 +149,154 @@ impl Lane {
         problem: &Problem,
         settlement: &mut Settlement,
     ) {
-        let attempt = batch.view(index).attempt();
-        if attempt >= self.settings.attempts_max {
-            self.give_up(batch, index, cause, problem, settlement);
-            return;
-        }
         let meta = batch.events[index];
-        let key = (batch.assignment_of(meta).id, meta.seq);
-        self.first_failures
-            .entry(key)
-            .or_insert_with(|| self.clock.wall_ms());
-        self.metrics.retry();
-        let backoff_ms = self.settings.backoff.delay_ms(attempt, self.random.f64());
-        let after_ms = problem.after_ms.unwrap_or(backoff_ms);
-        self.park_for(batch, index, attempt + 1, after_ms, settlement);
+        let by_outage = cause == Cause::Exhausted || problem.code == WAITING_DEADLINE;
+        if by_outage {
+            self.note_failing(meta.group);
+        }
+        let (now, now_ms) = (self.clock.now(), self.clock.wall_ms());
+        let failed = self
+            .failed_before
+            .get(&(batch.assignment_of(meta).id, meta.seq));
+        let next = self.settings.retry.next(&Failing {
+            attempt: batch.view(index).attempt(),
+            age_ms: failed.map_or(0, |failed| now_ms.saturating_sub(failed.first_ms)),
+            held_ms: failed.map_or(0, |failed| self.held_ms(failed, now)),
+            after_ms: problem.after_ms,
+            outage: by_outage && self.outage_is_open(),
+            pressed: self.pressed(),
+            random: self.random.f64(),
+        });
+        match next {
+            Next::Park { attempt, after_ms } => {
+                self.wait_for_attempt(batch, index, (attempt, after_ms, problem), settlement);
+            }
+            Next::Move { attempt, after_ms } => {
+                self.move_away(batch, index, (attempt, after_ms, problem), settlement);
+            }
+            Next::Evict { attempt, after_ms } if self.retry_topic(batch, index).is_some() => {
+                self.move_away(batch, index, (attempt, after_ms, problem), settlement);
+            }
+            Next::Evict { .. } => self.give_up(batch, index, Cause::Evicted, problem, settlement),
+            Next::Exhausted => self.give_up(batch, index, cause, problem, settlement),
+            Next::Expired => self.give_up(batch, index, Cause::Expired, problem, settlement),
+        }
     }
 
-    fn park_for(
+    /// Holds the event's key back for this attempt.
+    fn wait_for_attempt(
         &mut self,
         batch: &Batch,
         index: usize,
-        attempt: u32,
-        after_ms: u64,
+        (attempt, after_ms, problem): (u32, u64, &Problem),
         settlement: &mut Settlement,
     ) {
+        let meta = batch.events[index];
+        let (now, now_ms) = (self.clock.now(), self.clock.wall_ms());
+        let (attempts_due, holds_since) = (now.after(after_ms + 1), self.without_outages(now));
+        let key = (batch.assignment_of(meta).id, meta.seq);
+        let failed = self.failed_before.entry(key).or_insert(FailedBefore {
+            first_ms: now_ms,
+            holds_since,
+            not_before: attempts_due,
+            problem: None,
+        });
+        failed.not_before = attempts_due;
+        failed.problem = Some(problem.clone());
+        let held_ms = holds_since.0.saturating_sub(failed.holds_since.0);
+        if attempt > batch.view(index).attempt() {
+            self.metrics.retry();
+        }
         // The clock shows whole milliseconds that have passed: one more, so that no attempt is early.
-        let due = self.clock.now().after(after_ms.min(AFTER_MS_MAX) + 1);
-        self.park.park(batch.events[index].group, due);
+        let holds_ms = self.settings.retry.holds_ms(after_ms + 1, held_ms);
+        self.park
+            .park(meta.group, now.after(holds_ms), Allowance::ONE);
         self.put_back(batch, index, attempt, settlement);
     }
 
-    fn put_back(&mut self, batch: &Batch, index: usize, attempt: u32, settlement: &mut Settlement) {
+    /// Holds the event's key back for a reason that is no failure of it.
+    fn wait_for(
+        &mut self,
+        batch: &Batch,
+        index: usize,
+        after_ms: u64,
+        settlement: &mut Settlement,
+    ) {
+        let due = self.clock.now().after(after_ms + 1);
+        self.park
+            .park(batch.events[index].group, due, Allowance::ONE);
+        self.hold(batch, index, settlement);
+    }
+
+    /// Gives an event up that waits and must not wait any longer: its next attempt is made from the retry
+    /// topic, where there is one.
+    pub(super) fn evict(&mut self, batch: &Batch, index: usize, settlement: &mut Settlement) {
         let meta = batch.events[index];
-        let event = batch.take_out(index, attempt);
-        let mut windows = self.windows.iter_mut();
-        let window = windows.find(|(known, _)| Arc::ptr_eq(known, &event.assignment));
-        if let (Some(id), Some((_, window))) = (meta.id, window) {
-            // Its id counts as seen when it settles.
-            window.forget(id);
+        let key = (batch.assignment_of(meta).id, meta.seq);
+        let failed = self.failed_before.get(&key);
+        let now = self.clock.now();
+        let after_ms = failed.map_or(0, |failed| failed.not_before.0.saturating_sub(now.0));
+        let problem = failed.and_then(|failed| failed.problem.clone());
+        let problem = problem.unwrap_or_default();
+        if self.retry_topic(batch, index).is_some() {
+            let attempt = batch.view(index).attempt();
+            self.move_away(batch, index, (attempt, after_ms, &problem), settlement);
+        } else {
+            self.give_up(batch, index, Cause::Evicted, &problem, settlement);
         }
-        let size = event.size_bytes();
-        self.park.push(meta.group, event, size);
-        settlement.parked.push((meta.assignment, 1));
+    }
+
+    fn retry_topic(&self, batch: &Batch, index: usize) -> Option<&(String, usize)> {
+        let source = batch.assignment_of(batch.events[index]).source_index();
+        self.settings.retry_topics.get(source as usize)?.as_ref()
+    }
+
+    /// Sends the event to the retry topic. It settles when the broker has it.
+    fn move_away(
+        &mut self,
+        batch: &Batch,
+        index: usize,
+        (attempt, after_ms, problem): (u32, u64, &Problem),
+        settlement: &mut Settlement,
+    ) {
+        let meta = batch.events[index];
+        let assignment = batch.assignment_of(meta);
+        let Some((topic, partitions)) = self.retry_topic(batch, index) else {
+            self.give_up(batch, index, Cause::Evicted, problem, settlement);
+            return;
+        };
+        let event = batch.view(index);
+        let now_ms = self.clock.wall_ms();
+        let failed = self.failed_before.get(&(assignment.id, meta.seq));
+        let copy = RetryCopy {
+            topic: self.settings.topics[event.topic_index() as usize].to_string(),
+            partition: event.partition(),
+            offset: event.offset(),
+            timestamp_ms: event.timestamp_ms(),
+            attempt,
+            // One more, because the clock shows whole milliseconds that have passed.
+            due_ms: now_ms + after_ms + 1,
+            first_failed_ms: failed.map_or(now_ms, |failed| failed.first_ms),
+        };
+        let record = OutgoingRecord {
+            topic: topic.clone(),
+            // A source that has grown has more partitions than its retry topic.
+            partition: Some(assignment.partition % (*partitions).max(1) as i32),
+            // The time of writing, so that the topic's retention counts from now.
+            timestamp_ms: None,
+            key: event.key().map(<[u8]>::to_vec),
+            value: event.value().map(<[u8]>::to_vec),
+            headers: copy.headers(event.header_list()),
+        };
+        if record.bytes() + RECORD_OVERHEAD_BYTES > self.settings.message_bytes_max {
+            // A dead letter sheds the headers that make it too large; a retry copy needs its own.
+            self.give_up(batch, index, Cause::Evicted, problem, settlement);
+            return;
+        }
+        settlement.records.push((meta.assignment, record));
+        settlement.settle(meta.assignment, Settled::Moved, meta.seq, meta.offset);
+        self.failed_before.remove(&(assignment.id, meta.seq));
+        self.metrics.retry();
     }
 
     /// Sends the event to the dead-letter topic. It settles when the broker has it.
@@ -206,12 +312,14 @@ impl Lane {
         let assignment = batch.assignment_of(meta);
         let event = batch.view(index);
         let now_ms = self.clock.wall_ms();
-        let first_ms = self
-            .first_failures
-            .remove(&(assignment.id, meta.seq))
-            .unwrap_or(now_ms);
+        let failed = self.failed_before.remove(&(assignment.id, meta.seq));
+        let first_ms = failed.map_or(now_ms, |failed| failed.first_ms);
         let facts = Facts {
-            origin: (&assignment.topic, assignment.partition, event.offset()),
+            origin: (
+                &self.settings.topics[event.topic_index() as usize],
+                event.partition(),
+                event.offset(),
+            ),
             timestamp_ms: event.timestamp_ms(),
             group: &self.settings.group,
             plugin: self.settings.plugin.name(),
@@ -219,6 +327,7 @@ impl Lane {
             cause,
             code: &problem.code,
             message: &problem.message,
+            frames: &problem.frames,
             attempts: event.attempt(),
             failed_at_ms: (first_ms, now_ms),
         };
@@ -228,10 +337,10 @@ impl Lane {
             timestamp_ms: event.timestamp_ms(),
             key: event.key().map(<[u8]>::to_vec),
             value: event.value().map(<[u8]>::to_vec),
-            headers: dead_letter::headers(event.header_list(), &facts),
+            headers: dead_letter::headers(event.header_list(), &facts, self.settings.dialect),
         };
         settlement.records.push((meta.assignment, record));
-        settlement.settle(meta.assignment, Settled::Dead, meta.seq, event.offset());
+        settlement.settle(meta.assignment, Settled::Dead, meta.seq, meta.offset);
         self.metrics.dead_letter(cause);
     }
 

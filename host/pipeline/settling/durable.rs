@@ -77,6 +77,7 @@ impl Settling {
 
     pub(super) fn settle_failed(&mut self, error: &dyn std::fmt::Display) {
         self.work.failing = true;
+        self.metrics.settle_failures.inc();
         self.work.reported = report(self.work.reported, error);
         self.status.set_trouble(Some(error.to_string()));
     }
@@ -124,7 +125,7 @@ impl Settling {
             if books.dirty || books.assignment.is_revoked() {
                 continue;
             }
-            if let Some(commit) = books.next_commit(self.commit_map) {
+            if let Some(commit) = books.take_commit(self.commit_map) {
                 desk.insert(books.assignment.id, commit);
             }
         }

@@ -18,6 +18,7 @@ impl Settling {
             .map(|books| (books.assignment.id, books.idle_ms(now)))
             .collect();
         let mut notes: Vec<String> = self.rebuild_note().into_iter().collect();
+        notes.extend(self.note_outages());
         for (id, idle_ms) in idle {
             let Some(books) = self.work.books.get(&id) else {
                 continue;
@@ -83,6 +84,10 @@ impl Settling {
             let why = format!("a call of the plugin has been running for {} s", ms / 1_000);
             return (Reason::Plugin, why);
         }
+        if self.plugins[of.plugin_index].outage_is_open() {
+            let why = "something outside fails for many keys at once; one event at a time probes";
+            return (Reason::Breaker, why.to_owned());
+        }
         if books.ledger.parked > 0 {
             let due = gauges.iter().filter_map(|gauge| gauge.next_due()).min();
             let in_s = due.map_or(0, |due| due.0.saturating_sub(now.0) / 1_000);
@@ -102,6 +107,21 @@ impl Settling {
             _ => format!("no reason is known; {in_flight} events are in flight"),
         };
         (Reason::Unknown, why)
+    }
+
+    /// The plugins whose events wait until something outside is well again.
+    fn note_outages(&self) -> Vec<String> {
+        let mut notes = Vec::new();
+        for entry in &self.plugins {
+            let (open, plugin) = (entry.outage_is_open(), &entry.plugin.name);
+            self.metrics.breaker(plugin, open);
+            if open {
+                notes.push(format!(
+                    "the breaker of plugin {plugin} is open: something outside fails for many keys"
+                ));
+            }
+        }
+        notes
     }
 
     /// How far the group is with learning which ids were seen; none when it is done.

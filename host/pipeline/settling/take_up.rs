@@ -111,14 +111,15 @@ impl Settling {
             .unwrap_or(0);
         let id = self.work.next_assignment;
         self.work.next_assignment += 1;
-        let assignment = Arc::new(Assignment::new(
+        let assignment = Assignment::new(
             id,
             (Arc::clone(&self.topics[topic_index]), topic_index as u32),
             offered.partition,
             self.routes[topic_index],
             committed,
             applied,
-        ));
+        );
+        let assignment = Arc::new(assignment.retrying(self.retry_of[topic_index]));
         // Deduplication learns what was seen by reading behind the commit.
         let behind = offered.committed.and(self.dedup_events_max).unwrap_or(0) as i64;
         let start = StartAt(

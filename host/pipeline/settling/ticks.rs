@@ -43,6 +43,7 @@ impl Settling {
         let lane = plugin.lanes[books.assignment.partition as usize % plugin.lanes.len()];
         let job = TickJob {
             assignment: Arc::clone(&books.assignment),
+            topic: Arc::clone(&self.topics[books.assignment.source_index() as usize]),
             reason,
             now_ms: wall_ms() as i64,
             sums: books.lend_sums(),

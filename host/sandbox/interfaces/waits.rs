@@ -10,7 +10,7 @@ use wasmtime_wasi::WasiView as _;
 use wasmtime_wasi::p2::DynPollable;
 use wasmtime_wasi::p2::bindings::io::poll::{Host as _, HostPollable as _};
 
-use super::super::fault::{FaultKind, Violation};
+use super::super::fault::{FaultKind, Violation, WAITING_DEADLINE};
 use super::super::host_state::HostState;
 
 /// The version that this wasmtime links; a guest's older 0.2 finds it by its compatible track.
@@ -47,7 +47,8 @@ pub(super) fn link(linker: &mut Linker<HostState>) -> wasmtime::Result<()> {
 }
 
 fn until<T>(deadline: Instant, wait: impl Future<Output = T>) -> wasmtime::Result<T> {
-    let violation = |message: &str| Violation::error(FaultKind::Deadline, "deadline", message);
+    let violation =
+        |message: &str| Violation::error(FaultKind::Deadline, WAITING_DEADLINE, message);
     TIMERS.with(|timers| {
         let timers = timers
             .as_ref()

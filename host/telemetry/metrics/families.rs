@@ -91,7 +91,10 @@ pub(super) struct GroupFamilies {
     pub(super) rewinds: IntCounterVec,
     pub(super) stale_stores: IntCounterVec,
     pub(super) emissions: IntCounterVec,
+    pub(super) settle_failures: IntCounterVec,
+    pub(super) refused_records: IntGaugeVec,
     pub(super) lost_partitions: IntCounterVec,
+    pub(super) breaker_open: IntGaugeVec,
     pub(super) rebuild_timeouts: IntCounterVec,
 }
 
@@ -116,6 +119,22 @@ impl GroupFamilies {
             emissions: of_group(
                 "millrace_emissions_total",
                 "Records that ticks emitted, acknowledged.",
+            )?,
+            settle_failures: of_group(
+                "millrace_settle_failures_total",
+                "Settles that the disk refused; they are tried again, and events wait.",
+            )?,
+            refused_records: gauge(
+                registry,
+                "millrace_refused_records",
+                "Records that the broker refused and has not acknowledged since; their events wait.",
+                &["group", "topic"],
+            )?,
+            breaker_open: gauge(
+                registry,
+                "millrace_breaker_open",
+                "1 while something outside a plugin fails and its events wait.",
+                &PLUGIN,
             )?,
             lost_partitions: of_group(
                 "millrace_lost_partitions_total",
