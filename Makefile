@@ -110,8 +110,29 @@ test-unit: ## the unit tests of the host, the SDK and the plugins; needs neither
 	cargo test --release --manifest-path plugins/Cargo.toml --lib
 
 .PHONY: test-integration
-test-integration: ## the integration tests, on what is built and installed already
+test-integration: checker ## the integration tests, on what is built and installed already
 	@cargo test --release --workspace --test integration
+
+.PHONY: checker
+checker: ## the process that judges the runs of the fault suite
+	@cargo build --release --workspace --bin millrace-checker
+
+# Where the long tier leaves its reports; tests/faults/run.rs names the same place.
+FAULT_REPORTS := $(CARGO_TARGET_DIR)/release/fault-reports/long
+
+.PHONY: fault
+fault: setup-build setup-kafka plugins checker ## the long tier of the fault suite with its negative controls; fills docs/reliability.md
+	@rm -rf "$(FAULT_REPORTS)"
+	export MILLRACE_FAULT_TIER=long
+	failed=
+	cargo test --release --workspace --test integration faults:: -- --test-threads 2 || failed=1
+	# This build can break its promises. What is delivered takes its place again afterwards.
+	cargo test --release --workspace --features sabotage --test integration faults::controls -- --test-threads 2 || failed=1
+	cargo build --release --bin millrace
+	machine="$$(nproc) cores, $$(awk '/MemTotal/ { printf "%d GiB", $$2 / 1048576 }' /proc/meminfo), Apache Kafka $(KAFKA_VERSION) beside it"
+	"$(CARGO_TARGET_DIR)/release/millrace-checker" table --reports "$(FAULT_REPORTS)" --into docs/reliability.md \
+	  --run "Run on $$(date -u +%F): $$machine."
+	[ -z "$$failed" ]
 
 .PHONY: bench
 bench: setup-build setup-kafka plugins ## throughput on a real Kafka beside a bare consumer loop

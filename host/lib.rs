@@ -11,6 +11,8 @@ pub mod delivery;
 pub mod ingest;
 pub mod kafka;
 pub mod pipeline;
+#[cfg(feature = "sabotage")]
+pub mod sabotage;
 pub mod sample;
 pub mod sandbox;
 pub mod store;

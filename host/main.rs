@@ -51,7 +51,7 @@ enum Command {
     Produce(produce::ProduceArgs),
 }
 
-fn main() -> ExitCode {
+pub(crate) fn main() -> ExitCode {
     keep_freed_memory_for_a_while();
     let done = match Command::parse() {
         Command::Dev(args) => dev::run(&args),

@@ -4,6 +4,8 @@
 //! The short tier runs in `make test`. `make fault` runs the same functions with larger figures.
 
 mod brokers;
+#[cfg(feature = "sabotage")]
+mod controls;
 mod group;
 mod kills;
 mod members;

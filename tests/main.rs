@@ -41,9 +41,13 @@ mod bad_input;
 mod gateway;
 // Partitions that move from host to host.
 mod rebalance;
+// Faults while events flow, judged by a process of its own.
+mod faults;
 // What a new owner learns of the ids that were seen.
 mod rebuild;
 // A partition that settles nothing says why.
 mod progress;
-// Faults while events flow, judged by a process of its own.
-mod faults;
+// Records of every form, dead-letter topics that do not take them, and topics that change under the host.
+mod records;
+// A settle store that cannot be written, or not be believed.
+mod store_faults;

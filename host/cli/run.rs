@@ -79,6 +79,10 @@ pub fn run(args: &RunArgs) -> anyhow::Result<()> {
 /// Leaving a group blocks inside librdkafka when the brokers are gone. What is not committed runs again,
 /// so ending the process loses nothing, and an operator who stops a host must see it stop.
 pub(super) fn exit_in_the_end(after: Duration) {
+    #[cfg(feature = "sabotage")]
+    if crate::sabotage::does("never-give-up") {
+        return;
+    }
     std::thread::spawn(move || {
         std::thread::sleep(after);
         tracing::error!("shutdown did not end in time; what is not committed runs again");

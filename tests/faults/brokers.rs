@@ -3,10 +3,10 @@
 use std::time::{Duration, Instant};
 
 use super::run::{Kind, Member, Run, let_it_last, now_ms};
-use super::settings::{Tier, Tuning};
+use super::settings::{IN_FLIGHT_MAX, Tier, Tuning};
 use crate::harness::host::Host;
 use crate::harness::kafka::{Node, Speed};
-use crate::harness::load::Plan;
+use crate::harness::load::{ENDLESS, Plan};
 use crate::harness::process;
 use crate::harness::proxy::{Proxy, Weather};
 
@@ -25,12 +25,12 @@ fn work_goes_on(member: &Member<'_>, host: &Host) {
 #[test]
 fn f4_a_broker_that_dies_and_comes_back_loses_nothing() {
     let tier = Tier::now();
-    let (events, kills, stops) = tier.pick((20_000, 2, 0), (60_000, 5, 2));
+    let (kills, stops) = tier.pick((2_u32, 0_u32), (5, 2));
     let mut node = Node::start(Speed::QuickStart);
     let run = Run::new("F4", &node.brokers(), 4);
     let member = run.member("a", &Tuning::default().session_ms(9_000));
     let host = member.start();
-    let load = run.load(Plan::of(events, 4).rate(1_500));
+    let load = run.load(Plan::of(ENDLESS, 4).rate(1_500));
     for (what, times) in [
         ("kill -9 of the broker", kills),
         ("restart of the broker", stops),
@@ -48,11 +48,13 @@ fn f4_a_broker_that_dies_and_comes_back_loses_nothing() {
         }
     }
     work_goes_on(&member, &host);
-    load.finish();
+    load.stop();
     run.wait_until_settled();
     member.sigterm(host);
     let done = format!("kill -9 of the broker, {kills} times; orderly restart, {stops} times");
-    run.expect_green(&done, &["--stall-max-ms", "120000"]);
+    let most = (u64::from(kills + stops) * IN_FLIGHT_MAX).to_string();
+    let bounds = ["--duplicates-max", &most, "--stall-max-ms", "120000"];
+    run.expect_green(&done, &bounds);
 }
 
 /// How a broker can be away.
@@ -106,7 +108,15 @@ fn away(row: &str, how: Away, outage: Duration) {
     member.sigterm(host);
     let stall_max = (outage.as_millis() + 30_000).to_string();
     let done = format!("{what} for {} s", outage.as_secs());
-    let bounds = ["--stall-max-ms", &stall_max, "--recover-max-ms", "30000"];
+    let most = (times * IN_FLIGHT_MAX).to_string();
+    let bounds = [
+        "--duplicates-max",
+        &most,
+        "--stall-max-ms",
+        &stall_max,
+        "--recover-max-ms",
+        "30000",
+    ];
     run.expect_green(&done, &bounds);
 }
 
@@ -127,7 +137,7 @@ fn f6_a_host_ends_in_time_when_its_broker_is_gone() {
     let tier = Tier::now();
     let mut node = Node::start(Speed::QuickStart);
     let run = Run::new("F6", &node.brokers(), 4);
-    let member = run.member("a", &Tuning::default());
+    let member = run.member("a", &Tuning::default().session_ms(3_000));
     let load = run.load(Plan::of(tier.pick(10_000, 30_000), 4).rate(2_000));
     let host = member.start();
     member.wait_for_finished(&host, 2_000);

@@ -15,7 +15,7 @@ fn f1_kill_9_at_random_times_loses_nothing_and_repeats_only_what_was_in_flight()
     let run = Run::new("F1", kafka::shared(), 8);
     let tuning = Tuning::default().session_ms(SESSION_MS);
     let member = run.member("a", &tuning);
-    let load = run.load(Plan::of(events, 8).rate(tier.pick(1_500, 1_200)));
+    let load = run.load(Plan::of(events, 8).rate(tier.pick(1_500, 1_000)));
     for kill in 1..=kills {
         let host = member.start();
         // Up to two seconds of work, and sometimes before anything is committed.

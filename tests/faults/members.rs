@@ -7,11 +7,14 @@ use rdkafka::admin::{AdminClient, AdminOptions, AlterConfig, ResourceSpecifier};
 use rdkafka::client::DefaultClientContext;
 
 use super::run::{Kind, Member, Run, TIMEOUT, now_ms};
-use super::settings::{Tier, Tuning};
+use super::settings::{IN_FLIGHT_MAX, Tier, Tuning};
 use crate::harness::host::Host;
 use crate::harness::kafka;
-use crate::harness::load::Plan;
+use crate::harness::load::{ENDLESS, Plan};
 use crate::harness::wait;
+
+/// What a host that was stopped has handed to its client may be written when it goes on: one batch.
+const LATE_MAX: &str = "512";
 
 #[test]
 fn f3_a_zombie_neither_commits_nor_goes_on_with_what_another_host_has_now() {
@@ -21,7 +24,7 @@ fn f3_a_zombie_neither_commits_nor_goes_on_with_what_another_host_has_now() {
     let tuning = Tuning::default().session_ms(3_000);
     let (first, second) = (run.member("a", &tuning), run.member("b", &tuning));
     let (one, other) = (first.join(), second.join());
-    let load = run.load(Plan::of(tier.pick(20_000, 100_000), 4).rate(1_500));
+    let load = run.load(Plan::of(ENDLESS, 4).rate(1_500));
     for _ in 0..rounds {
         first.wait_for_finished(&one, first.finished(&one) + 1_000);
         let from_ms = now_ms();
@@ -41,19 +44,19 @@ fn f3_a_zombie_neither_commits_nor_goes_on_with_what_another_host_has_now() {
             run.owned_by("a") > 0 && run.owned_by("b") > 0
         });
     }
-    load.finish();
+    load.stop();
     run.wait_until_settled();
     for (member, host) in [(first, one), (second, other)] {
         member.sigterm(host);
     }
     let done = format!("SIGSTOP of a host beyond its session, {rounds} times");
-    run.expect_green(&done, &[]);
+    let most = (rounds * IN_FLIGHT_MAX).to_string();
+    let bounds = ["--duplicates-max", &most, "--late-max", LATE_MAX];
+    run.expect_green(&done, &bounds);
 }
 
 /// Three hosts that come and go while events flow.
-fn storm(row: &str, tuning: impl Fn(&str) -> Tuning) {
-    let tier = Tier::now();
-    let (lasts, rate) = tier.pick((12, 1_500), (60, 2_500));
+fn storm(row: &str, (lasts, rate): (u64, u64), tuning: impl Fn(&str) -> Tuning) {
     let run = Run::new(row, kafka::shared(), 6);
     let members: Vec<Member<'_>> = ["a", "b", "c"]
         .into_iter()
@@ -83,29 +86,39 @@ fn storm(row: &str, tuning: impl Fn(&str) -> Tuning) {
         member.sigterm(host.expect("all run in the end"));
     }
     let done = format!("3 hosts come and go for {lasts} s: {changes} changes");
-    run.expect_green(&done, &["--duplicates-max", "0"]);
+    // A member that leaves while it waits for the others to join cannot commit its last events: Kafka
+    // serves one request of a connection at a time, and then the generation is over.
+    let most = (changes * IN_FLIGHT_MAX).to_string();
+    run.expect_green(&done, &["--duplicates-max", &most]);
 }
 
 #[test]
-fn f7_a_storm_of_rebalances_with_ranges_loses_and_repeats_nothing() {
-    storm("F7 range", |_| Tuning::default());
+fn f7_a_storm_of_rebalances_with_ranges_loses_nothing() {
+    let size = Tier::now().pick((12, 1_500), (60, 2_500));
+    storm("F7 range", size, |_| Tuning::default());
 }
 
 #[test]
-fn f7_a_storm_of_rebalances_with_cooperative_members_loses_and_repeats_nothing() {
+fn f7_a_storm_of_rebalances_with_cooperative_members_loses_nothing() {
     let cooperative = ("partition.assignment.strategy", "cooperative-sticky");
-    storm("F7 cooperative", |_| {
-        Tuning::default().property(cooperative.0, cooperative.1)
-    });
+    storm(
+        "F7 cooperative",
+        Tier::now().pick((6, 1_000), (60, 2_500)),
+        |_| Tuning::default().property(cooperative.0, cooperative.1),
+    );
 }
 
 #[test]
-fn f7_a_storm_of_rebalances_with_static_members_loses_and_repeats_nothing() {
-    storm("F7 static", |name| {
-        Tuning::default()
-            .session_ms(3_000)
-            .property("group.instance.id", name)
-    });
+fn f7_a_storm_of_rebalances_with_static_members_loses_nothing() {
+    storm(
+        "F7 static",
+        Tier::now().pick((6, 1_000), (60, 2_500)),
+        |name| {
+            Tuning::default()
+                .session_ms(3_000)
+                .property("group.instance.id", name)
+        },
+    );
 }
 
 /// Lets the output take nothing, or everything again: no record is as small as that.
@@ -134,8 +147,8 @@ fn f8_a_drain_whose_output_is_stalled_is_given_up_in_time() {
     let tuning = Tuning::default().session_ms(6_000);
     let (stays, comes) = (run.member("a", &tuning), run.member("b", &tuning));
     let one = stays.start();
-    let load = run.load(Plan::of(Tier::now().pick(20_000, 60_000), 4).rate(1_500));
-    stays.wait_for_finished(&one, 2_000);
+    let load = run.load(Plan::of(Tier::now().pick(10_000, 60_000), 4).rate(1_000));
+    stays.wait_for_finished(&one, 1_000);
     let from_ms = now_ms();
     set_stalled(&run, true);
     wait::eventually("an output that takes nothing", TIMEOUT, || {

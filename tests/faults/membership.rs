@@ -9,7 +9,7 @@ use rdkafka::consumer::{BaseConsumer, Consumer};
 use super::run::{Kind, Run, TIMEOUT};
 use super::settings::{Tier, Tuning};
 use crate::harness::kafka;
-use crate::harness::load::Plan;
+use crate::harness::load::{ENDLESS, Plan};
 use crate::harness::wait;
 
 /// A member that takes partitions, does nothing with them, and leaves.
@@ -37,7 +37,7 @@ fn f9_a_partition_that_is_taken_away_and_comes_back_goes_on() {
     let run = Run::new("F9", kafka::shared(), 4);
     let member = run.member("a", &Tuning::default());
     let host = member.start();
-    let load = run.load(Plan::of(200_000, 4).rate(1_000));
+    let load = run.load(Plan::of(ENDLESS, 4).rate(1_000));
     for _ in 0..rounds {
         let from_ms = super::run::now_ms();
         guest_comes_and_goes(&run);
@@ -74,7 +74,7 @@ fn f10_static_members_are_restarted_one_by_one_without_a_rebalance() {
     wait::eventually("partitions for each", TIMEOUT, || {
         ["a", "b", "c"].iter().all(|name| run.owned_by(name) == 2)
     });
-    let load = run.load(Plan::of(200_000, 6).rate(1_500));
+    let load = run.load(Plan::of(ENDLESS, 6).rate(1_500));
     let before = run.generation();
     for _ in 0..rounds {
         for (member, host) in members.iter().zip(&mut hosts) {

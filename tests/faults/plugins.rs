@@ -8,7 +8,7 @@ use super::run::{Kind, Run, TIMEOUT, let_it_last, now_ms};
 use super::settings::{Tier, Tuning};
 use crate::harness::host::Setup;
 use crate::harness::kafka;
-use crate::harness::load::{Load, Plan};
+use crate::harness::load::{ENDLESS, Load, Plan};
 
 /// Two groups of one host: one whose plugin traps, and its neighbour.
 pub(crate) struct Pair {
@@ -48,7 +48,7 @@ impl Pair {
     /// Every two hundredth event of one group traps for good, while the other has only good ones. The
     /// neighbour works for a while without that, too.
     pub(crate) fn loads(&self, events: u64) -> (Load, i64) {
-        let neighbour = self.neighbour.load(Plan::of(1_000_000, 2).rate(300));
+        let neighbour = self.neighbour.load(Plan::of(ENDLESS, 2).rate(300));
         let_it_last(Duration::from_secs(4));
         let from_ms = now_ms();
         let plan = Plan::of(events, 4).rate(2_000);

@@ -155,7 +155,8 @@ impl Run {
         Member {
             run: self,
             name: name.to_owned(),
-            setup,
+            // What the client did is of use when a run ends badly.
+            setup: setup.arg("--log").arg("info,librdkafka=debug"),
             end_within_ms: u64::from(tuning.drain_ms) + END_MARGIN_MS,
         }
     }

@@ -2,6 +2,10 @@
 
 use crate::harness::process;
 
+/// Events between the last commit and the position of one host at most, when nothing holds it up: what it does
+/// in a commit interval, and its batches.
+pub(crate) const IN_FLIGHT_MAX: u64 = 2_048;
+
 /// How large a run is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Tier {

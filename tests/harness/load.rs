@@ -25,6 +25,9 @@ const FLUSH_TIMEOUT: Duration = Duration::from_secs(120);
 /// How often the rate is caught up with.
 const PULSE: Duration = Duration::from_millis(10);
 
+/// More events than any test waits for: the load flows until it is stopped.
+pub(crate) const ENDLESS: u64 = 10_000_000;
+
 /// What is sent.
 #[derive(Debug, Clone)]
 pub(crate) struct Plan {

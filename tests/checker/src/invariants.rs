@@ -276,9 +276,8 @@ pub(crate) fn commits_behind(evidence: &Evidence, found: &Found, report: &mut Re
                 ));
             }
             // What is below an older commit has been looked at with it.
-            let new = found
-                .source
-                .range((*partition, before.unwrap_or(0))..(*partition, offset));
+            let from = before.unwrap_or(0).min(offset);
+            let new = found.source.range((*partition, from)..(*partition, offset));
             let late = new.filter(|(place, _)| {
                 done.get(*place)
                     .is_none_or(|at_ms| *at_ms > sample.at_ms + CLOCK_MS)

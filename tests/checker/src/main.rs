@@ -9,6 +9,7 @@ mod figures;
 mod invariants;
 mod liveness;
 mod report;
+mod table;
 mod topics;
 mod watch;
 
@@ -36,6 +37,8 @@ enum Command {
     Watch(Place),
     /// Judges a run that is over, and answers a report in JSON.
     Check(Box<CheckArgs>),
+    /// Makes the table of a document from the reports of many runs.
+    Table(table::TableArgs),
 }
 
 /// What is looked at.
@@ -100,6 +103,7 @@ fn main() -> ExitCode {
     let done = match Command::parse() {
         Command::Watch(place) => watch::run(&place).map(|()| ExitCode::SUCCESS),
         Command::Check(args) => check(&args),
+        Command::Table(args) => table::run(&args).map(|()| ExitCode::SUCCESS),
     };
     done.unwrap_or_else(|Unchecked(why)| {
         #[expect(
