@@ -97,21 +97,6 @@ impl Settling {
             tracing::error!(%error, "the settle store cannot be read; starting from the commit");
             StoredPartition::default()
         });
-        #[cfg(feature = "sabotage")]
-        let (forgotten, stored) = if crate::sabotage::does("forget-commits") {
-            let committed = None;
-            (
-                Offered {
-                    committed,
-                    ..offered.clone()
-                },
-                StoredPartition::default(),
-            )
-        } else {
-            (offered.clone(), stored)
-        };
-        #[cfg(feature = "sabotage")]
-        let offered = &forgotten;
         let (applied, stored) = self.reconcile(offered, stored);
         // Without a commit the group begins at the oldest record or after the newest.
         let begin = match self.start_from {
@@ -119,6 +104,12 @@ impl Settling {
             StartFrom::Latest => applied.below.unwrap_or(offered.newest),
         };
         let committed = offered.committed.unwrap_or(begin);
+        #[cfg(feature = "sabotage")]
+        let (committed, applied) = if crate::sabotage::does("forget-commits") {
+            (offered.oldest, Applied::default())
+        } else {
+            (committed, applied)
+        };
         let topic_index = self
             .topics
             .iter()
