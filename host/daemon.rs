@@ -211,16 +211,21 @@ impl Daemon {
             .collect()
     }
 
-    /// Why a group has stopped for good; none while all work.
+    /// Why the host cannot go on: no group works any more, or one has met a bug of the host. None while groups
+    /// work, whatever has stopped others.
     #[must_use]
     pub fn failure(&self) -> Option<String> {
-        let failed = |group: &Group| {
-            group
-                .status()
-                .failure()
-                .map(|why| format!("group {}: {why}", group.id()))
-        };
-        self.groups.iter().find_map(failed)
+        let status = |group: &Group| (group.id().to_owned(), group.status());
+        let stopped: Vec<_> = self
+            .groups
+            .iter()
+            .map(status)
+            .filter_map(|(id, status)| Some((id, status.failure()?, status.broken())))
+            .collect();
+        let broken = stopped.iter().find(|(.., broken)| *broken);
+        let all = stopped.len() == self.groups.len();
+        let (id, why, _) = broken.or_else(|| stopped.first().filter(|_| all))?;
+        Some(format!("group {id}: {why}"))
     }
 
     /// Waits on the daemon's own runtime.
@@ -259,13 +264,13 @@ impl Daemon {
     }
 }
 
-/// Ready means that the group has joined and has not stopped. A broker that is away later does not change
-/// that: restarting the host would not bring it back.
+/// Ready means that the group has joined, has not stopped and can settle. A broker that is away later does not
+/// change that: restarting the host would not bring it back. A full disk does: another host has room.
 fn health_of(group: &str, status: &GroupStatus) -> Health {
     let (ready, state) = match (status.failure(), status.joined(), status.trouble()) {
         (Some(failure), _, _) => (false, format!("stopped: {failure}")),
         (None, false, _) => (false, "joining".to_owned()),
-        (None, true, Some(trouble)) => (true, format!("joined, waiting: {trouble}")),
+        (None, true, Some(trouble)) => (!status.unable(), format!("joined, waiting: {trouble}")),
         (None, true, None) => (true, "joined".to_owned()),
     };
     let state = status

@@ -25,9 +25,12 @@ mod lease;
 mod member;
 mod messages;
 mod outage;
+mod outside;
 mod rebuild;
 mod sending;
 mod settling;
+#[cfg(test)]
+mod simulation;
 mod start;
 mod status;
 
@@ -44,6 +47,7 @@ pub use status::GroupStatus;
 use self::intake::Intake;
 use self::member::Member;
 use self::messages::Control;
+use self::outside::Source;
 use self::rebuild::Rebuilds;
 use self::settling::CommitDesk;
 use crate::delivery::ledger::Ledger;
@@ -159,9 +163,20 @@ fn poll(
                     timeout = if open { BUSY_POLL } else { IDLE_POLL };
                 }
                 Polled::Nothing => break,
+                Polled::OutOfRange(reason) => {
+                    tracing::error!(%reason, "records are gone that were not read yet, or their topic was made \
+                        anew; partitions are taken up again from what is committed");
+                    // What is settled of them must not be committed to a topic that may be another one.
+                    consumer.membership().lose_all();
+                    if let Err(error) = consumer.rejoin() {
+                        intake.status.stop(error.to_string());
+                        stop.store(true, Ordering::Release);
+                    }
+                    break;
+                }
                 Polled::Fatal(why) => {
                     tracing::error!(reason = %why, "the group stops");
-                    intake.status.fail(why);
+                    intake.status.stop(why);
                     stop.store(true, Ordering::Release);
                     break;
                 }
@@ -196,7 +211,7 @@ fn keep_what_is_ours(consumer: &GroupConsumer<Member>) -> Result<(), KafkaError>
 
 /// Commits what has settled. An assignment that has ended meanwhile is left out: its last commit has been
 /// made, and a later one would take it back.
-fn commit(consumer: &GroupConsumer<Member>, commit_desk: &CommitDesk) {
+fn commit(consumer: &impl Source, commit_desk: &CommitDesk) {
     let mut asked =
         std::mem::take(&mut *commit_desk.lock().unwrap_or_else(PoisonError::into_inner));
     if asked.is_empty() {

@@ -11,6 +11,7 @@ mod kills;
 mod members;
 mod membership;
 mod notes;
+mod outage;
 mod plugins;
 mod run;
 mod settings;

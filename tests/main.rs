@@ -31,6 +31,8 @@ mod crash;
 mod isolation;
 // Retry in place: order, times, attempts, and a restart in between.
 mod retry;
+// Retry by topic, and what is evicted there: attempts that survive, times, places.
+mod retry_topic;
 // Where events go that fail: the topics that the host makes, and what dead letters say.
 mod dead_letters;
 // What the host refuses, and that it has consumed nothing by then.
@@ -41,3 +43,11 @@ mod gateway;
 mod rebalance;
 // Faults while events flow, judged by a process of its own.
 mod faults;
+// What a new owner learns of the ids that were seen.
+mod rebuild;
+// A partition that settles nothing says why.
+mod progress;
+// Records of every form, dead-letter topics that do not take them, and topics that change under the host.
+mod records;
+// A settle store that cannot be written, or not be believed.
+mod store_faults;

@@ -185,7 +185,8 @@ impl<E> Park<E> {
             .keys
             .iter()
             .filter(|(_, parked)| first_may_go(parked))
-            .max_by_key(|(_, parked)| parked.queue.len());
+            // Of queues that are equally long, the one that has waited since earlier.
+            .max_by_key(|(_, parked)| (parked.queue.len(), Reverse(parked.ticket)));
         let key = *longest?.0;
         let mut parked = self.take(key)?;
         let (event, bytes) = parked.queue.pop_front()?;

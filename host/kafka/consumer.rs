@@ -137,6 +137,9 @@ pub enum Polled<'a> {
     Record(Record<'a>),
     /// Nothing within the timeout.
     Nothing,
+    /// The offset of a partition is not in its log any more: retention was faster, or the topic was made anew.
+    /// Nothing more of that partition comes before [`GroupConsumer::rejoin`].
+    OutOfRange(String),
     /// The client cannot go on.
     Fatal(String),
 }
@@ -157,8 +160,9 @@ impl<M: Membership> GroupConsumer<M> {
             .set("group.id", group)
             .set("enable.auto.commit", "false")
             .set("enable.auto.offset.store", "false")
-            // Every assignment says where it begins; this is for an offset that retention has removed since.
-            .set("auto.offset.reset", "earliest");
+            // Every assignment says where it begins. An offset that is not there any more is told to the group,
+            // which must not go on as if nothing were missing.
+            .set("auto.offset.reset", "error");
         // A producer's limit, which the consumer would warn about.
         settings.remove("message.max.bytes");
         let consumer: BaseConsumer<_> = settings
@@ -312,6 +316,21 @@ impl<M: Membership> GroupConsumer<M> {
                 }
                 _ => format!("the consumer cannot go on: {reason}"),
             });
+        }
+        match error.rdkafka_error_code() {
+            Some(RDKafkaErrorCode::AutoOffsetReset) => {
+                return Polled::OutOfRange(error.to_string());
+            }
+            Some(
+                code @ (RDKafkaErrorCode::TopicAuthorizationFailed
+                | RDKafkaErrorCode::GroupAuthorizationFailed
+                | RDKafkaErrorCode::ClusterAuthorizationFailed),
+            ) => {
+                return Polled::Fatal(format!(
+                    "the cluster does not let this group read ({code}); check its access rules"
+                ));
+            }
+            _ => {}
         }
         // librdkafka goes on by itself after every other error.
         log_error(error, "while consuming");

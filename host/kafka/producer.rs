@@ -33,6 +33,9 @@ const DEFAULTS: [(&str, &str); 6] = [
     ("topic.metadata.refresh.interval.ms", "5000"),
 ];
 
+/// The largest that librdkafka allows for `message.max.bytes`.
+const RECORD_BYTES_MAX: &str = "1000000000";
+
 /// `RD_KAFKA_PARTITION_UA`: the partitioner chooses.
 const PARTITION_BY_KEY: i32 = -1;
 
@@ -111,7 +114,10 @@ impl GroupProducer {
         let mut settings = client_with_defaults(kafka, &DEFAULTS);
         settings
             .set("acks", "all")
-            .set("enable.idempotence", "true");
+            .set("enable.idempotence", "true")
+            // What is too large is for the broker to say: the sizes of outputs are checked before, and a dead
+            // letter is as large as its record, which some topic has taken, and a little larger.
+            .set("message.max.bytes", RECORD_BYTES_MAX);
         Ok(Self {
             producer: launch(&settings, deliveries)?,
             settings,

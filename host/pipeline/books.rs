@@ -165,7 +165,7 @@ impl Books {
     }
 
     /// What may be committed and has not been asked for. Counts as asked for from now on.
-    pub(crate) fn to_commit(&mut self, with_map: bool) -> Option<Commit> {
+    pub(crate) fn next_commit(&mut self, with_map: bool) -> Option<Commit> {
         let (settled, position) = (self.tracker.settled(), self.tracker.position());
         let (asked_settled, asked) = self.asked;
         let news = asked.is_none_or(|asked| position > asked) || with_map;

@@ -1,7 +1,7 @@
 //! The clocks of a group: one that never goes back for everything that is waited for, and the wall clock for
 //! people and records. Tests turn the hands themselves.
 
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crate::delivery::retry::Millis;
 
@@ -38,6 +38,46 @@ impl Clock {
             Self::Simulated(_) => self.now().0,
         }
     }
+
+    /// Now, for what is compared with other times of this clock.
+    pub(crate) fn instant(&self) -> Instant {
+        match self {
+            Self::Machine(_) => Instant::now(),
+            #[cfg(test)]
+            Self::Simulated(_) => simulated_start() + Duration::from_millis(self.now().0),
+        }
+    }
+
+    /// Stops the thread for this long.
+    pub(crate) fn sleep(&self, time: Duration) {
+        match self {
+            Self::Machine(_) => std::thread::sleep(time),
+            #[cfg(test)]
+            Self::Simulated(ms) => {
+                ms.fetch_add(
+                    time.as_millis() as u64,
+                    std::sync::atomic::Ordering::Relaxed,
+                );
+            }
+        }
+    }
+
+    /// How long to wait for another thread that has this long. In a simulation the others stand still
+    /// meanwhile, so that waiting would change nothing.
+    pub(crate) fn patience(&self, time: Duration) -> Duration {
+        match self {
+            Self::Machine(_) => time,
+            #[cfg(test)]
+            Self::Simulated(_) => Duration::ZERO,
+        }
+    }
+}
+
+/// What the simulated clocks count from; only differences mean anything.
+#[cfg(test)]
+fn simulated_start() -> Instant {
+    static START: std::sync::OnceLock<Instant> = std::sync::OnceLock::new();
+    *START.get_or_init(Instant::now)
 }
 
 /// The machine's wall clock, in milliseconds since the Unix epoch.

@@ -18,11 +18,11 @@ use super::identity::id_of;
 use super::lane::{BATCH_BYTES_MAX, LaneGauge};
 use super::member::Member;
 use super::outage::Outage;
+use super::outside::{Arrival, Source};
 use super::status::GroupStatus;
 use crate::config;
 use crate::delivery::lanes::{OrderBy, OrderGroup};
 use crate::delivery::offsets::Offset;
-use crate::kafka::consumer::{GroupConsumer, Record};
 
 /// Sealed batches that wait for a lane. One is being worked on, one is ready and one is being filled:
 /// more would only add delay.
@@ -110,7 +110,7 @@ impl Intake {
 
     /// Takes one record into the open batch of its lane.
     #[inline]
-    pub(crate) fn take(&mut self, record: &Record<'_>, consumer: &GroupConsumer<Member>) {
+    pub(crate) fn take(&mut self, record: &impl Arrival, consumer: &impl Source) {
         #[cfg(feature = "sabotage")]
         if crate::sabotage::does("silent-partition") && record.partition() == 1 {
             return;
@@ -200,7 +200,7 @@ impl Intake {
 
     /// Gives a full batch to its lane. Where the lane has no room, waits as long as its current call is
     /// young, and then pauses the plugin's partitions.
-    fn hand_over(&mut self, plugin_at: usize, lane_at: usize, consumer: &GroupConsumer<Member>) {
+    fn hand_over(&mut self, plugin_at: usize, lane_at: usize, consumer: &impl Source) {
         let clock = self.clock.clone();
         let plugin = &mut self.plugins[plugin_at];
         if plugin.paused {
@@ -215,11 +215,9 @@ impl Intake {
                 self.pause(plugin_at, consumer);
                 return;
             }
+            let wait = Duration::from_millis(PATIENCE_MS - patience + 1);
             let batch = lane.take_open(&self.topic_table);
-            match lane
-                .inbox
-                .send_timeout(batch, Duration::from_millis(PATIENCE_MS - patience + 1))
-            {
+            match lane.inbox.send_timeout(batch, clock.patience(wait)) {
                 Ok(()) => return,
                 Err(SendTimeoutError::Timeout(batch) | SendTimeoutError::Disconnected(batch)) => {
                     lane.open = batch;
@@ -234,7 +232,7 @@ impl Intake {
     }
 
     /// Notes how far each partition reaches, for the lag.
-    pub(crate) fn note_ends(&mut self, consumer: &GroupConsumer<Member>) {
+    pub(crate) fn note_ends(&mut self, consumer: &impl Source) {
         self.refresh(consumer.membership());
         for local in &self.locals {
             let assignment = &local.assignment;
@@ -251,14 +249,15 @@ impl Intake {
                 let batch = lane.take_open(&self.topic_table);
                 // The lane drops revoked events at once, so it has room soon; what does not get there
                 // is abandoned all the same.
-                let _abandoned = lane.inbox.send_timeout(batch, Duration::from_secs(1));
+                let wait = self.clock.patience(Duration::from_secs(1));
+                let _abandoned = lane.inbox.send_timeout(batch, wait);
             }
         }
     }
 
     /// The place of a record's assignment; none when the partition has been taken away.
     #[inline]
-    fn local(&mut self, record: &Record<'_>, member: &Member) -> Option<usize> {
+    fn local(&mut self, record: &impl Arrival, member: &Member) -> Option<usize> {
         if member.generation.load(Ordering::Acquire) != self.generation {
             self.refresh(member);
         }
@@ -350,7 +349,7 @@ fn partition_hash(topic: &str, partition: i32) -> u64 {
 
 /// Without an order, events of one id still meet on one lane, so that one of them is seen first.
 fn id_group(
-    record: &Record<'_>,
+    record: &impl Arrival,
     assignment: &Arc<Assignment>,
     dedup: &config::Dedup,
     otherwise: OrderGroup,

@@ -14,8 +14,7 @@ use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, select};
 
-pub(crate) use self::callee::Callee;
-use self::callee::CalleeInstance;
+pub(crate) use self::callee::{Callee, CalleeInstance};
 pub(crate) use self::check::OutputPartitions;
 use super::assignment::Assignment;
 use super::batch::{Batch, EventKind, OwnedEvent};
@@ -41,6 +40,10 @@ pub(crate) const BATCH_BYTES_MAX: usize = 256 << 10;
 
 /// How long a call should take at most; the size of batches follows it.
 const CALL_GOAL: Duration = Duration::from_millis(20);
+
+/// A lane that holds back more than so many quarters of its budget evicts. Partitions pause when it is full,
+/// and keys that are well should not have to wait for keys that are not.
+pub(crate) const PRESSED_QUARTERS: usize = 3;
 
 /// How long an idle lane sleeps when nothing is due. It wakes earlier for anything sent to it.
 const IDLE: Duration = Duration::from_secs(1);
@@ -247,7 +250,7 @@ impl Lane {
     }
 
     /// The path of a fresh batch through the lane.
-    fn take_in(&mut self, mut batch: Batch) {
+    pub(super) fn take_in(&mut self, mut batch: Batch) {
         let mut settlement = Settlement::default();
         let repeats = self.admit(&mut batch, &mut settlement);
         if self.outage_is_on() {
@@ -314,6 +317,7 @@ impl Lane {
             ..
         } = self;
         let now = clock.now();
+        let latest_ms = clock.wall_ms() as i64 + check::TIMESTAMP_AHEAD_MAX_MS;
         known.clear();
         let mut of_assignment = [usize::MAX; ASSIGNMENTS_CACHED];
         for meta in &batch.events {
@@ -357,7 +361,8 @@ impl Lane {
                     at
                 }
             };
-            let record_ms = batch.record_ms(known.len());
+            // A record from the future must not make everything before it look old.
+            let record_ms = batch.record_ms(known.len()).min(latest_ms);
             let new = windows[at].1.insert(id, record_ms);
             known.push(if new && !settled_before {
                 Known::No
@@ -410,7 +415,7 @@ impl Lane {
     }
 
     /// Runs `on-tick`.
-    fn tick(&mut self, job: TickJob) {
+    pub(super) fn tick(&mut self, job: TickJob) {
         let assignment = job.assignment.id;
         let result = self.instance().and_then(|instance| instance.tick(job));
         let result =
@@ -431,13 +436,15 @@ impl Lane {
 
     /// Forgets what is held back of revoked assignments. Their events will be read again by whoever has
     /// the partition next.
-    fn fence(&mut self, fence: &Fence) {
+    pub(super) fn fence(&mut self, fence: &Fence) {
         self.windows
             .retain(|(assignment, _)| !assignment.is_revoked());
         if let Some(state) = &self.state {
             state.forget(&fence.assignments);
         }
-        let forgotten = self.park.forget(|event| !event.assignment.is_revoked());
+        let mut forgotten = self.park.forget(|event| !event.assignment.is_revoked());
+        // In log order neighbours join into runs.
+        forgotten.sort_unstable_by_key(|event| (event.assignment.id, event.meta.seq));
         let mut settlement = Settlement::default();
         let mut batch = Batch::new(&[]);
         for event in &forgotten {

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 
 use super::assignment::Assignment;
+use super::clock::Clock;
 use super::lease::Lease;
 use super::messages::Control;
 use super::status::GroupStatus;
@@ -31,6 +32,7 @@ pub(crate) struct Member {
     /// Rises with every change of `current`.
     pub(crate) generation: AtomicU64,
     drain_timeout: Duration,
+    clock: Clock,
     pub(crate) lease: Arc<Lease>,
     status: Arc<GroupStatus>,
 }
@@ -39,7 +41,7 @@ impl Member {
     pub(crate) fn new(
         control: Sender<Control>,
         drain_timeout: Duration,
-        lease: Arc<Lease>,
+        (clock, lease): (Clock, Arc<Lease>),
         status: Arc<GroupStatus>,
     ) -> Self {
         Self {
@@ -47,6 +49,7 @@ impl Member {
             current: Mutex::default(),
             generation: AtomicU64::new(0),
             drain_timeout,
+            clock,
             lease,
             status,
         }
@@ -80,6 +83,20 @@ impl Member {
         reason: TickReason,
         lost: bool,
     ) -> Vec<Commit> {
+        let deadline = self.clock.instant() + self.drain_timeout + ANSWER_MARGIN;
+        let answer = self.begin_giving_up(assignments, reason, lost);
+        let committable = answer.and_then(|answer| self.wait_for(&answer, Some(deadline)));
+        committable.unwrap_or_default()
+    }
+
+    /// Nothing of these is started any more. What may be committed is answered when the rest is finished;
+    /// nothing is where nobody answers.
+    pub(super) fn begin_giving_up(
+        &self,
+        assignments: Vec<Arc<Assignment>>,
+        reason: TickReason,
+        lost: bool,
+    ) -> Option<Receiver<Vec<Commit>>> {
         for assignment in &assignments {
             if lost {
                 assignment.lose();
@@ -89,10 +106,10 @@ impl Member {
         }
         self.change(|current| current.retain(|assignment| !assignment.is_revoked()));
         if assignments.is_empty() {
-            return Vec::new();
+            return None;
         }
         let (reply, answer) = bounded(1);
-        let deadline = Instant::now() + self.drain_timeout;
+        let deadline = self.clock.instant() + self.drain_timeout;
         let control = Control::Revoke {
             assignments,
             reason,
@@ -100,11 +117,28 @@ impl Member {
             deadline,
             reply,
         };
-        if self.control.send(control).is_err() {
-            return Vec::new();
-        }
-        self.wait_for(&answer, Some(deadline + ANSWER_MARGIN))
-            .unwrap_or_default()
+        self.control.send(control).ok().map(|()| answer)
+    }
+
+    /// Asks for the books of these partitions; none is answered when nobody keeps any.
+    pub(super) fn begin_taking_up(
+        &self,
+        offered: &[Offered],
+    ) -> Option<Receiver<Vec<(Arc<Assignment>, StartAt)>>> {
+        let (reply, answer) = bounded(1);
+        let control = Control::Assign {
+            offered: offered.to_vec(),
+            reply,
+        };
+        self.control.send(control).ok().map(|()| answer)
+    }
+
+    /// The books are open. Answers where each partition begins.
+    pub(super) fn end_taking_up(&self, taken_up: Vec<(Arc<Assignment>, StartAt)>) -> Vec<StartAt> {
+        let (assignments, starts): (Vec<_>, Vec<_>) = taken_up.into_iter().unzip();
+        self.change(|current| current.extend(assignments));
+        self.status.set_joined();
+        starts
     }
 
     /// Waits for an answer of the settling thread, until it comes, the time is over or the thread has gone.
@@ -115,7 +149,7 @@ impl Member {
                 Err(RecvTimeoutError::Disconnected) => return None,
                 Err(RecvTimeoutError::Timeout) => {
                     self.lease.alive();
-                    if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
+                    if deadline.is_some_and(|deadline| self.clock.instant() >= deadline) {
                         return None;
                     }
                 }
@@ -136,19 +170,9 @@ impl Membership for Member {
             .iter()
             .map(|offered| (offered.topic.clone(), offered.partition));
         self.revoked(&again.collect::<Vec<_>>(), true);
-        let (reply, answer) = bounded(1);
-        let control = Control::Assign {
-            offered: offered.to_vec(),
-            reply,
-        };
-        let taken_up = match self.control.send(control) {
-            Ok(()) => self.wait_for(&answer, None).unwrap_or_default(),
-            Err(_) => Vec::new(),
-        };
-        let (assignments, starts): (Vec<_>, Vec<_>) = taken_up.into_iter().unzip();
-        self.change(|current| current.extend(assignments));
-        self.status.set_joined();
-        starts
+        let answer = self.begin_taking_up(offered);
+        let taken_up = answer.and_then(|answer| self.wait_for(&answer, None));
+        self.end_taking_up(taken_up.unwrap_or_default())
     }
 
     fn revoked(&self, partitions: &[(String, i32)], lost: bool) -> Vec<Commit> {

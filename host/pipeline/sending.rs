@@ -10,8 +10,10 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::Receiver;
 
 use self::route::Route;
+use super::clock::Clock;
+use super::outside::Producer;
 use crate::delivery::dead_letter;
-use crate::kafka::producer::{Delivery, GroupProducer, OutgoingRecord, SendFailure};
+use crate::kafka::producer::{Delivery, OutgoingRecord, SendFailure};
 use crate::telemetry::metrics::GroupMetrics;
 
 /// How long a refused record waits before it is sent again. The producer has tried for its own delivery
@@ -43,7 +45,8 @@ struct OnItsWay {
 /// The records of a group that are on their way.
 #[derive(Debug)]
 pub(crate) struct Sending {
-    producer: GroupProducer,
+    producer: Box<dyn Producer>,
+    clock: Clock,
     deliveries: Receiver<Delivery>,
     metrics: GroupMetrics,
     on_their_way: HashMap<usize, OnItsWay>,
@@ -57,12 +60,13 @@ pub(crate) struct Sending {
 
 impl Sending {
     pub(crate) fn new(
-        producer: GroupProducer,
+        (producer, clock): (Box<dyn Producer>, Clock),
         deliveries: Receiver<Delivery>,
         metrics: GroupMetrics,
     ) -> Self {
         Self {
             producer,
+            clock,
             deliveries,
             metrics,
             on_their_way: HashMap::new(),
@@ -96,12 +100,12 @@ impl Sending {
             refused: false,
         };
         self.on_their_way.insert(token, on_its_way);
-        self.transmit_waiting(route, Instant::now());
+        self.transmit_waiting(route, self.clock.instant());
     }
 
     /// Takes up a delivery. Says who waited for the record, once it is acknowledged.
     pub(crate) fn delivered(&mut self, delivery: Delivery) -> Option<WaitedForBy> {
-        let now = Instant::now();
+        let now = self.clock.instant();
         let on_its_way = self.on_their_way.get(&delivery.token)?;
         let (route, alone) = (on_its_way.route, on_its_way.alone);
         self.routes[route].returned(framed_bytes(&on_its_way.record));
@@ -133,6 +137,23 @@ impl Sending {
             if on_its_way.by.is_some_and(&forgotten) {
                 on_its_way.by = None;
             }
+        }
+    }
+
+    /// Lets go of every record, those too that the producer has and that have not left yet.
+    pub(crate) fn forget_all(&mut self) {
+        if self.on_their_way.is_empty() {
+            return;
+        }
+        self.on_their_way.clear();
+        self.bytes = 0;
+        for route in self.routes.drain(..) {
+            self.metrics.refused_records(&route.topic, 0);
+        }
+        self.trouble = None;
+        // What the old producer still answers is known to nobody any more.
+        if let Err(error) = self.producer.replace() {
+            tracing::error!(%error, "records of partitions that were lost may still be sent");
         }
     }
 
@@ -194,8 +215,6 @@ impl Sending {
         let record = &mut on_its_way.record;
         let route = &mut self.routes[on_its_way.route];
         let reason = match failure {
-            SendFailure::QueueFull => "the producer's queue is full".to_owned(),
-            SendFailure::Refused(reason) => reason,
             SendFailure::TooLarge if !alone => {
                 // The broker refuses whole batches; any of its records may be the one to blame.
                 route.narrow();
@@ -209,11 +228,18 @@ impl Sending {
                     route.push(token, framed_bytes(record));
                     return;
                 }
+                route.put_aside(token, framed_bytes(record), now + RESEND_AFTER);
                 format!("the record of {before} bytes is larger than the topic takes")
             }
+            failure => {
+                route.push(token, framed_bytes(record));
+                route.wait_until(now + RESEND_AFTER);
+                match failure {
+                    SendFailure::Refused(reason) => reason,
+                    _ => "the producer's queue is full".to_owned(),
+                }
+            }
         };
-        route.push(token, framed_bytes(record));
-        route.wait_until(now + RESEND_AFTER);
         if !std::mem::replace(&mut on_its_way.refused, true) {
             route.refused += 1;
             self.metrics.refused_records(&route.topic, route.refused);
@@ -247,22 +273,28 @@ fn framed_bytes(record: &OutgoingRecord) -> usize {
     record.bytes() + RECORD_FRAME_BYTES + record.headers.len() * HEADER_FRAME_BYTES
 }
 
-/// A dead letter that the host's own headers made too large gives up the largest of them.
+/// A dead letter that the host's own headers made too large gives up the largest of them. Where it comes from
+/// goes last: the record itself is worth more.
 fn shed_largest_header(record: &mut OutgoingRecord) -> bool {
+    let is_origin = |name: &[u8]| name.starts_with(b"millrace.dlq.origin.");
     let headers = record.headers.iter().enumerate();
     let largest = headers
         .filter_map(|(at, (name, value))| {
             let size = name.len() + value.as_ref().map_or(0, Vec::len);
-            Some((dead_letter::shedding_rank(name)?, size, at))
+            let rank = dead_letter::shedding_rank(name);
+            (rank.is_some() || is_origin(name)).then_some((rank, size, at))
         })
         .max();
-    match largest {
-        Some((_, _, at)) => {
-            record.headers.remove(at);
-            true
-        }
-        None => false,
+    let Some((_, _, at)) = largest else {
+        return false;
+    };
+    let (name, value) = record.headers.remove(at);
+    if is_origin(&name) {
+        tracing::warn!(topic = %record.topic, name = %String::from_utf8_lossy(&name),
+            value = %String::from_utf8_lossy(&value.unwrap_or_default()),
+            "a dead letter is as large as its topic takes, and does not say where it comes from");
     }
+    true
 }
 
 #[cfg(test)]
@@ -270,7 +302,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_dead_letter_sheds_its_added_headers_largest_first_and_keeps_its_origin() {
+    fn a_dead_letter_sheds_its_added_headers_largest_first_and_its_origin_last() {
         let header = |name: &str, len| (name.as_bytes().to_vec(), Some(vec![b'x'; len]));
         let mut record = OutgoingRecord {
             headers: vec![
@@ -291,20 +323,24 @@ mod tests {
                 .any(|(name, _)| name == b"millrace.dlq.message")
         );
         assert!(shed_largest_header(&mut record));
-        let explains = |record: &OutgoingRecord| {
+        let has = |record: &OutgoingRecord, name: &[u8]| {
             let mut names = record.headers.iter().map(|(name, _)| name);
-            names.any(|name| name == b"kafka_dlt-exception-stacktrace")
+            names.any(|each| each == name)
         };
+        let explanation = b"kafka_dlt-exception-stacktrace";
         assert!(
-            explains(&record),
+            has(&record, explanation),
             "the host's own go before another system's"
         );
         assert!(shed_largest_header(&mut record));
-        assert!(!explains(&record));
+        assert!(!has(&record, explanation));
+        assert!(has(&record, b"millrace.dlq.origin.topic"));
+        assert!(shed_largest_header(&mut record));
         assert!(
-            !shed_largest_header(&mut record),
-            "origin and the record's own headers stay"
+            !has(&record, b"millrace.dlq.origin.topic"),
+            "the origin goes last"
         );
-        assert_eq!(record.headers.len(), 3);
+        assert!(!shed_largest_header(&mut record), "the record's own stay");
+        assert_eq!(record.headers.len(), 2);
     }
 }

@@ -20,18 +20,17 @@ use self::drain::Drain;
 use super::assignment::Assignment;
 use super::books::Books;
 use super::clock::Clock;
-use super::clock::wall_ms;
 use super::lane::LaneGauge;
 use super::lease::Lease;
 use super::messages::{Control, FromLane, Settlement, ToLane};
 use super::outage::Outage;
+use super::outside::Store;
 use super::sending::{Sending, WaitedForBy};
 use super::status::GroupStatus;
 use crate::delivery::ledger::{Ledger, Settled};
 use crate::kafka::consumer::Commit;
 use crate::kafka::producer::Delivery;
-use crate::sandbox::LoadedPlugin;
-use crate::store::{Emission, Journal, Settle, SettleStore};
+use crate::store::{Emission, Journal, Settle};
 use crate::telemetry::metrics::GroupMetrics;
 
 /// Bytes of records that may wait for the broker before lanes have to wait too.
@@ -43,7 +42,7 @@ const WAITING_SETTLEMENTS_MAX: usize = 1_024;
 /// One plugin of the group, as the settling thread needs it.
 #[derive(Debug)]
 pub(crate) struct SettlingPlugin {
-    pub(crate) plugin: Arc<LoadedPlugin>,
+    pub(crate) plugin: PluginFacts,
     pub(crate) tick: Duration,
     pub(crate) journal: Option<Journal>,
     pub(crate) outage: Option<Arc<Outage>>,
@@ -55,6 +54,13 @@ impl SettlingPlugin {
     fn outage_is_open(&self) -> bool {
         self.outage.as_deref().is_some_and(Outage::is_open)
     }
+}
+
+/// What is known of a plugin without calling it.
+#[derive(Debug)]
+pub(crate) struct PluginFacts {
+    pub(crate) name: String,
+    pub(crate) has_timer: bool,
 }
 
 /// One lane, as the settling thread reaches it.
@@ -96,7 +102,7 @@ pub(crate) struct Settling {
     pub(crate) retry_of: Vec<Option<u32>>,
     pub(crate) plugins: Vec<SettlingPlugin>,
     pub(crate) lanes: Vec<SettlingLane>,
-    pub(crate) store: Arc<SettleStore>,
+    pub(crate) store: Box<dyn Store>,
     pub(crate) sending: Sending,
     pub(crate) metrics: GroupMetrics,
     pub(crate) status: Arc<GroupStatus>,
@@ -113,7 +119,7 @@ pub(crate) struct Settling {
 /// What the settling thread has in hand.
 #[derive(Debug, Default)]
 pub(crate) struct Work {
-    books: HashMap<u64, Books>,
+    pub(super) books: BTreeMap<u64, Books>,
     /// Settlements in the order of their lane, which is the order of their effects.
     waiting: Vec<VecDeque<Waiting>>,
     next_serial: u64,
@@ -137,17 +143,11 @@ pub(crate) struct Work {
 impl Settling {
     /// Works until it is told to stop. Returns what became of every event, by topic and partition.
     pub(crate) fn run(mut self, ends: &SettlingEnds) -> BTreeMap<(Arc<str>, i32), Ledger> {
-        self.work.waiting = self.lanes.iter().map(|_| VecDeque::new()).collect();
-        self.work.next_emission = self.store.next_emission().unwrap_or_else(|error| {
-            tracing::error!(%error, "the settle store cannot be read");
-            // Numbers only have to be new; the clock has passed every number that was counted up.
-            wall_ms()
-        });
+        self.begin();
         let deliveries = self.sending.deliveries().clone();
         let (nothing, no_deliveries) = (never(), never());
-        let mut next_settle = Instant::now() + self.commit_interval;
+        let mut next_settle = self.clock.instant() + self.commit_interval;
         loop {
-            // Lanes wait while too much is on its way: that is how a slow broker reaches the consumer.
             let held = self.thought_lost();
             let lanes = if held || self.overfull() {
                 &nothing
@@ -167,20 +167,40 @@ impl Settling {
                     Ok(Control::Stop) | Err(_) => break,
                     Ok(control) => self.control(control),
                 },
-                default(wake.saturating_duration_since(Instant::now())) => {}
+                default(wake.saturating_duration_since(self.clock.instant())) => {}
             }
-            let now = Instant::now();
+            let now = self.clock.instant();
             if now >= next_settle && !self.thought_lost() {
                 next_settle = now + self.commit_interval;
-                self.sending.resend_due(now);
-                self.start_ticks(now);
-                self.settle();
-                self.offer_commits(&ends.commit_desk);
-                self.check_ledgers();
-                self.watch_progress();
+                self.settle_and_offer(now, &ends.commit_desk);
             }
             self.drain_further();
         }
+        self.finish()
+    }
+
+    /// What is done before the first message.
+    pub(super) fn begin(&mut self) {
+        self.work.waiting = self.lanes.iter().map(|_| VecDeque::new()).collect();
+        self.work.next_emission = self.store.next_emission().unwrap_or_else(|error| {
+            tracing::error!(%error, "the settle store cannot be read");
+            // Numbers only have to be new; the clock has passed every number that was counted up.
+            self.clock.wall_ms()
+        });
+    }
+
+    /// What is done each `commit_interval`.
+    pub(super) fn settle_and_offer(&mut self, now: Instant, desk: &CommitDesk) {
+        self.sending.resend_due(now);
+        self.start_ticks(now);
+        self.settle();
+        self.offer_commits(desk);
+        self.check_ledgers();
+        self.watch_progress();
+    }
+
+    /// What is done after the last message.
+    pub(super) fn finish(mut self) -> BTreeMap<(Arc<str>, i32), Ledger> {
         // The answer to the last commit has arrived meanwhile.
         self.settle();
         for (_, books) in std::mem::take(&mut self.work.books) {
@@ -195,14 +215,15 @@ impl Settling {
         self.work.drain.is_none() && self.lease.ran_out().is_some()
     }
 
-    fn overfull(&self) -> bool {
+    /// Whether lanes have to wait: that is how a slow broker reaches the consumer.
+    pub(super) fn overfull(&self) -> bool {
         let waiting: usize = self.work.waiting.iter().map(VecDeque::len).sum();
         self.work.failing
             || waiting >= WAITING_SETTLEMENTS_MAX
             || self.sending.bytes() >= UNACKNOWLEDGED_BYTES_MAX
     }
 
-    fn take_message(&mut self, message: FromLane) {
+    pub(super) fn take_message(&mut self, message: FromLane) {
         match message {
             FromLane::Settlement(lane, mut settlement) => {
                 let mut records = std::mem::take(&mut settlement.records);
@@ -235,7 +256,7 @@ impl Settling {
         }
     }
 
-    fn delivered(&mut self, delivery: Delivery) {
+    pub(super) fn delivered(&mut self, delivery: Delivery) {
         let Some(by) = self.sending.delivered(delivery) else {
             return;
         };
@@ -268,7 +289,7 @@ impl Settling {
 
     /// Takes the events of a settlement as settled. Their effects become durable with the next settle.
     fn apply(&mut self, lane: usize, settlement: Settlement) {
-        self.status.settled_at(wall_ms());
+        self.status.settled_at(self.clock.wall_ms());
         let plugin_index = self.lanes[lane].plugin_index;
         for settled in &settlement.runs {
             let assignment = &settlement.assignments[settled.assignment as usize];
@@ -373,6 +394,6 @@ impl Settling {
 }
 
 /// Whether effects of an assignment still count: not once it was given up or lost.
-fn counts(books: &HashMap<u64, Books>, assignment: &Assignment) -> bool {
+fn counts(books: &BTreeMap<u64, Books>, assignment: &Assignment) -> bool {
     !assignment.is_lost() && books.contains_key(&assignment.id)
 }

@@ -19,7 +19,9 @@ use super::messages::FromLane;
 use super::outage::Outage;
 use super::rebuild::Rebuilds;
 use super::sending::Sending;
-use super::settling::{CommitDesk, Settling, SettlingEnds, SettlingLane, SettlingPlugin, Work};
+use super::settling::{
+    CommitDesk, PluginFacts, Settling, SettlingEnds, SettlingLane, SettlingPlugin, Work,
+};
 use super::{Group, GroupStatus, poll};
 use crate::config;
 use crate::delivery::breaker::BreakerSettings;
@@ -116,7 +118,10 @@ impl Group {
                 .transpose()?;
             lanes.add_plugin(plugin_index, parts, &plan, plugin, &store, &from_lanes)?;
             lanes.settling_plugins.push(SettlingPlugin {
-                plugin: Arc::clone(plugin),
+                plugin: PluginFacts {
+                    name: plugin.name.clone(),
+                    has_timer: plugin.has_timer,
+                },
                 tick: settings.tick,
                 journal,
                 outage: plan.outages[plugin_index].clone(),
@@ -155,6 +160,7 @@ fn start_threads(
 ) -> Result<Group, StartError> {
     let group = parts.group;
     let status = Arc::clone(&plan.status);
+    let clock = plan.clock.clone();
     let (deliver, deliveries) = bounded(DELIVERIES);
     let (control, controls) = bounded(CONTROLS);
     let lease = Arc::new(Lease::new(MemberLimits::new(parts.kafka)));
@@ -166,9 +172,12 @@ fn start_threads(
         retry_of: plan.retry_of,
         plugins: lanes.settling_plugins,
         lanes: lanes.settling,
-        store,
+        store: Box::new(store),
         sending: Sending::new(
-            GroupProducer::start(parts.kafka, deliver)?,
+            (
+                Box::new(GroupProducer::start(parts.kafka, deliver)?),
+                plan.clock.clone(),
+            ),
             deliveries,
             parts.metrics.group(&group.id),
         ),
@@ -200,7 +209,7 @@ fn start_threads(
     let member = Member::new(
         control.clone(),
         parts.drain_timeout,
-        lease,
+        (clock, lease),
         Arc::clone(&status),
     );
     let topics: Vec<&str> = plan.topics.iter().map(|topic| &**topic).collect();

@@ -7,6 +7,8 @@ use std::sync::{Mutex, PoisonError};
 #[derive(Debug, Default)]
 pub struct GroupStatus {
     joined: AtomicBool,
+    unable: AtomicBool,
+    broken: AtomicBool,
     first_event_at_ms: AtomicU64,
     last_settled_at_ms: AtomicU64,
     trouble: Mutex<Option<String>>,
@@ -28,6 +30,13 @@ impl GroupStatus {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .clone()
+    }
+
+    /// Whether this host cannot settle anything at the moment, for a reason of its own: its disk. A broker that
+    /// is away is no such reason.
+    #[must_use]
+    pub fn unable(&self) -> bool {
+        self.unable.load(Ordering::Relaxed)
     }
 
     /// What else a person should know: partitions that settle nothing, and what is still being learned.
@@ -61,6 +70,10 @@ impl GroupStatus {
         self.joined.store(true, Ordering::Relaxed);
     }
 
+    pub(super) fn set_unable(&self, unable: bool) {
+        self.unable.store(unable, Ordering::Relaxed);
+    }
+
     pub(super) fn began_at(&self, wall_ms: u64) {
         self.first_event_at_ms.store(wall_ms, Ordering::Relaxed);
     }
@@ -77,7 +90,20 @@ impl GroupStatus {
         *self.notes.lock().unwrap_or_else(PoisonError::into_inner) = notes;
     }
 
-    pub(super) fn fail(&self, why: String) {
+    /// Whether it has stopped because the host itself is at fault.
+    #[must_use]
+    pub fn broken(&self) -> bool {
+        self.broken.load(Ordering::Relaxed)
+    }
+
+    /// The group stops for a reason outside of the host; other groups go on.
+    pub(super) fn stop(&self, why: String) {
         *self.failure.lock().unwrap_or_else(PoisonError::into_inner) = Some(why);
+    }
+
+    /// The group stops because of a bug of the host.
+    pub(super) fn fail(&self, why: String) {
+        self.broken.store(true, Ordering::Relaxed);
+        self.stop(why);
     }
 }

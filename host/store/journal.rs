@@ -39,6 +39,8 @@ pub struct Journal {
     dirty: bool,
     /// Whether more may stand in the file than the position says.
     torn: bool,
+    /// Lines that could not be written yet.
+    unwritten: Vec<u8>,
 }
 
 impl Journal {
@@ -94,33 +96,33 @@ impl Journal {
             rotate_bytes,
             dirty: false,
             torn: false,
+            unwritten: Vec::new(),
         })
     }
 
-    /// Appends whole lines. They count once [`Self::sync`] and the settle after it have happened.
-    ///
-    /// # Errors
-    /// The file cannot be written. What had been written of the lines is cut off again.
-    pub fn append(&mut self, lines: &[u8]) -> Result<(), JournalError> {
-        let appended = self.cut_torn().and_then(|()| {
-            self.torn = true;
-            self.file.write_all(lines)
-        });
-        if let Err(source) = appended {
-            // A torn line must not stay. Where cutting fails too, the next append tries again.
+    /// Appends whole lines. They count once [`Self::sync`] and the settle after it have happened. Lines that
+    /// the disk has no room for wait in memory, and the next sync says why: its caller then takes in no more.
+    pub fn append(&mut self, lines: &[u8]) {
+        self.dirty = true;
+        if !self.unwritten.is_empty() || self.write(lines).is_err() {
+            self.unwritten.extend_from_slice(lines);
+        }
+    }
+
+    fn write(&mut self, lines: &[u8]) -> std::io::Result<()> {
+        self.cut_torn()?;
+        self.torn = true;
+        if let Err(error) = self.file.write_all(lines) {
+            // A torn line must not stay. Where cutting fails too, the next write tries again.
             let _cut = self.cut_torn();
-            return Err(JournalError::Io {
-                path: self.path.clone(),
-                source,
-            });
+            return Err(error);
         }
         self.torn = false;
         self.position.len_bytes += lines.len() as u64;
-        self.dirty = true;
         Ok(())
     }
 
-    /// Cuts off what an append that failed may have written.
+    /// Cuts off what a write that failed may have written.
     fn cut_torn(&mut self) -> std::io::Result<()> {
         if self.torn {
             self.file.set_len(self.position.len_bytes)?;
@@ -140,15 +142,23 @@ impl Journal {
     /// the position to settle; none when nothing changed.
     ///
     /// # Errors
-    /// The file cannot be synced or renamed.
+    /// The file cannot be written, synced or renamed. Nothing is lost; the next call tries again.
     pub fn sync(&mut self) -> Result<Option<JournalPosition>, JournalError> {
         if !self.dirty {
             return Ok(None);
         }
+        let path = self.path.clone();
         let io = |source| JournalError::Io {
-            path: self.path.clone(),
+            path: path.clone(),
             source,
         };
+        if !self.unwritten.is_empty() {
+            let lines = std::mem::take(&mut self.unwritten);
+            if let Err(error) = self.write(&lines) {
+                self.unwritten = lines;
+                return Err(io(error));
+            }
+        }
         self.file.sync_data().map_err(io)?;
         if self.position.len_bytes >= self.rotate_bytes {
             let finished = segment_path(&self.path, self.position.segment);
@@ -246,13 +256,13 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("j");
         let mut journal = Journal::open(&path, 1_000, None).unwrap();
-        journal.append(b"one\n").unwrap();
+        journal.append(b"one\n");
         let settled = journal.sync().unwrap().unwrap();
-        journal.append(b"two, never settled\n").unwrap();
+        journal.append(b"two, never settled\n");
         journal.sync().unwrap();
         drop(journal);
         let mut journal = Journal::open(&path, 1_000, Some(settled)).unwrap();
-        journal.append(b"three\n").unwrap();
+        journal.append(b"three\n");
         assert_eq!(text(&path), "one\nthree\n");
     }
 
@@ -261,7 +271,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("j");
         let mut journal = Journal::open(&path, 4, None).unwrap();
-        journal.append(b"one\n").unwrap();
+        journal.append(b"one\n");
         let position = journal.sync().unwrap().unwrap();
         assert_eq!(
             position,
@@ -270,7 +280,7 @@ mod tests {
                 len_bytes: 0
             }
         );
-        journal.append(b"two\n").unwrap();
+        journal.append(b"two\n");
         assert_eq!(text(&folder.path().join("j.0")), "one\n");
         assert_eq!(text(&path), "two\n");
     }
@@ -280,11 +290,11 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("j");
         let mut journal = Journal::open(&path, 8, None).unwrap();
-        journal.append(b"one\n").unwrap();
+        journal.append(b"one\n");
         let settled = journal.sync().unwrap().unwrap();
-        journal.append(b"two\n").unwrap();
+        journal.append(b"two\n");
         journal.sync().unwrap();
-        journal.append(b"lost").unwrap();
+        journal.append(b"lost");
         drop(journal);
         drop(Journal::open(&path, 8, Some(settled)).unwrap());
         assert_eq!(text(&path), "one\n");
@@ -308,7 +318,7 @@ mod tests {
         let path = folder.path().join("j");
         std::fs::write(folder.path().join("j.4"), "old\n").unwrap();
         let mut journal = Journal::open(&path, 4, None).unwrap();
-        journal.append(b"new\n").unwrap();
+        journal.append(b"new\n");
         journal.sync().unwrap();
         assert_eq!(text(&folder.path().join("j.4")), "old\n");
         assert_eq!(text(&folder.path().join("j.5")), "new\n");

@@ -87,6 +87,18 @@ impl Settle {
             && self.journals.is_empty()
             && self.state.is_empty()
     }
+
+    /// Takes everything of one topic-partition out again.
+    pub fn forget(&mut self, topic: &str, partition: i32) {
+        let other = |of: &str, number: i32| *of != *topic || number != partition;
+        self.partitions.retain(|(of, number, _)| other(of, *number));
+        self.sums.retain(|(of, number, ..)| other(of, *number));
+        self.emissions.retain(|(of, number, _)| other(of, *number));
+        self.acknowledged_emissions
+            .retain(|(of, number, _)| other(of, *number));
+        let prefix = partition_key(topic, partition);
+        self.state.retain(|(key, _)| !key.starts_with(&prefix));
+    }
 }
 
 impl SettleStore {

@@ -53,6 +53,8 @@ pub struct GroupMetrics {
     pub emissions: IntCounter,
     /// Settles that the disk refused.
     pub settle_failures: IntCounter,
+    /// Offsets that were deleted before they were read.
+    pub lost_records: IntCounter,
     refused_records: IntGaugeVec,
     /// Partitions that another member may have had before they were given up here.
     pub lost_partitions: IntCounter,
@@ -142,6 +144,7 @@ impl Metrics {
             stale_stores: of(&families.stale_stores),
             emissions: of(&families.emissions),
             settle_failures: of(&families.settle_failures),
+            lost_records: of(&families.lost_records),
             refused_records: families.refused_records.clone(),
             lost_partitions: of(&families.lost_partitions),
             breaker_open: families.breaker_open.clone(),

@@ -119,11 +119,12 @@ impl Run {
   {plugin}:
     path: {wasm}
     grants: [config, "output:{output}"]
-    config: {{ output: {output}, host: {host}, wait_us: "{wait_us}" }}
+    config: {{ output: {output}, host: {host}, wait_us: "{wait_us}", down_ms: "{down_ms}" }}
     limits: {{ deadline: {deadline} }}"#,
             wasm = guest("copy"),
             output = self.output.name(),
             wait_us = tuning.wait_us,
+            down_ms = tuning.down_ms,
             deadline = tuning.deadline,
         )
     }

@@ -49,6 +49,8 @@ pub(crate) struct Tuning {
     pub(crate) properties: Vec<(&'static str, String)>,
     /// How long the plugin takes for each event, in microseconds.
     pub(crate) wait_us: u32,
+    /// When what the plugin depends on is down, `FROM-UNTIL` in milliseconds since the Unix epoch.
+    pub(crate) down_ms: String,
     /// The deadline of a call.
     pub(crate) deadline: &'static str,
     /// Further lines of the group.
@@ -62,6 +64,7 @@ impl Default for Tuning {
             drain_ms: 4_000,
             properties: Vec::new(),
             wait_us: 0,
+            down_ms: String::new(),
             deadline: "1s",
             group: "",
         }
@@ -84,6 +87,12 @@ impl Tuning {
     /// With a plugin that takes this long for each event.
     pub(crate) fn wait_us(mut self, wait_us: u32) -> Self {
         self.wait_us = wait_us;
+        self
+    }
+
+    /// With an outage of what the plugin depends on, in milliseconds since the Unix epoch.
+    pub(crate) fn down_ms(mut self, from_ms: i64, until_ms: i64) -> Self {
+        self.down_ms = format!("{from_ms}-{until_ms}");
         self
     }
 

@@ -32,6 +32,7 @@ pub(crate) struct Setup {
     binary: &'static str,
     args: Vec<String>,
     env: Vec<(String, String)>,
+    ignored_signal: Option<&'static str>,
 }
 
 impl Setup {
@@ -46,6 +47,7 @@ impl Setup {
             binary: BINARY,
             args: Vec::new(),
             env: Vec::new(),
+            ignored_signal: None,
         };
         let has = |section: &str| config.lines().any(|line| line.starts_with(section));
         let mut text = config.to_owned();
@@ -77,6 +79,12 @@ impl Setup {
     /// One more environment variable.
     pub(crate) fn env(mut self, name: &str, value: &str) -> Self {
         self.env.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// The host starts with this signal ignored.
+    pub(crate) fn ignoring(mut self, signal: &'static str) -> Self {
+        self.ignored_signal = Some(signal);
         self
     }
 
@@ -117,7 +125,16 @@ impl Setup {
         };
         let (stdout, stdout_file) = output("stdout");
         let (stderr, stderr_file) = output("stderr");
-        let mut command = process::tethered(self.binary);
+        let mut command = match self.ignored_signal {
+            None => process::tethered(self.binary),
+            Some(signal) => {
+                let mut command = process::tethered("env");
+                command
+                    .arg(format!("--ignore-signal={signal}"))
+                    .arg(self.binary);
+                command
+            }
+        };
         command
             .args(["run", "--output", "json", "-c"])
             .arg(self.config_file())

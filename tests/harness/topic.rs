@@ -1,6 +1,8 @@
 //! Topics, records and offsets as a test sees them: written raw, read back whole, owned. It uses
 //! librdkafka directly, so that a fault of the host's client code cannot hide here.
 
+mod groups;
+
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -8,7 +10,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, ResourceSpecifier, TopicReplication};
 use rdkafka::client::DefaultClientContext;
-use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
+use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{DeliveryResult, Header, Headers, Message, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer, ProducerContext};
@@ -258,6 +260,48 @@ impl Topic {
         reports.into_iter().enumerate().map(report).collect()
     }
 
+    /// Writes values under one key to the first partition in one transaction, which ends with a marker that takes an
+    /// offset and is no record.
+    ///
+    /// # Panics
+    /// When the broker refuses.
+    pub(crate) fn produce_in_a_transaction(&self, key: &str, values: &[String]) {
+        let producer: BaseProducer = self
+            .client()
+            .set("transactional.id", unique("transaction"))
+            .create()
+            .expect("a producer can be made");
+        producer
+            .init_transactions(REQUEST_TIMEOUT)
+            .expect("the coordinator answers");
+        producer.begin_transaction().expect("none is open");
+        for value in values {
+            let record = BaseRecord::to(&self.name).partition(0);
+            let sent = producer.send(record.key(key).payload(value.as_str()));
+            sent.map_err(|(error, _)| error)
+                .expect("the queue has room");
+        }
+        producer
+            .commit_transaction(REQUEST_TIMEOUT)
+            .expect("the coordinator commits");
+    }
+
+    /// Whether the broker takes this record; it is written when it does.
+    pub(crate) fn accepts(&self, record: &Record) -> bool {
+        let producer = self.producer();
+        let reports: Reports = Arc::new(Mutex::new(vec![None]));
+        let slot = Slot {
+            reports: Arc::clone(&reports),
+            index: 0,
+        };
+        self.send(&producer, slot, record);
+        producer
+            .flush(REQUEST_TIMEOUT)
+            .expect("the broker answers everything");
+        let report = reports.lock().expect("no report panics")[0].take();
+        report.expect("it is reported on").is_ok()
+    }
+
     /// Every record up to where each partition ends now, by partition and offset. Records of aborted
     /// transactions are left out.
     pub(crate) fn read_all(&self) -> Vec<Stored> {
@@ -322,67 +366,6 @@ impl Topic {
             .into_iter()
             .map(end)
             .collect()
-    }
-
-    /// What the group has committed; partitions without a commit are absent.
-    pub(crate) fn committed(&self, group: &str) -> BTreeMap<i32, i64> {
-        let mut partitions = TopicPartitionList::new();
-        for partition in self.partitions().expect("the topic exists") {
-            partitions.add_partition(&self.name, partition);
-        }
-        self.reader(group)
-            .committed_offsets(partitions, REQUEST_TIMEOUT)
-            .expect("the coordinator answers")
-            .elements()
-            .iter()
-            .filter_map(|element| Some((element.partition(), element.offset().to_raw()?)))
-            .filter(|(_, offset)| *offset >= 0)
-            .collect()
-    }
-
-    /// The metadata of the group's commit in one partition; none without a commit.
-    pub(crate) fn commit_metadata(&self, group: &str, partition: i32) -> Option<String> {
-        let mut partitions = TopicPartitionList::new();
-        partitions.add_partition(&self.name, partition);
-        let committed = self
-            .reader(group)
-            .committed_offsets(partitions, REQUEST_TIMEOUT)
-            .expect("the coordinator answers");
-        let elements = committed.elements();
-        let element = elements.first().expect("one was asked for");
-        (element.offset().to_raw()? >= 0).then(|| element.metadata().to_owned())
-    }
-
-    /// Commits for a group without members, as an operator's tool does; waits until the last has gone.
-    #[track_caller]
-    pub(crate) fn commit_as_a_tool(&self, group: &str, at: (i32, i64), metadata: &str) {
-        let mut offsets = TopicPartitionList::new();
-        let mut element = offsets.add_partition(&self.name, at.0);
-        element
-            .set_offset(Offset::Offset(at.1))
-            .expect("the offset is valid");
-        element.set_metadata(metadata);
-        let tool = self.reader(group);
-        wait::eventually_some("a group without members", REQUEST_TIMEOUT, || {
-            tool.commit(&offsets, CommitMode::Sync)
-        });
-    }
-
-    /// Records that the group has not committed yet, over all partitions.
-    pub(crate) fn lag(&self, group: &str) -> i64 {
-        let committed = self.committed(group);
-        let behind = |(partition, end)| end - committed.get(&partition).copied().unwrap_or(0);
-        self.end_offsets().into_iter().map(behind).sum()
-    }
-
-    /// Waits until the group has committed everything that is in the topic.
-    #[track_caller]
-    pub(crate) fn wait_for_no_lag(&self, group: &str, timeout: Duration) {
-        let what = format!("group {group} at the end of {}", self.name);
-        wait::eventually_some(&what, timeout, || match self.lag(group) {
-            0 => Ok(()),
-            lag => Err(format!("it was {lag} records behind")),
-        });
     }
 
     fn client(&self) -> ClientConfig {

@@ -6,22 +6,21 @@ use std::sync::Arc;
 use xxhash_rust::xxh3::{xxh3_64, xxh3_128};
 
 use super::super::batch::{EventKind, Place, pack_header};
-use super::super::member::Member;
+use super::super::outside::{Arrival, Source};
 use super::{Intake, partition_hash};
 use crate::delivery::dead_letter::Header;
 use crate::delivery::dedup::EventId;
 use crate::delivery::lanes::{OrderBy, OrderGroup};
 use crate::delivery::retry_copy::{self, RetryCopy};
-use crate::kafka::consumer::{GroupConsumer, Record};
 
 impl Intake {
     /// Takes a record of a retry topic into the open batch of its lane.
     pub(super) fn take_copy(
         &mut self,
         at: usize,
-        record: &Record<'_>,
+        record: &impl Arrival,
         (kind, seq): (EventKind, u64),
-        consumer: &GroupConsumer<Member>,
+        consumer: &impl Source,
     ) {
         let local = &self.locals[at];
         let assignment = Arc::clone(&local.assignment);
@@ -86,7 +85,7 @@ impl Intake {
 fn place(
     topics: &[Arc<str>],
     source_index: u32,
-    record: &Record<'_>,
+    record: &impl Arrival,
     copy: Option<&RetryCopy>,
 ) -> Place {
     let Some(copy) = copy else {

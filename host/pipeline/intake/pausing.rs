@@ -2,13 +2,37 @@
 //! room between the mark at which they pause and the one at which they go on.
 
 use super::super::assignment::Assignment;
-use super::super::member::Member;
+use super::super::lane::PRESSED_QUARTERS;
 use super::super::outage::Outage;
+use super::super::outside::Source;
 use super::Intake;
-use crate::kafka::consumer::GroupConsumer;
+
+/// How many quarters of the budget for what is held back are taken when partitions pause, and when they go on.
+struct Marks {
+    pause: usize,
+    resume: usize,
+}
+
+/// A lane evicts down to three quarters, so partitions that wait for that go on there.
+const MARKS: Marks = Marks {
+    pause: 4,
+    resume: PRESSED_QUARTERS,
+};
+
+/// During an outage there is no hurry to read on, only enough to probe with different keys.
+const OUTAGE_MARKS: Marks = Marks {
+    pause: 2,
+    resume: 1,
+};
+
+/// Copies that wait for their time leave room for what fails meanwhile.
+const COPIES_MARKS: Marks = Marks {
+    pause: 2,
+    resume: 1,
+};
 
 impl Intake {
-    pub(super) fn pause(&mut self, plugin_at: usize, consumer: &GroupConsumer<Member>) {
+    pub(super) fn pause(&mut self, plugin_at: usize, consumer: &impl Source) {
         self.plugins[plugin_at].paused = true;
         self.note_paused(plugin_at, |_| true, true);
         pause(consumer, &self.partitions_of(plugin_at, |_| true));
@@ -22,7 +46,7 @@ impl Intake {
         }
     }
 
-    fn resume(&self, plugin_at: usize, consumer: &GroupConsumer<Member>) {
+    fn resume(&self, plugin_at: usize, consumer: &impl Source) {
         let copies_paused = self.plugins[plugin_at].copies_paused;
         let flows = |assignment: &Assignment| !copies_paused || assignment.retry_of.is_none();
         self.note_paused(plugin_at, flows, false);
@@ -30,18 +54,18 @@ impl Intake {
     }
 
     /// Pauses plugins that hold back too much, and resumes those that have room again.
-    pub(crate) fn regulate(&mut self, consumer: &GroupConsumer<Member>) {
+    pub(crate) fn regulate(&mut self, consumer: &impl Source) {
         for at in 0..self.plugins.len() {
-            if std::mem::take(&mut self.plugins[at].resume_due) {
+            // A pause since the rebalance has paused all partitions anew, and stands.
+            if std::mem::take(&mut self.plugins[at].resume_due) && !self.plugins[at].paused {
                 self.resume(at, consumer);
             }
-            // During an outage there is no hurry to read on, only enough to probe with different keys.
             let open = self.plugins[at]
                 .outage
                 .as_deref()
                 .is_some_and(Outage::is_open);
-            let share = if open { 2 } else { 1 };
-            if !self.plugins[at].paused && !self.parked_within(at, share) {
+            let marks = if open { OUTAGE_MARKS } else { MARKS };
+            if !self.plugins[at].paused && !self.parked_within(at, marks.pause) {
                 self.pause(at, consumer);
             } else if self.plugins[at].paused {
                 self.hand_over_what_waited(at);
@@ -49,7 +73,7 @@ impl Intake {
                 let room = lanes
                     .iter()
                     .all(|lane| lane.inbox.is_empty() && lane.open.is_empty());
-                if room && self.parked_within(at, 2 * share) {
+                if room && self.parked_within(at, marks.resume) {
                     self.plugins[at].paused = false;
                     self.resume(at, consumer);
                 }
@@ -60,14 +84,14 @@ impl Intake {
 
     /// Retry topics are read ahead only so far that what waits for its time leaves room for what fails
     /// meanwhile.
-    fn regulate_copies(&mut self, at: usize, consumer: &GroupConsumer<Member>) {
+    fn regulate_copies(&mut self, at: usize, consumer: &impl Source) {
         let is_copy = |assignment: &Assignment| assignment.retry_of.is_some();
         let plugin = &self.plugins[at];
-        if !plugin.copies_paused && !self.copies_within(at, 2) {
+        if !plugin.copies_paused && !self.copies_within(at, COPIES_MARKS.pause) {
             self.plugins[at].copies_paused = true;
             self.note_paused(at, is_copy, true);
             pause(consumer, &self.partitions_of(at, is_copy));
-        } else if plugin.copies_paused && self.copies_within(at, 4) {
+        } else if plugin.copies_paused && self.copies_within(at, COPIES_MARKS.resume) {
             self.plugins[at].copies_paused = false;
             if !self.plugins[at].paused {
                 self.note_paused(at, is_copy, false);
@@ -84,20 +108,20 @@ impl Intake {
         }
     }
 
-    /// Whether every lane holds back at most this share of its budget: 2 is a half.
-    fn parked_within(&self, at: usize, share: usize) -> bool {
+    /// Whether every lane holds back at most so many quarters of its budget.
+    fn parked_within(&self, at: usize, quarters: usize) -> bool {
         let mut lanes = self.plugins[at].lanes.iter();
-        lanes.all(|lane| self.within_budget(lane.gauge.parked(), share))
+        lanes.all(|lane| self.within_budget(lane.gauge.parked(), quarters))
     }
 
-    fn copies_within(&self, at: usize, share: usize) -> bool {
+    fn copies_within(&self, at: usize, quarters: usize) -> bool {
         let mut lanes = self.plugins[at].lanes.iter();
-        lanes.all(|lane| self.within_budget(lane.gauge.copies(), share))
+        lanes.all(|lane| self.within_budget(lane.gauge.copies(), quarters))
     }
 
-    fn within_budget(&self, (events, bytes): (usize, usize), share: usize) -> bool {
+    fn within_budget(&self, (events, bytes): (usize, usize), quarters: usize) -> bool {
         let (events_max, bytes_max) = self.park_budget;
-        events * share <= events_max && bytes * share <= bytes_max
+        events * 4 <= events_max * quarters && bytes * 4 <= bytes_max * quarters
     }
 
     fn partitions_of(
@@ -113,13 +137,13 @@ impl Intake {
     }
 }
 
-fn pause(consumer: &GroupConsumer<Member>, partitions: &[(String, i32)]) {
+fn pause(consumer: &impl Source, partitions: &[(String, i32)]) {
     if let Err(error) = consumer.pause(partitions) {
         tracing::debug!(%error, "some partitions could not be paused");
     }
 }
 
-fn resume(consumer: &GroupConsumer<Member>, partitions: &[(String, i32)]) {
+fn resume(consumer: &impl Source, partitions: &[(String, i32)]) {
     if let Err(error) = consumer.resume(partitions) {
         tracing::debug!(%error, "some partitions could not be resumed");
     }

@@ -1,7 +1,7 @@
 //! Calling the plugin: an instance where there is none, a batch at once, and one by one after a fault.
 
 use std::sync::atomic::Ordering;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::super::batch::Batch;
 use super::super::messages::Settlement;
@@ -69,7 +69,7 @@ impl Lane {
             .state
             .as_ref()
             .map(|state| state.source(slots, &batch.bytes, &topics));
-        let began = Instant::now();
+        let began = self.clock.instant();
         self.gauge
             .busy_since_ms
             .store(self.clock.now().0 + 1, Ordering::Relaxed);
@@ -77,7 +77,7 @@ impl Lane {
             .instance()
             .and_then(|instance| instance.call(&batch.bytes, slots, &topics, source));
         self.gauge.busy_since_ms.store(0, Ordering::Relaxed);
-        let took = began.elapsed();
+        let took = self.clock.instant().duration_since(began);
         self.metrics.call(took, events);
         self.fit_batches(took, events);
         if answer.is_ok() {
@@ -102,7 +102,7 @@ impl Lane {
         if self.instance.is_none() {
             if let Some(excess) = self.faults_in_a_row.checked_sub(FAULTS_BEFORE_DELAY) {
                 let delay = Duration::from_millis(10) * 2_u32.pow(excess.min(8));
-                std::thread::sleep(delay.min(RESTART_DELAY_MAX));
+                self.clock.sleep(delay.min(RESTART_DELAY_MAX));
             }
             self.instance = Some(self.settings.plugin.instance()?);
         }

@@ -12,7 +12,7 @@ pub(super) const RECORD_OVERHEAD_BYTES: usize = 512;
 
 /// How far a record time may lie ahead, in milliseconds: Kafka's default of
 /// `message.timestamp.after.max.ms`. The broker would refuse the record, and with it its whole batch.
-const TIMESTAMP_AHEAD_MAX_MS: i64 = 60 * 60 * 1_000;
+pub(super) const TIMESTAMP_AHEAD_MAX_MS: i64 = 60 * 60 * 1_000;
 
 impl Lane {
     /// What is wrong with the answer to a batch; none when nothing is.

@@ -132,7 +132,7 @@ impl Lane {
                 let group = batch.events[index].group;
                 if !self.park.holds(group) {
                     // What it waited for has been given up on, so it runs at once.
-                    self.park.park(group, self.clock.now(), Allowance::ALL);
+                    self.park.park(group, self.clock.now(), Allowance::ONE);
                 }
                 self.hold(batch, index, settlement);
             }
@@ -242,7 +242,10 @@ impl Lane {
             let attempt = batch.view(index).attempt();
             self.move_away(batch, index, (attempt, after_ms, &problem), settlement);
         } else {
-            self.give_up(batch, index, Cause::Evicted, &problem, settlement);
+            // It carries the number of the attempt that it waited for.
+            let attempts = batch.view(index).attempt().saturating_sub(1);
+            let why = (Cause::Evicted, attempts);
+            self.give_up_after(batch, index, why, &problem, settlement);
         }
     }
 
@@ -308,6 +311,18 @@ impl Lane {
         problem: &Problem,
         settlement: &mut Settlement,
     ) {
+        let why = (cause, batch.view(index).attempt());
+        self.give_up_after(batch, index, why, problem, settlement);
+    }
+
+    fn give_up_after(
+        &mut self,
+        batch: &Batch,
+        index: usize,
+        (cause, attempts): (Cause, u32),
+        problem: &Problem,
+        settlement: &mut Settlement,
+    ) {
         let meta = batch.events[index];
         let assignment = batch.assignment_of(meta);
         let event = batch.view(index);
@@ -328,7 +343,7 @@ impl Lane {
             code: &problem.code,
             message: &problem.message,
             frames: &problem.frames,
-            attempts: event.attempt(),
+            attempts,
             failed_at_ms: (first_ms, now_ms),
         };
         let record = OutgoingRecord {

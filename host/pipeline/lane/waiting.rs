@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::super::batch::{Batch, OwnedEvent};
 use super::super::messages::Settlement;
 use super::super::outage::Outage;
-use super::{BATCH_BYTES_MAX, BATCH_EVENTS_MAX, FailedBefore, IDLE, Lane};
+use super::{BATCH_BYTES_MAX, BATCH_EVENTS_MAX, FailedBefore, IDLE, Lane, PRESSED_QUARTERS};
 use crate::delivery::lanes::OrderGroup;
 use crate::delivery::park::Allowance;
 use crate::delivery::retry::Millis;
@@ -29,7 +29,7 @@ const FAILING_KEY_MS: u64 = 10 * 60 * 1_000;
 impl Lane {
     /// Runs what has waited and is due, one batch of it, so that commands and fresh batches get their turn.
     /// Says how long nothing will be due.
-    pub(super) fn run_what_waited(&mut self) -> Duration {
+    pub(in crate::pipeline) fn run_what_waited(&mut self) -> Duration {
         if self.outage_is_on() {
             self.probe();
             return OUTAGE_LOOK;
@@ -151,11 +151,11 @@ impl Lane {
         outage.map_or(now, |outage| outage.without(now))
     }
 
-    /// Whether what is held back fills three quarters of its budget. Partitions pause when it is full, and
-    /// keys that are well should not have to wait for keys that are not.
+    /// Whether what is held back takes so much of its budget that something has to go.
     pub(super) fn pressed(&self) -> bool {
         let (events_max, bytes_max) = self.settings.park_budget;
-        self.park.events() * 4 > events_max * 3 || self.park.bytes() * 4 > bytes_max * 3
+        self.park.events() * 4 > events_max * PRESSED_QUARTERS
+            || self.park.bytes() * 4 > bytes_max * PRESSED_QUARTERS
     }
 
     /// Makes room by evicting failed events with the longest queues behind them.

@@ -3,7 +3,7 @@
 //! Order is kept: a record that comes back takes its old place, and nothing leaves before everything that
 //! had left with it has come back too. It must not know the producer, or what a record is for.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::time::Instant;
 
 /// Bytes on their way at once after a batch was refused as too large. Half of the largest batch that
@@ -26,6 +26,8 @@ pub(super) struct Route {
     out_bytes_max: Option<usize>,
     /// Whether the limit was lowered since everything had come back.
     narrowed: bool,
+    /// Those that are too large by themselves, and when each is tried again. The others do not wait for them.
+    too_large: VecDeque<(Instant, usize, usize)>,
 }
 
 impl Route {
@@ -38,6 +40,7 @@ impl Route {
             not_before: None,
             out_bytes_max: None,
             narrowed: false,
+            too_large: VecDeque::new(),
         }
     }
 
@@ -46,8 +49,17 @@ impl Route {
         self.waiting.insert(token, bytes);
     }
 
+    /// Puts a record aside that the topic does not take, until a time.
+    pub(super) fn put_aside(&mut self, token: usize, bytes: usize, until: Instant) {
+        self.too_large.push_back((until, token, bytes));
+    }
+
     /// The record that may leave now, and whether it will share no batch with another.
     pub(super) fn next(&mut self, now: Instant) -> Option<(usize, bool)> {
+        while let Some((_, token, bytes)) = self.too_large.pop_front_if(|(until, ..)| *until <= now)
+        {
+            self.waiting.insert(token, bytes);
+        }
         let (token, bytes) = self.waiting.first_key_value()?;
         let (out, out_bytes) = self.out;
         if let Some(not_before) = self.not_before {

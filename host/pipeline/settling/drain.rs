@@ -1,7 +1,7 @@
 //! Giving partitions up in order: what was started is finished, the last tick is emitted, and everything is
 //! durable before the offsets are handed back. Nothing new is started meanwhile.
 
-use std::collections::HashSet;
+use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -102,12 +102,12 @@ impl Settling {
     }
 
     /// Takes the steps of giving partitions up whose time has come.
-    pub(super) fn drain_further(&mut self) {
+    pub(in crate::pipeline) fn drain_further(&mut self) {
         while self.drain_one_step() {}
     }
 
     /// When the drain has to be over, where there is one.
-    pub(super) fn drain_deadline(&self) -> Option<Instant> {
+    pub(in crate::pipeline) fn drain_deadline(&self) -> Option<Instant> {
         self.work.drain.as_ref().map(|drain| drain.deadline)
     }
 
@@ -116,7 +116,7 @@ impl Settling {
         let Some(drain) = self.work.drain.as_ref() else {
             return false;
         };
-        if Instant::now() >= drain.deadline {
+        if self.clock.instant() >= drain.deadline {
             tracing::warn!(group = %self.group, phase = ?drain.phase,
                 "not everything could be finished in time (drain_timeout); the rest runs again");
             self.end_drain();
@@ -208,9 +208,21 @@ impl Settling {
             if settled {
                 committable.push(books.commit(self.commit_map));
             }
+            if self.work.failing {
+                // It was not committed and runs again. Written later, it would stand beside what the next
+                // owner of these rows makes of the same events.
+                let of = &books.assignment;
+                self.work.pending.forget(&of.topic, of.partition);
+                self.work.unsent.retain(|(unsent, _)| *unsent != id);
+            }
             self.close(books);
         }
-        self.forget_given_up();
+        if drain.lost && self.work.books.is_empty() {
+            self.work.waiting.iter_mut().for_each(VecDeque::clear);
+            self.sending.forget_all();
+        } else {
+            self.forget_given_up();
+        }
         // The polling thread waits for this answer, or the process is ending.
         let _ended = drain.reply.send(committable);
     }

@@ -13,14 +13,8 @@ const REPORT_EVERY: Duration = Duration::from_secs(5);
 
 impl Settling {
     pub(super) fn append_journal(&mut self, plugin_index: usize, lines: &[u8]) {
-        let Some(journal) = self.plugins[plugin_index].journal.as_mut() else {
-            return;
-        };
-        // Effects and offsets settle together, so a line must not be skipped: wait for room.
-        while let Err(error) = journal.append(lines) {
-            self.work.reported = report(self.work.reported, &error);
-            self.status.set_trouble(Some(error.to_string()));
-            std::thread::sleep(self.commit_interval);
+        if let Some(journal) = self.plugins[plugin_index].journal.as_mut() {
+            journal.append(lines);
         }
     }
 
@@ -55,6 +49,7 @@ impl Settling {
             self.work.pending = Settle::default();
         }
         self.work.failing = false;
+        self.status.set_unable(false);
         self.status.set_trouble(self.sending.trouble.clone());
         for (lane, serial) in self.work.pending_serials.drain() {
             self.lanes[lane]
@@ -78,6 +73,7 @@ impl Settling {
     pub(super) fn settle_failed(&mut self, error: &dyn std::fmt::Display) {
         self.work.failing = true;
         self.metrics.settle_failures.inc();
+        self.status.set_unable(true);
         self.work.reported = report(self.work.reported, error);
         self.status.set_trouble(Some(error.to_string()));
     }
@@ -125,7 +121,7 @@ impl Settling {
             if books.dirty || books.assignment.is_revoked() {
                 continue;
             }
-            if let Some(commit) = books.to_commit(self.commit_map) {
+            if let Some(commit) = books.next_commit(self.commit_map) {
                 #[cfg(feature = "sabotage")]
                 let early = crate::sabotage::does("commit-before-settle");
                 #[cfg(feature = "sabotage")]

@@ -2,7 +2,6 @@
 //! reading begins.
 
 use std::sync::Arc;
-use std::time::Instant;
 
 use crossbeam_channel::Sender;
 
@@ -19,7 +18,7 @@ use crate::store::{Settle, StoredPartition};
 type TakenUp = Vec<(Arc<Assignment>, StartAt)>;
 
 impl Settling {
-    pub(super) fn control(&mut self, control: Control) {
+    pub(in crate::pipeline) fn control(&mut self, control: Control) {
         match control {
             Control::Assign { offered, reply } => self.assign(&offered, &reply),
             Control::Revoke {
@@ -98,12 +97,7 @@ impl Settling {
             StoredPartition::default()
         });
         let (applied, stored) = self.reconcile(offered, stored);
-        // Without a commit the group begins at the oldest record or after the newest.
-        let begin = match self.start_from {
-            StartFrom::Earliest => offered.oldest,
-            StartFrom::Latest => applied.below.unwrap_or(offered.newest),
-        };
-        let committed = offered.committed.unwrap_or(begin);
+        let committed = self.begin_at(offered, &applied);
         #[cfg(feature = "sabotage")]
         let (committed, applied) = if crate::sabotage::does("forget-commits") {
             (offered.oldest, Applied::default())
@@ -153,7 +147,7 @@ impl Settling {
             offered.committed,
             (stored.sums, stored.outbox),
             metrics,
-            Instant::now() + plugin.tick,
+            self.clock.instant() + plugin.tick,
             self.clock.now(),
         );
         self.work.books.insert(id, books);
@@ -163,6 +157,29 @@ impl Settling {
         tracing::info!(group = %self.group, topic = %offered.topic, partition = offered.partition,
             committed = offered.committed.map(|offset| offset.0), "partition assigned");
         (assignment, start)
+    }
+
+    /// Where the group goes on. Without a commit it begins at the oldest record or after the newest.
+    fn begin_at(&self, offered: &Offered, applied: &Applied) -> Offset {
+        let place = || (offered.topic.clone(), offered.partition);
+        match (offered.committed, self.start_from) {
+            (Some(committed), _) if committed > offered.newest => {
+                tracing::error!(place = ?place(), %committed, newest = %offered.newest,
+                    "the commit lies beyond the end of the partition: its topic was made anew, or lost records; \
+                     it is read from its start");
+                offered.oldest
+            }
+            (Some(committed), _) if committed < offered.oldest => {
+                let lost = offered.oldest.0 - committed.0;
+                tracing::error!(place = ?place(), %committed, oldest = %offered.oldest, lost,
+                    "records were deleted before the group had read them");
+                self.metrics.lost_records.inc_by(lost as u64);
+                offered.oldest
+            }
+            (Some(committed), _) => committed,
+            (None, StartFrom::Earliest) => offered.oldest,
+            (None, StartFrom::Latest) => applied.below.unwrap_or(offered.newest),
+        }
     }
 
     /// What was settled above the commit: what the store knows of it, and what the commit itself says.
@@ -198,9 +215,11 @@ impl Settling {
                 .committed
                 .is_none_or(|committed| committed < acknowledged)
         });
-        if rewound {
+        // A partition that ends before what was settled of it is not the one that it was.
+        let made_anew = applied.end().max(acknowledged) > Some(offered.newest);
+        if rewound || made_anew {
             tracing::warn!(place = ?place(), committed = ?offered.committed, ?acknowledged,
-                "the group was rewound; what was settled beyond its commit is forgotten and runs again");
+                "the group was rewound, or its topic made anew; what was settled beyond its commit is forgotten");
             self.metrics.rewinds.inc();
             return (Applied::default(), stored);
         }

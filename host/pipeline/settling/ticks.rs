@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::super::clock::wall_ms;
 use super::super::messages::{TickJob, ToLane};
 use super::super::sending::WaitedForBy;
 use super::Settling;
@@ -38,14 +37,14 @@ impl Settling {
             return;
         };
         let plugin = &self.plugins[books.assignment.plugin_index];
-        books.next_tick = Instant::now() + plugin.tick;
+        books.next_tick = self.clock.instant() + plugin.tick;
         // The ticks of one partition stay on one lane, so that a plugin sees them in order.
         let lane = plugin.lanes[books.assignment.partition as usize % plugin.lanes.len()];
         let job = TickJob {
             assignment: Arc::clone(&books.assignment),
             topic: Arc::clone(&self.topics[books.assignment.source_index() as usize]),
             reason,
-            now_ms: wall_ms() as i64,
+            now_ms: self.clock.wall_ms() as i64,
             sums: books.lend_sums(),
         };
         if self.lanes[lane]

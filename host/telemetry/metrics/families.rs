@@ -92,6 +92,7 @@ pub(super) struct GroupFamilies {
     pub(super) stale_stores: IntCounterVec,
     pub(super) emissions: IntCounterVec,
     pub(super) settle_failures: IntCounterVec,
+    pub(super) lost_records: IntCounterVec,
     pub(super) refused_records: IntGaugeVec,
     pub(super) lost_partitions: IntCounterVec,
     pub(super) breaker_open: IntGaugeVec,
@@ -119,6 +120,10 @@ impl GroupFamilies {
             emissions: of_group(
                 "millrace_emissions_total",
                 "Records that ticks emitted, acknowledged.",
+            )?,
+            lost_records: of_group(
+                "millrace_lost_records_total",
+                "Offsets that retention deleted before the group had read them. Alert on any.",
             )?,
             settle_failures: of_group(
                 "millrace_settle_failures_total",

@@ -2,13 +2,14 @@
 //! else: a trap, a retry, a rejection, a wait, a loop.
 //!
 //! Settings: `output`, the topic, with at least as many partitions as the source, because the copy keeps
-//! its partition; `host`, a name for the copies to carry; `wait_us`, how long every event takes.
+//! its partition; `host`, a name for the copies to carry; `wait_us`, how long every event takes; `down_ms`, two
+//! times since 1970 in milliseconds, `FROM-UNTIL`, between which what it depends on is down.
 //!
 //! When a partition is given up in order, the last tick writes a record that closes it. A reader of the
 //! output can then tell who owned the partition when.
 
 use std::cell::LazyCell;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use millrace_sdk::{Event, Failure, Output, Reason, Reject, Tick, config};
 use serde::{Deserialize, Serialize};
@@ -67,6 +68,21 @@ struct Settings {
     output: String,
     host: String,
     wait: Duration,
+    down_ms: Option<(u128, u128)>,
+}
+
+impl Settings {
+    fn is_down(&self) -> bool {
+        self.down_ms.is_some_and(|(from_ms, until_ms)| {
+            let now = SystemTime::now().duration_since(UNIX_EPOCH);
+            (from_ms..until_ms).contains(&now.unwrap_or_default().as_millis())
+        })
+    }
+}
+
+fn two_times(text: &str) -> Option<(u128, u128)> {
+    let (from, until) = text.split_once('-')?;
+    Some((from.parse().ok()?, until.parse().ok()?))
 }
 
 thread_local! {
@@ -76,6 +92,7 @@ thread_local! {
         wait: Duration::from_micros(
             config::get("wait_us").and_then(|us| us.parse().ok()).unwrap_or(0),
         ),
+        down_ms: config::get("down_ms").and_then(|times| two_times(&times)),
     });
 }
 
@@ -94,6 +111,9 @@ fn handle(event: &Event<'_>) -> Result<Output, Failure> {
         _ => {}
     }
     SETTINGS.with(|settings| {
+        if settings.is_down() {
+            return Err(Failure::retry("down", "what it depends on is down"));
+        }
         if !settings.wait.is_zero() {
             std::thread::sleep(settings.wait);
         }

@@ -1,0 +1,376 @@
+//! One life of a simulated host: the real intake, lanes, settling and membership, called on one thread in the
+//! order that the seed chooses, between a simulated consumer, wire and disk.
+
+mod birth;
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, TryRecvError};
+use fastrand::Rng;
+
+use super::broker::{Life, Log, Read, Wire};
+use super::consumer::Consumer;
+use super::store::Disk;
+use super::{Shared, Surroundings};
+use crate::kafka::consumer::{Commit, Offered};
+use crate::pipeline::batch::Batch;
+use crate::pipeline::clock::Clock;
+use crate::pipeline::commit;
+use crate::pipeline::intake::Intake;
+use crate::pipeline::lane::{Lane, LaneGauge};
+use crate::pipeline::messages::{Control, FromLane, ToLane};
+use crate::pipeline::outside::Source as _;
+use crate::pipeline::settling::{CommitDesk, Settling};
+use crate::sandbox::TickReason;
+
+/// Answers of lanes that may wait for the settling thread. Few, so that lanes are stopped by it.
+const ANSWERS: usize = 8;
+
+/// Room in channels that no step fills.
+const ROOM: usize = 64;
+
+/// A lane, and the other ends of its channels.
+struct OwnLane {
+    lane: Lane,
+    gauge: Arc<LaneGauge>,
+    inbox: Receiver<Batch>,
+    commands: Receiver<ToLane>,
+}
+
+/// Partitions on their way out.
+struct Leaving {
+    answer: Receiver<Vec<Commit>>,
+    partitions: Vec<i32>,
+    lost: bool,
+    shut_down: bool,
+    deadline: Instant,
+}
+
+/// A host while it runs.
+pub(super) struct Host {
+    pub(super) life: Life,
+    around: Arc<Surroundings>,
+    random: Rng,
+    clock: Clock,
+    disk: Shared<Disk>,
+    wire: Arc<Wire>,
+    consumer: Consumer,
+    intake: Intake,
+    lanes: Vec<OwnLane>,
+    answers: Receiver<FromLane>,
+    /// What lanes have answered and the settling thread has not taken.
+    answered: VecDeque<FromLane>,
+    controls: Receiver<Control>,
+    settling: Settling,
+    desk: CommitDesk,
+    next_settle: Instant,
+    leaving: Option<Leaving>,
+    /// Whether it has left in order.
+    pub(super) over: bool,
+}
+
+impl OwnLane {
+    fn obey(&mut self) -> bool {
+        match self.commands.try_recv() {
+            Ok(ToLane::Tick(job)) => self.lane.tick(job),
+            Ok(ToLane::Fence(fence)) => self.lane.fence(&fence),
+            Err(_) => return false,
+        }
+        true
+    }
+
+    fn take_batch(&mut self) -> bool {
+        match self.inbox.try_recv() {
+            Ok(batch) => self.lane.take_in(batch),
+            Err(_) => return false,
+        }
+        true
+    }
+}
+
+impl Host {
+    fn chance(&mut self, chance: u32) -> bool {
+        chance > 0 && !self.around.is_calm() && self.random.u32(0..1_000) < chance
+    }
+
+    /// Does one thing that can be done, beginning the search anywhere. False when there is nothing to do.
+    pub(super) fn step(&mut self, logs: &mut [Log]) -> bool {
+        let kinds = 6 + self.lanes.len();
+        let start = self.random.usize(0..kinds);
+        (0..kinds).any(|number| match (start + number) % kinds {
+            0 => self.poll(logs),
+            1 => self.take_answer(),
+            2 => self.take_control(),
+            3 => self.take_delivery(),
+            4 => self.settle(),
+            5 => self.consumer_step(logs),
+            lane => self.lane_step(lane - 6),
+        })
+    }
+
+    /// The polling thread: records in, batches out, commits.
+    fn poll(&mut self, logs: &[Log]) -> bool {
+        if self.leaving.is_some() {
+            return false;
+        }
+        let before = self.consumer.changes() + self.waiting_batches();
+        let mut read = 0;
+        for _ in 0..self.random.usize(1..=8) {
+            let Some(event) = self.consumer.next(logs) else {
+                break;
+            };
+            let record = Read::new(event, self.around.plan.value_bytes);
+            self.intake.take(&record, &self.consumer);
+            read += 1;
+        }
+        if !self.consumer.has_next(logs) || self.random.bool() {
+            self.intake.seal_for_idle_lanes();
+        }
+        self.intake.refresh(self.consumer.membership());
+        self.intake.regulate(&self.consumer);
+        self.check_park();
+        commit(&self.consumer, &self.desk);
+        read > 0 || self.consumer.changes() + self.waiting_batches() != before
+    }
+
+    fn waiting_batches(&self) -> usize {
+        self.lanes.iter().map(|lane| lane.inbox.len()).sum()
+    }
+
+    /// What is held back beyond its budget stops the consumer.
+    fn check_park(&self) {
+        let budget = self.around.plan.park_events;
+        let over = self.lanes.iter().any(|lane| lane.gauge.parked().0 > budget);
+        let paused = self.intake.plugins.iter().all(|plugin| plugin.paused);
+        if (over || paused) && self.consumer.reads_any() {
+            let mut witness = self.around.witness.lock().unwrap();
+            witness.wrong(|| "more is held back than may be, and reading goes on".to_owned());
+        }
+    }
+
+    fn lane_step(&mut self, at: usize) -> bool {
+        if self.answered.len() >= ANSWERS {
+            return false;
+        }
+        let own = &mut self.lanes[at];
+        own.lane.run_what_waited();
+        let mut worked = false;
+        if self.random.bool() {
+            worked = own.obey() || own.take_batch();
+        } else {
+            worked |= own.take_batch() || own.obey();
+        }
+        while let Ok(answer) = self.answers.try_recv() {
+            if let FromLane::Settlement(_, settlement) = &answer {
+                let mut witness = self.around.witness.lock().unwrap();
+                witness.settles(self.life, settlement);
+            }
+            self.answered.push_back(answer);
+            worked = true;
+        }
+        worked
+    }
+
+    fn take_answer(&mut self) -> bool {
+        if self.settling.overfull() {
+            return false;
+        }
+        let Some(answer) = self.answered.pop_front() else {
+            return false;
+        };
+        self.settling.take_message(answer);
+        self.settling.drain_further();
+        true
+    }
+
+    fn take_control(&mut self) -> bool {
+        match self.controls.try_recv() {
+            Ok(control) => {
+                self.settling.control(control);
+                self.settling.drain_further();
+                true
+            }
+            Err(_) => false,
+        }
+    }
+
+    fn take_delivery(&mut self) -> bool {
+        let fails = if self.around.is_calm() {
+            0
+        } else {
+            self.around.plan.chances.send_fails
+        };
+        let Some(delivery) = self.wire.answer(fails) else {
+            return false;
+        };
+        self.settling.delivered(delivery);
+        self.settling.drain_further();
+        true
+    }
+
+    /// What the settling thread does by the clock.
+    fn settle(&mut self) -> bool {
+        let now = self.clock.instant();
+        let overdue = self.settling.drain_deadline().is_some_and(|at| at <= now);
+        let due = now >= self.next_settle;
+        if due {
+            self.next_settle = now + Duration::from_millis(self.around.plan.commit_interval_ms);
+            let full = self.chance(self.around.plan.chances.store_fails);
+            self.disk.lock().unwrap().full = full;
+            self.settling.settle_and_offer(now, &self.desk);
+        }
+        if due || overdue {
+            self.settling.drain_further();
+        }
+        due || overdue
+    }
+
+    /// The consumer's own work: answers to commits, and partitions that can be let go of.
+    fn consumer_step(&mut self, logs: &mut [Log]) -> bool {
+        if self.controls.len() > ROOM / 2 {
+            return false;
+        }
+        let answer = self
+            .leaving
+            .as_ref()
+            .map(|leaving| leaving.answer.try_recv());
+        let committable = match answer {
+            Some(Ok(committable)) => committable,
+            Some(Err(TryRecvError::Disconnected)) => Vec::new(),
+            None | Some(Err(TryRecvError::Empty)) => return self.consumer.answer_commit(logs),
+        };
+        // Commits are answered in their order, and the last one is waited for.
+        while self.consumer.answer_commit(logs) {
+            self.take_control();
+        }
+        if let Some(leaving) = self.leaving.take() {
+            if !leaving.lost {
+                self.consumer.commit_last(&committable, logs);
+            }
+            let in_time = self.clock.instant() < leaving.deadline;
+            self.consumer.unassign(&leaving.partitions, in_time, logs);
+            self.over = leaving.shut_down;
+        }
+        true
+    }
+
+    /// Whether a rebalance can be told to it now.
+    pub(super) fn listens(&self) -> bool {
+        let busy = |own: &OwnLane| own.commands.len() > ROOM / 2;
+        self.leaving.is_none() && self.controls.len() < ROOM / 2 && !self.lanes.iter().any(busy)
+    }
+
+    /// The partitions that it believes to have.
+    pub(super) fn partitions(&self) -> Vec<i32> {
+        let current = self.consumer.membership().assignments();
+        current
+            .iter()
+            .map(|assignment| assignment.partition)
+            .collect()
+    }
+
+    /// Partitions are taken away.
+    pub(super) fn give_up(&mut self, partitions: &[i32], lost: bool, shut_down: bool) {
+        let member = self.consumer.membership();
+        let mut revoked = member.assignments();
+        revoked.retain(|assignment| partitions.contains(&assignment.partition));
+        {
+            let mut witness = self.around.witness.lock().unwrap();
+            for assignment in &revoked {
+                witness.given_up(self.life, assignment, lost);
+            }
+        }
+        let reason = if shut_down {
+            TickReason::Shutdown
+        } else {
+            TickReason::Revoked
+        };
+        let drain_timeout = Duration::from_millis(self.around.plan.drain_timeout_ms);
+        let deadline = self.clock.instant() + drain_timeout;
+        match member.begin_giving_up(revoked, reason, lost) {
+            Some(answer) => {
+                self.leaving = Some(Leaving {
+                    answer,
+                    partitions: partitions.to_vec(),
+                    lost,
+                    shut_down,
+                    deadline,
+                });
+            }
+            None => self.over = shut_down,
+        }
+    }
+
+    /// Partitions are assigned.
+    pub(super) fn assign(&mut self, offered: &[Offered]) {
+        let mut witness = self.around.witness.lock().unwrap();
+        witness.arrives(self.life, offered, &self.disk.lock().unwrap());
+        drop(witness);
+        let answer = self.consumer.membership().begin_taking_up(offered);
+        while self.take_control() {}
+        let taken_up = answer.and_then(|answer| answer.try_recv().ok());
+        self.consumer.assign(offered, taken_up.unwrap_or_default());
+        let mut witness = self.around.witness.lock().unwrap();
+        witness.arrives(self.life, &[], &self.disk.lock().unwrap());
+    }
+
+    /// It is gone from one moment to the next.
+    pub(super) fn crash(self) {
+        self.wire.cut();
+    }
+
+    /// It has left in order.
+    pub(super) fn finish(mut self) {
+        self.intake.hand_over_all();
+        self.wire.cut();
+        self.settling.finish();
+    }
+
+    /// When something is due.
+    pub(super) fn next_times(&mut self, times: &mut Vec<u64>) {
+        let now = self.clock.instant();
+        let settling = [Some(self.next_settle), self.settling.drain_deadline()];
+        let waits = settling.into_iter().flatten();
+        let ms = self.clock.now().0;
+        times.extend(waits.map(|at| ms + at.saturating_duration_since(now).as_millis() as u64));
+        let lanes = self.lanes.iter();
+        times.extend(lanes.filter_map(|own| Some(own.gauge.next_due()?.0)));
+    }
+
+    /// What is under way; nothing when it rests, and then its books must be closed.
+    pub(super) fn under_way(&mut self) -> Option<&'static str> {
+        let own = self.partitions();
+        let mut lanes = self.lanes.iter();
+        let under_way = [
+            (
+                "an event is held back",
+                lanes.any(|own| own.gauge.next_due().is_some()),
+            ),
+            ("partitions are given up", self.leaving.is_some()),
+            ("a lane has answered", !self.answered.is_empty()),
+            ("a record is under way", !self.wire.is_empty()),
+            ("a message waits", !self.controls.is_empty()),
+            ("a batch waits", self.waiting_batches() > 0),
+            ("an emission is not acknowledged", {
+                let disk = self.disk.lock().unwrap();
+                disk.outbox.keys().any(|(of, _)| own.contains(of))
+            }),
+        ];
+        let under_way = under_way.into_iter().find(|(_, is)| *is);
+        if under_way.is_none() {
+            let mut witness = self.around.witness.lock().unwrap();
+            for books in self.settling.work.books.values() {
+                let polled = books.assignment.polled();
+                witness.closes(books.assignment.partition, &books.ledger, polled);
+            }
+        }
+        under_way.map(|(what, _)| what)
+    }
+
+    /// Whether a ledger did not close.
+    pub(super) fn has_hole(&self) -> bool {
+        self.settling.metrics.ledger_holes.get() > 0
+    }
+}
