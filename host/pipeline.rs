@@ -64,6 +64,10 @@ const BUSY_POLL: Duration = Duration::from_millis(1);
 /// Records taken between two looks at everything else, so that a flood cannot starve commits.
 const RECORDS_AT_ONCE: usize = 4_096;
 
+/// Records between two looks at the clock, which costs as much as a record. Each may wait for its lane for
+/// as long as one event takes, so this many of the slowest events that are not paused for take a second.
+const RECORDS_BETWEEN_LOOKS: usize = 16;
+
 /// How often the ends of partitions are noted. The lag is for people and alerts.
 const NOTE_ENDS_EVERY: Duration = Duration::from_millis(500);
 
@@ -138,12 +142,14 @@ fn poll(
         }
         let mut timeout = Duration::ZERO;
         let round = Instant::now();
-        for _ in 0..RECORDS_AT_ONCE {
+        for taken in 0..RECORDS_AT_ONCE {
             match consumer.poll(timeout) {
                 Polled::Record(record) => {
                     intake.take(&record, &consumer);
-                    if !timeout.is_zero() {
-                        // A trickle must not starve commits any more than a flood.
+                    let long = taken % RECORDS_BETWEEN_LOOKS == 0 && round.elapsed() >= IDLE_POLL;
+                    if !timeout.is_zero() || long {
+                        // Neither a trickle nor a slow lane that is waited for may starve commits, any
+                        // more than a flood.
                         break;
                     }
                 }

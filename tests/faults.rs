@@ -10,6 +10,7 @@ mod group;
 mod kills;
 mod members;
 mod membership;
+mod notes;
 mod outage;
 mod plugins;
 mod run;

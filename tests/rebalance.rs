@@ -31,7 +31,7 @@ fn refusing_group(brokers: &str) -> (Topic, Topic, String) {
          grants: [tally, journal, config, \"output:{counts}\"]\n    \
          journal: {{ path: witness.log }}\n    config: {{ counts: {counts} }}\n\
          groups:\n  - id: refuses\n    routes: {{ {source}: witness }}\n    \
-         dead_letter: {{ topic: {letters} }}\n    retry: {{ attempts: 2 }}\n    store: store/refuses\n",
+         dead_letter: {{ topic: {letters} }}\n    retry: {{ attempts: 2 }}\n    breaker: {{ enabled: false }}\n    store: store/refuses\n",
         path = guest("witness"),
         counts = counts.name(),
         source = source.name(),

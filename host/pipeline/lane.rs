@@ -123,7 +123,7 @@ impl LaneGauge {
         due.checked_sub(1).map(Millis)
     }
 
-    /// Events and bytes held back.
+    /// Events and bytes held back, copies from a retry topic apart.
     pub(crate) fn parked(&self) -> (usize, usize) {
         (
             self.parked_events.load(Ordering::Relaxed),
@@ -131,7 +131,7 @@ impl LaneGauge {
         )
     }
 
-    /// Events and bytes among them that came from a retry topic before their time.
+    /// Events and bytes held back that came from a retry topic.
     pub(crate) fn copies(&self) -> (usize, usize) {
         (
             self.copies_events.load(Ordering::Relaxed),
@@ -387,15 +387,11 @@ impl Lane {
     }
 
     fn hand_over(&mut self, batch: &Batch, mut settlement: Settlement) {
-        self.gauge
-            .parked_events
-            .store(self.park.events(), Ordering::Relaxed);
-        self.gauge
-            .parked_bytes
-            .store(self.park.bytes(), Ordering::Relaxed);
-        let (events, bytes) = self.copies;
-        self.gauge.copies_events.store(events, Ordering::Relaxed);
-        self.gauge.copies_bytes.store(bytes, Ordering::Relaxed);
+        let (parked, copies) = (self.parked(), self.copies);
+        self.gauge.parked_events.store(parked.0, Ordering::Relaxed);
+        self.gauge.parked_bytes.store(parked.1, Ordering::Relaxed);
+        self.gauge.copies_events.store(copies.0, Ordering::Relaxed);
+        self.gauge.copies_bytes.store(copies.1, Ordering::Relaxed);
         let due = self.park.next_due().map_or(0, |due| due.0 + 1);
         self.gauge.next_due_ms.store(due, Ordering::Relaxed);
         self.metrics

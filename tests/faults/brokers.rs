@@ -154,5 +154,7 @@ fn f6_a_host_ends_in_time_when_its_broker_is_gone() {
     run.wait_until_settled();
     member.sigterm(host);
     let done = format!("kill -9 of the broker, then SIGTERM: the host ended after {took:.1?}");
-    run.expect_green(&done, &["--stall-max-ms", "120000"]);
+    let most = IN_FLIGHT_MAX.to_string();
+    let bounds = ["--duplicates-max", &most, "--stall-max-ms", "120000"];
+    run.expect_green(&done, &bounds);
 }

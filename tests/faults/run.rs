@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -14,6 +14,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use serde_json::{Value, json};
 
 use super::group;
+use super::notes::{append, peak_bytes};
 use super::settings::{Tier, Tuning};
 use crate::harness::host::{self, Exit, Host, Setup};
 use crate::harness::load::{Load, Plan};
@@ -483,20 +484,4 @@ fn checker() -> PathBuf {
         path.display()
     );
     path
-}
-
-fn append(file: &Path, line: &Value) {
-    let file = File::options().create(true).append(true).open(file);
-    let mut file = file.expect("the folder can be written");
-    file.write_all(format!("{line}\n").as_bytes())
-        .expect("it can be written");
-}
-
-fn peak_bytes(pid: u32) -> Option<u64> {
-    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
-    let peak = status
-        .lines()
-        .find_map(|line| line.strip_prefix("VmHWM:"))?;
-    let kib: u64 = peak.trim().strip_suffix(" kB")?.parse().ok()?;
-    Some(kib * 1024)
 }

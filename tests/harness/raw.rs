@@ -68,6 +68,17 @@ pub(crate) fn produce(topic: &Topic, records: &[Raw]) {
 /// The same to any partition, with a client that has not seen the topic before.
 #[track_caller]
 pub(crate) fn produce_to(topic: &Topic, partition: i32, records: &[Raw]) {
+    let written = write(topic, partition, records);
+    assert_eq!(written, records.len() as i64, "a record was refused");
+}
+
+/// Whether the broker takes this record; it is written when it does.
+pub(crate) fn is_taken(topic: &Topic, record: &Raw) -> bool {
+    write(topic, 0, std::slice::from_ref(record)) == 1
+}
+
+/// Sends the records, and says how many the broker took.
+fn write(topic: &Topic, partition: i32, records: &[Raw]) -> i64 {
     let producer: BaseProducer = ClientConfig::new()
         .set("bootstrap.servers", topic.brokers())
         .set("enable.idempotence", "true")
@@ -124,8 +135,7 @@ pub(crate) fn produce_to(topic: &Topic, partition: i32, records: &[Raw]) {
         }
     }
     producer.flush(TIMEOUT).expect("everything is answered");
-    let written = topic.end_offsets()[&partition] - before;
-    assert_eq!(written, records.len() as i64, "a record was refused");
+    topic.end_offsets()[&partition] - before
 }
 
 /// Every record of partition 0 up to where it ends now.

@@ -286,22 +286,6 @@ impl Topic {
             .expect("the coordinator commits");
     }
 
-    /// Whether the broker takes this record; it is written when it does.
-    pub(crate) fn accepts(&self, record: &Record) -> bool {
-        let producer = self.producer();
-        let reports: Reports = Arc::new(Mutex::new(vec![None]));
-        let slot = Slot {
-            reports: Arc::clone(&reports),
-            index: 0,
-        };
-        self.send(&producer, slot, record);
-        producer
-            .flush(REQUEST_TIMEOUT)
-            .expect("the broker answers everything");
-        let report = reports.lock().expect("no report panics")[0].take();
-        report.expect("it is reported on").is_ok()
-    }
-
     /// Every record up to where each partition ends now, by partition and offset. Records of aborted
     /// transactions are left out.
     pub(crate) fn read_all(&self) -> Vec<Stored> {

@@ -156,8 +156,15 @@ impl Lane {
     /// Whether what is held back takes so much of its budget that something has to go.
     pub(super) fn pressed(&self) -> bool {
         let (events_max, bytes_max) = self.settings.park_budget;
-        self.park.events() * 4 > events_max * PRESSED_QUARTERS
-            || self.park.bytes() * 4 > bytes_max * PRESSED_QUARTERS
+        let (events, bytes) = self.parked();
+        events * 4 > events_max * PRESSED_QUARTERS || bytes * 4 > bytes_max * PRESSED_QUARTERS
+    }
+
+    /// Events and bytes held back. Copies have a budget of their own: they wait for their time, and would
+    /// otherwise stop the topics that they come from.
+    pub(super) fn parked(&self) -> (usize, usize) {
+        let (events, bytes) = self.copies;
+        (self.park.events() - events, self.park.bytes() - bytes)
     }
 
     /// Makes room by evicting failed events with the longest queues behind them.

@@ -94,23 +94,14 @@ impl Settling {
             tracing::error!(%error, "the settle store cannot be read; starting from the commit");
             StoredPartition::default()
         });
-        #[cfg(feature = "sabotage")]
-        let (forgotten, stored) = if crate::sabotage::does("forget-commits") {
-            let committed = None;
-            (
-                Offered {
-                    committed,
-                    ..offered.clone()
-                },
-                StoredPartition::default(),
-            )
-        } else {
-            (offered.clone(), stored)
-        };
-        #[cfg(feature = "sabotage")]
-        let offered = &forgotten;
         let (applied, stored) = self.reconcile(offered, stored);
         let committed = self.begin_at(offered, &applied);
+        #[cfg(feature = "sabotage")]
+        let (committed, applied) = if crate::sabotage::does("forget-commits") {
+            (offered.oldest, Applied::default())
+        } else {
+            (committed, applied)
+        };
         let topic_index = self
             .topics
             .iter()
