@@ -10,7 +10,7 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use super::assignment::Assignment;
 use super::clock::Clock;
 use super::lease::Lease;
-use super::messages::Control;
+use super::messages::{Control, TakenUp};
 use super::status::GroupStatus;
 use crate::delivery::offsets::Offset;
 use crate::kafka::consumer::{Commit, Membership, Offered, StartAt};
@@ -121,10 +121,7 @@ impl Member {
     }
 
     /// Asks for the books of these partitions; none is answered when nobody keeps any.
-    pub(super) fn begin_taking_up(
-        &self,
-        offered: &[Offered],
-    ) -> Option<Receiver<Vec<(Arc<Assignment>, StartAt)>>> {
+    pub(super) fn begin_taking_up(&self, offered: &[Offered]) -> Option<Receiver<TakenUp>> {
         let (reply, answer) = bounded(1);
         let control = Control::Assign {
             offered: offered.to_vec(),
@@ -134,7 +131,7 @@ impl Member {
     }
 
     /// The books are open. Answers where each partition begins.
-    pub(super) fn end_taking_up(&self, taken_up: Vec<(Arc<Assignment>, StartAt)>) -> Vec<StartAt> {
+    pub(super) fn end_taking_up(&self, taken_up: TakenUp) -> Vec<StartAt> {
         let (assignments, starts): (Vec<_>, Vec<_>) = taken_up.into_iter().unzip();
         self.change(|current| current.extend(assignments));
         self.status.set_joined();

@@ -127,12 +127,15 @@ pub(crate) struct SettledRun {
     pub(crate) run: Run,
 }
 
+/// Partitions whose books are open, and where reading begins.
+pub(crate) type TakenUp = Vec<(Arc<Assignment>, StartAt)>;
+
 /// From the polling thread to the settling thread.
 #[derive(Debug)]
 pub(crate) enum Control {
     Assign {
         offered: Vec<Offered>,
-        reply: Sender<Vec<(Arc<Assignment>, StartAt)>>,
+        reply: Sender<TakenUp>,
     },
     Revoke {
         assignments: Vec<Arc<Assignment>>,

@@ -23,10 +23,22 @@ const RESEND_AFTER: Duration = Duration::from_secs(1);
 /// What a record is waited for by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum WaitedForBy {
-    /// The settlement with this serial of a lane.
-    Settlement { lane: usize, serial: u64 },
+    /// The settlement with this serial of a lane, for an event of this assignment.
+    Settlement {
+        lane: usize,
+        serial: u64,
+        assignment: u64,
+    },
     /// The emission with this number of an assignment.
     Emission { assignment: u64, number: u64 },
+}
+
+impl WaitedForBy {
+    fn assignment(self) -> u64 {
+        match self {
+            Self::Settlement { assignment, .. } | Self::Emission { assignment, .. } => assignment,
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -130,14 +142,14 @@ impl Sending {
         }
     }
 
-    /// Lets go of the records that these wait for: they are not sent again, and not at all where they have
-    /// not left yet.
-    pub(crate) fn forget(&mut self, forgotten: impl Fn(WaitedForBy) -> bool) {
-        for on_its_way in self.on_their_way.values_mut() {
-            if on_its_way.by.is_some_and(&forgotten) {
-                on_its_way.by = None;
-            }
-        }
+    /// Lets go of the records of these assignments: they are not sent again, and not at all where they have
+    /// not left yet. Returns who waited for them.
+    pub(crate) fn forget(&mut self, given_up: impl Fn(u64) -> bool) -> Vec<WaitedForBy> {
+        let forgotten = |by: &mut WaitedForBy| given_up(by.assignment());
+        self.on_their_way
+            .values_mut()
+            .filter_map(|on_its_way| on_its_way.by.take_if(forgotten))
+            .collect()
     }
 
     /// Lets go of every record, those too that the producer has and that have not left yet.

@@ -226,10 +226,14 @@ impl Settling {
     pub(super) fn take_message(&mut self, message: FromLane) {
         match message {
             FromLane::Settlement(lane, mut settlement) => {
-                let mut records = std::mem::take(&mut settlement.records);
-                // Whoever has the partition next sends them.
+                // Whoever has the partition next sends the others.
                 let books = &self.work.books;
-                records.retain(|(of, _)| counts(books, &settlement.assignments[*of as usize]));
+                let records = std::mem::take(&mut settlement.records).into_iter();
+                let records = records.filter_map(|(of, record)| {
+                    let of = &settlement.assignments[of as usize];
+                    counts(books, of).then_some((of.id, record))
+                });
+                let records: Vec<_> = records.collect();
                 if records.is_empty() && self.work.waiting[lane].is_empty() {
                     self.apply(lane, settlement);
                     return;
@@ -242,9 +246,13 @@ impl Settling {
                     unacknowledged,
                     settlement,
                 });
-                for (_, record) in records {
-                    self.sending
-                        .send(record, WaitedForBy::Settlement { lane, serial });
+                for (assignment, record) in records {
+                    let by = WaitedForBy::Settlement {
+                        lane,
+                        serial,
+                        assignment,
+                    };
+                    self.sending.send(record, by);
                 }
             }
             FromLane::Ticked { assignment, result } => self.ticked(assignment, result),
@@ -261,7 +269,7 @@ impl Settling {
             return;
         };
         match by {
-            WaitedForBy::Settlement { lane, serial } => {
+            WaitedForBy::Settlement { lane, serial, .. } => {
                 let queue = &mut self.work.waiting[lane];
                 if let Some(waiting) = queue.iter_mut().find(|waiting| waiting.serial == serial) {
                     waiting.unacknowledged -= 1;

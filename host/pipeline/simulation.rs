@@ -136,9 +136,20 @@ fn report(failure: &Failure, metrics: &Metrics) -> String {
     )
 }
 
+/// What the command line says after this name. The test runner takes it for the name of a test, and finds none.
+fn argument(name: &str) -> Option<String> {
+    std::env::args().find_map(|argument| argument.strip_prefix(name).map(str::to_owned))
+}
+
+/// How many seeds to try: the command line may ask for more, as in `keeps_every_promise seeds=1000000`.
+fn seeds() -> u64 {
+    let asked = argument("seeds=").and_then(|seeds| seeds.parse().ok());
+    asked.unwrap_or(SEEDS)
+}
+
 /// The seed that the command line asks for.
 fn asked_for() -> Option<Seed> {
-    let asked = std::env::args().find_map(|arg| arg.strip_prefix("seed=").map(str::to_owned))?;
+    let asked = argument("seed=")?;
     let mut numbers = asked.split(',');
     let number = numbers.next()?.parse().ok()?;
     let mut limit = || numbers.next().and_then(|it| it.parse().ok());
@@ -153,7 +164,7 @@ fn asked_for() -> Option<Seed> {
 #[test]
 fn every_seed_keeps_every_promise() {
     let began = Instant::now();
-    let next = AtomicU64::new(0);
+    let (next, seeds) = (AtomicU64::new(0), seeds());
     let failed: Mutex<BTreeMap<String, (u64, Failure)>> = Mutex::default();
     thread::scope(|scope| {
         for _ in 0..THREADS {
@@ -161,7 +172,7 @@ fn every_seed_keeps_every_promise() {
                 let metrics = Metrics::new().unwrap();
                 loop {
                     let number = next.fetch_add(1, Ordering::Relaxed);
-                    if number >= SEEDS {
+                    if number >= seeds {
                         return;
                     }
                     if let Err(failure) = run(Seed::new(number), &metrics, false) {
@@ -177,10 +188,10 @@ fn every_seed_keeps_every_promise() {
             });
         }
     });
-    println!("{SEEDS} seeds in {:?}", began.elapsed());
+    println!("{seeds} seeds in {:?}", began.elapsed());
     let failed = failed.into_inner().unwrap();
-    for (kind, (seeds, first)) in &failed {
-        println!("{seeds} seeds, first {}: {kind}", first.seed.number);
+    for (kind, (number, first)) in &failed {
+        println!("{number} seeds, first {}: {kind}", first.seed.number);
     }
     let first = failed.into_values().map(|(_, failure)| failure);
     if let Some(first) = first.min_by_key(|failure| failure.seed.number) {

@@ -160,7 +160,6 @@ fn start_threads(
 ) -> Result<Group, StartError> {
     let group = parts.group;
     let status = Arc::clone(&plan.status);
-    let clock = plan.clock.clone();
     let (deliver, deliveries) = bounded(DELIVERIES);
     let (control, controls) = bounded(CONTROLS);
     let lease = Arc::new(Lease::new(MemberLimits::new(parts.kafka)));
@@ -203,13 +202,13 @@ fn start_threads(
         order_by(group),
         group.dedup.clone(),
         (group.retry.park_events, group.retry.park_bytes),
-        plan.clock,
+        plan.clock.clone(),
         Arc::clone(&status),
     );
     let member = Member::new(
         control.clone(),
         parts.drain_timeout,
-        (clock, lease),
+        (plan.clock, lease),
         Arc::clone(&status),
     );
     let topics: Vec<&str> = plan.topics.iter().map(|topic| &**topic).collect();

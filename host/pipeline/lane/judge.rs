@@ -231,6 +231,7 @@ impl Lane {
     /// Gives an event up that waits and must not wait any longer: its next attempt is made from the retry
     /// topic, where there is one.
     pub(super) fn evict(&mut self, batch: &Batch, index: usize, settlement: &mut Settlement) {
+        self.remember_id(batch, index);
         let meta = batch.events[index];
         let key = (batch.assignment_of(meta).id, meta.seq);
         let failed = self.failed_before.get(&key);

@@ -8,7 +8,9 @@ use std::time::Duration;
 use super::super::batch::{Batch, OwnedEvent};
 use super::super::messages::Settlement;
 use super::super::outage::Outage;
-use super::{BATCH_BYTES_MAX, BATCH_EVENTS_MAX, FailedBefore, IDLE, Lane, PRESSED_QUARTERS};
+use super::{
+    BATCH_BYTES_MAX, BATCH_EVENTS_MAX, FailedBefore, IDLE, Lane, PRESSED_QUARTERS, window_at,
+};
 use crate::delivery::lanes::OrderGroup;
 use crate::delivery::park::Allowance;
 use crate::delivery::retry::Millis;
@@ -213,6 +215,15 @@ impl Lane {
     pub(super) fn hold(&mut self, batch: &Batch, index: usize, settlement: &mut Settlement) {
         let attempt = batch.view(index).attempt();
         self.put_back(batch, index, attempt, settlement);
+    }
+
+    /// An event settles that has been waiting: from now on its id counts.
+    pub(super) fn remember_id(&mut self, batch: &Batch, index: usize) {
+        let meta = batch.events[index];
+        if let (Some(dedup), Some(id)) = (self.settings.dedup.as_ref(), meta.id) {
+            let at = window_at(&mut self.windows, batch.assignment_of(meta), dedup);
+            self.windows[at].1.insert(id, batch.record_ms(index));
+        }
     }
 
     /// Holds an event back that was about to run, or has run. Its id counts as seen when it settles.

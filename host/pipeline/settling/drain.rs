@@ -1,7 +1,7 @@
 //! Giving partitions up in order: what was started is finished, the last tick is emitted, and everything is
 //! durable before the offsets are handed back. Nothing new is started meanwhile.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -97,6 +97,7 @@ impl Settling {
             self.metrics
                 .lost_partitions
                 .inc_by(drain.assignments.len() as u64);
+            self.forget_given_up();
         }
         self.work.drain = Some(drain);
     }
@@ -191,6 +192,7 @@ impl Settling {
             let lost = drain.assignments.len() as u64;
             self.metrics.lost_partitions.inc_by(lost);
         }
+        self.forget_given_up();
     }
 
     /// Settles what there is, hands back what may be committed, and closes the books.
@@ -227,25 +229,19 @@ impl Settling {
         let _ended = drain.reply.send(committable);
     }
 
-    /// Lets go of what still waits for records of assignments that were given up: it does not settle here any
-    /// more, and must not be sent again.
+    /// Lets go of the records of assignments that were given up or lost: their events do not settle here any
+    /// more, and nothing of them is sent again. Other events of the same settlements wait for their own.
     fn forget_given_up(&mut self) {
         let books = &self.work.books;
-        let mut forgotten = HashSet::new();
-        for (lane, queue) in self.work.waiting.iter_mut().enumerate() {
-            queue.retain(|waiting| {
-                let mut assignments = waiting.settlement.assignments.iter();
-                let kept = assignments.any(|of| books.contains_key(&of.id));
-                if !kept {
-                    forgotten.insert((lane, waiting.serial));
+        let given_up = |id: u64| books.get(&id).is_none_or(|it| it.assignment.is_lost());
+        for by in self.sending.forget(given_up) {
+            if let WaitedForBy::Settlement { lane, serial, .. } = by {
+                let mut waiting = self.work.waiting[lane].iter_mut();
+                if let Some(waiting) = waiting.find(|waiting| waiting.serial == serial) {
+                    waiting.unacknowledged -= 1;
                 }
-                kept
-            });
+            }
         }
-        self.sending.forget(|by| match by {
-            WaitedForBy::Settlement { lane, serial } => forgotten.contains(&(lane, serial)),
-            WaitedForBy::Emission { assignment, .. } => !books.contains_key(&assignment),
-        });
         for lane in 0..self.work.waiting.len() {
             self.apply_acknowledged(lane);
         }

@@ -7,15 +7,13 @@ use crossbeam_channel::Sender;
 
 use super::super::assignment::Assignment;
 use super::super::books::Books;
-use super::super::messages::Control;
+use super::super::messages::{Control, TakenUp};
 use super::{Settling, drain::Drain};
 use crate::config::StartFrom;
 use crate::delivery::commit_map;
 use crate::delivery::offsets::{Applied, Offset};
 use crate::kafka::consumer::{Offered, StartAt};
 use crate::store::{Settle, StoredPartition};
-
-type TakenUp = Vec<(Arc<Assignment>, StartAt)>;
 
 impl Settling {
     pub(in crate::pipeline) fn control(&mut self, control: Control) {

@@ -91,7 +91,12 @@ impl Settling {
         }
     }
 
+    /// Sends an emission that is durable. That of a partition that was given up or lost waits in the store.
     pub(super) fn send_emission(&mut self, assignment: u64, emission: &Emission) {
+        let books = self.work.books.get(&assignment);
+        if books.is_none_or(|books| books.assignment.is_lost()) {
+            return;
+        }
         let mut headers: Vec<(Vec<u8>, Option<Vec<u8>>)> = emission
             .headers
             .iter()

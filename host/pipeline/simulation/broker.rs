@@ -202,6 +202,7 @@ impl Producer for Arc<Wire> {
     fn hand_back(&mut self) {}
 
     fn replace(&mut self) -> Result<(), KafkaError> {
+        self.cut();
         Ok(())
     }
 

@@ -13,9 +13,9 @@ use super::store::Disk;
 use super::{Shared, Surroundings};
 use crate::delivery::offsets::Offset;
 use crate::kafka::KafkaError;
-use crate::kafka::consumer::{Commit, Membership as _, Offered, StartAt};
-use crate::pipeline::assignment::Assignment;
+use crate::kafka::consumer::{Commit, Membership as _, Offered};
 use crate::pipeline::member::Member;
+use crate::pipeline::messages::TakenUp;
 use crate::pipeline::outside::Source;
 
 #[derive(Debug)]
@@ -100,7 +100,7 @@ impl Consumer {
     }
 
     /// Partitions are the host's from now on.
-    pub(super) fn assign(&self, offered: &[Offered], taken_up: Vec<(Arc<Assignment>, StartAt)>) {
+    pub(super) fn assign(&self, offered: &[Offered], taken_up: TakenUp) {
         {
             let mut witness = self.around.witness.lock().unwrap();
             let disk = self.disk.lock().unwrap();

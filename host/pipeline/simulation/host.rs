@@ -170,6 +170,7 @@ impl Host {
             self.answered.push_back(answer);
             worked = true;
         }
+        self.around.witness.lock().unwrap().lane_rests();
         worked
     }
 
@@ -188,6 +189,15 @@ impl Host {
     fn take_control(&mut self) -> bool {
         match self.controls.try_recv() {
             Ok(control) => {
+                if let Control::Revoke {
+                    assignments,
+                    lost: true,
+                    ..
+                } = &control
+                {
+                    let mut witness = self.around.witness.lock().unwrap();
+                    witness.lost(self.life, assignments);
+                }
                 self.settling.control(control);
                 self.settling.drain_further();
                 true

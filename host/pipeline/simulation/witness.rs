@@ -75,7 +75,8 @@ enum Phase {
     Held,
     /// Given up in order: what was started is finished.
     Leaving,
-    /// Another host may have it.
+    /// Another host may have it, and the settling thread has yet to hear of it.
+    Losing,
     Lost,
     Ended,
 }
@@ -126,6 +127,8 @@ pub(super) struct Witness {
     rewinds: Vec<i64>,
     /// Sums that the broker has, by the emission that brought them.
     emissions: BTreeMap<String, (i32, Vec<(String, i64)>)>,
+    /// What has taken effect since a lane began what it does.
+    taking_effect: Vec<(i32, usize)>,
     /// The first thing that was wrong.
     pub(super) wrong: Option<String>,
     /// What happened, where it is wanted.
@@ -156,6 +159,7 @@ impl Witness {
             arriving: Vec::new(),
             rewinds: vec![0; logs.len()],
             emissions: BTreeMap::new(),
+            taking_effect: Vec::new(),
             wrong: None,
             trace: traced.then(Vec::new),
         }
@@ -271,7 +275,16 @@ impl Witness {
     pub(super) fn given_up(&mut self, life: Life, assignment: &Assignment, lost: bool) {
         self.note(|| format!("{life:?} gives p{} up, lost: {lost}", assignment.partition));
         if let Some(tenure) = self.tenures.get_mut(&(life, assignment.id)) {
-            tenure.phase = if lost { Phase::Lost } else { Phase::Leaving };
+            tenure.phase = if lost { Phase::Losing } else { Phase::Leaving };
+        }
+    }
+
+    /// The settling thread of a life has learned that partitions are lost.
+    pub(super) fn lost(&mut self, life: Life, assignments: &[Arc<Assignment>]) {
+        for assignment in assignments {
+            if let Some(tenure) = self.tenures.get_mut(&(life, assignment.id)) {
+                tenure.phase = Phase::Lost;
+            }
         }
     }
 

@@ -338,6 +338,14 @@ impl World {
         if self.logs.iter().any(|log| log.owner.is_none()) {
             return Some("a partition has no owner");
         }
+        let hosts = self.slots.iter().filter_map(|slot| slot.host.as_ref());
+        let mut owned = hosts.flat_map(|host| {
+            let partitions = host.partitions().into_iter();
+            partitions.map(|partition| self.logs[partition as usize].owner == Some(host.life))
+        });
+        if owned.any(|owned| !owned) {
+            return Some("a host has not learned that a partition is lost");
+        }
         let open = |log: &Log| log.visible > 0 && log.committed != Some(log.end());
         if self.logs.iter().any(open) {
             return Some("not everything is committed");

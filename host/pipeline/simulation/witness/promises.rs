@@ -93,7 +93,15 @@ impl Witness {
             Handled::Dead => (fact.dead, run.end) = (true, Some(what)),
         }
         if run.end.is_some() {
-            self.in_order(place, at);
+            self.taking_effect.push((place.0, at));
+        }
+    }
+
+    /// A lane has done what it did. What it gave up on is known only now.
+    pub(in crate::pipeline::simulation) fn lane_rests(&mut self) {
+        for (partition, at) in std::mem::take(&mut self.taking_effect) {
+            let offset = self.facts[partition as usize][at].offset;
+            self.in_order((partition, offset), at);
         }
     }
 
@@ -180,7 +188,7 @@ impl Witness {
         if settled == Settled::Dead && given_up {
             tenure.runs[at].end = Some(Handled::Dead);
             self.facts[place.0 as usize][at].dead = true;
-            self.in_order(place, at);
+            self.taking_effect.push((place.0, at));
         }
         None
     }
@@ -209,7 +217,7 @@ impl Witness {
         let phase = tenure.map(|tenure| tenure.phase);
         let mut arriving = self.arriving.iter();
         let arriving = arriving.any(|(of, at, _)| (*of, *at) == (life, origin.partition()));
-        if !arriving && !matches!(phase, Some(Phase::Held | Phase::Leaving)) {
+        if !arriving && !matches!(phase, Some(Phase::Held | Phase::Leaving | Phase::Losing)) {
             self.wrong(|| format!("{life:?} enqueues {origin:?}, and its partition is {phase:?}"));
         }
         if let Origin::Failed(place) = origin {
