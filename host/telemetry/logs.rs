@@ -39,7 +39,9 @@ pub fn start_into<W: Write + 'static>(
         .map_err(|error| format!("{level:?} is not a log filter ({error}); try `info`"))?;
     let logs = tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_writer(writer);
+        .with_writer(writer)
+        // It would print to standard error, and panic where that cannot be written, as on a full disk.
+        .log_internal_errors(false);
     let json = match format {
         LogFormat::Auto => !std::io::stderr().is_terminal(),
         LogFormat::Text => false,
