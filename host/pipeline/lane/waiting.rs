@@ -36,8 +36,9 @@ impl Lane {
             self.probe();
             return OUTAGE_LOOK;
         }
-        self.relieve();
         self.run_due(BATCH_EVENTS_MAX);
+        // What it evicts lets go of the events behind it, and those are due at once.
+        self.relieve();
         match self.park.next_due() {
             Some(due) => Duration::from_millis(due.0.saturating_sub(self.clock.now().0)),
             None => IDLE,
