@@ -138,6 +138,10 @@ fault: setup-build setup-kafka plugins checker ## the long tier of the fault sui
 bench: setup-build setup-kafka plugins ## throughput on a real Kafka beside a bare consumer loop
 	@cargo bench --bench end_to_end
 
+.PHONY: bench-delivery
+bench-delivery: setup-build setup-kafka plugins ## what keys that fail cost those that do not, and handlers that wait
+	@cargo bench --bench delivery
+
 .PHONY: bench-rivals
 bench-rivals: setup plugins ## the same beside franz-go, sarama and kafka-go; needs Go
 	cd benches/rivals && go build -o $(CARGO_TARGET_DIR)/rivals .

@@ -12,18 +12,27 @@ pub struct EventId(pub u128);
 
 /// The ids of one partition that are remembered, bounded in number and in record time.
 ///
-/// The table holds four bytes an id, its place in the order; the ids themselves stand in the order, which is
+/// The tables hold four bytes an id, its place in the order; the ids themselves stand in the order, which is
 /// written and read from end to end. So a window of 100 000 ids stays within the second-level cache, where
-/// a set of whole ids would not: every event looks up, adds and removes one at random.
+/// a set of whole ids would not.
+///
+/// An id that leaves the window is not taken out of its table, which would be one more access at random for
+/// every event: its number is out of the order, and that says enough. There are two tables, and when every id
+/// of the older one has left, it is emptied at once and takes the new ones.
 #[derive(Debug)]
 pub struct Window {
-    /// Numbers of the live ids, found by the low half of the id.
-    index: HashTable<u32>,
+    /// Numbers of the ids since `newer_begin`, found by the low half of the id.
+    newer: HashTable<u32>,
+    /// Numbers of those before, and of ids that have left.
+    older: HashTable<u32>,
+    newer_begin: u32,
     /// In the order of settling.
     order: VecDeque<Remembered>,
-    /// Number of the first id in the order. Numbers wrap, which is harmless while fewer than 2^32 ids are
+    /// Number of the first id in the order. Numbers wrap, which is harmless while fewer than 2^31 ids are
     /// remembered at once.
     first: u32,
+    /// How many ids in the order count.
+    live: usize,
     window_ms: i64,
     events_max: usize,
     newest_ms: i64,
@@ -40,7 +49,7 @@ struct Remembered {
 
 impl Remembered {
     fn is(&self, id: EventId) -> bool {
-        self.low == id.0 as u64 && self.high == (id.0 >> 64) as u64
+        self.low == id.0 as u64 && self.high == (id.0 >> 64) as u64 && self.live
     }
 }
 
@@ -49,9 +58,12 @@ impl Window {
     #[must_use]
     pub fn new(window_ms: i64, events_max: usize) -> Self {
         Self {
-            index: HashTable::new(),
+            newer: HashTable::new(),
+            older: HashTable::new(),
+            newer_begin: 0,
             order: VecDeque::new(),
             first: 0,
+            live: 0,
             window_ms,
             events_max,
             newest_ms: i64::MIN,
@@ -61,15 +73,7 @@ impl Window {
     /// Whether the id has been settled.
     #[must_use]
     pub fn contains(&self, id: EventId) -> bool {
-        let Self {
-            index,
-            order,
-            first,
-            ..
-        } = self;
-        index
-            .find(id.0 as u64, |number| at(order, *first, *number).is(id))
-            .is_some()
+        self.place(id).is_some()
     }
 
     /// Remembers a settled id; false when it was known. `record_ms` is the record's own time, so that a
@@ -77,77 +81,93 @@ impl Window {
     #[inline]
     pub fn insert(&mut self, id: EventId, record_ms: i64) -> bool {
         let Self {
-            index,
+            newer,
+            older,
             order,
             first,
             ..
         } = self;
+        let (high, low) = ((id.0 >> 64) as u64, id.0 as u64);
         let number = first.wrapping_add(order.len() as u32);
-        let is_it = |known: &u32| at(order, *first, *known).is(id);
-        match index.entry(id.0 as u64, is_it, |known| at(order, *first, *known).low) {
-            Entry::Occupied(_) => return false,
-            Entry::Vacant(place) => {
+        let is_it = |known: &u32| at(order, *first, *known).is_some_and(|known| known.is(id));
+        let low_of = |known: &u32| at(order, *first, *known).map_or(0, |known| known.low);
+        // The older table is asked first, so that the two accesses do not wait for each other.
+        let in_older = older.find(low, is_it).is_some();
+        match newer.entry(low, is_it, low_of) {
+            Entry::Vacant(place) if !in_older => {
                 place.insert(number);
             }
+            _ => return false,
         }
-        let (high, low) = ((id.0 >> 64) as u64, id.0 as u64);
         order.push_back(Remembered {
             high,
             low,
             record_ms,
             live: true,
         });
+        self.live += 1;
         self.newest_ms = self.newest_ms.max(record_ms);
+        self.let_go();
+        true
+    }
+
+    /// Lets go of what is outside the window.
+    fn let_go(&mut self) {
         let oldest_ms = self.newest_ms.saturating_sub(self.window_ms);
-        while let Some(oldest) = self.order.front().copied() {
+        while let Some(oldest) = self.order.front() {
             if self.order.len() <= self.events_max && oldest.record_ms >= oldest_ms {
-                break;
+                return;
             }
-            if oldest.live
-                && let Ok(known) = self.index.find_entry(oldest.low, |n| *n == self.first)
-            {
-                known.remove();
-            }
+            self.live -= usize::from(oldest.live);
             self.order.pop_front();
             self.first = self.first.wrapping_add(1);
+            // Only a difference has a sign, because numbers wrap.
+            if self.first.wrapping_sub(self.newer_begin) as i32 >= 0 {
+                std::mem::swap(&mut self.newer, &mut self.older);
+                self.newer.clear();
+                self.newer_begin = self.first.wrapping_add(self.order.len() as u32);
+            }
         }
-        true
     }
 
     /// Forgets an id that was remembered before its event settled, because the event will run again.
     pub fn forget(&mut self, id: EventId) {
-        let Self {
-            index,
-            order,
-            first,
-            ..
-        } = self;
-        let known = index.find_entry(id.0 as u64, |number| at(order, *first, *number).is(id));
-        if let Ok(known) = known {
-            let (number, _) = known.remove();
-            let place = number.wrapping_sub(*first) as usize;
-            if let Some(remembered) = order.get_mut(place) {
-                remembered.live = false;
-            }
+        let known = self.place(id);
+        if let Some(remembered) = known.and_then(|place| self.order.get_mut(place)) {
+            remembered.live = false;
+            self.live -= 1;
         }
+    }
+
+    /// Where the id stands in the order; none when it does not count.
+    fn place(&self, id: EventId) -> Option<usize> {
+        let is_it = |known: &u32| {
+            let known = at(&self.order, self.first, *known);
+            known.is_some_and(|known| known.is(id))
+        };
+        let low = id.0 as u64;
+        let number = self.newer.find(low, is_it);
+        let number = number.or_else(|| self.older.find(low, is_it))?;
+        Some(number.wrapping_sub(self.first) as usize)
     }
 
     /// How many ids are remembered.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.index.len()
+        self.live
     }
 
     /// Whether none is.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.index.is_empty()
+        self.live == 0
     }
 }
 
+/// The id with this number; none when it has left the window.
 #[inline]
-fn at(order: &VecDeque<Remembered>, first: u32, number: u32) -> &Remembered {
-    &order[number.wrapping_sub(first) as usize]
+fn at(order: &VecDeque<Remembered>, first: u32, number: u32) -> Option<&Remembered> {
+    order.get(number.wrapping_sub(first) as usize)
 }
 
 #[cfg(test)]
@@ -193,6 +213,16 @@ mod tests {
         assert!(window.contains(EventId(1)));
         window.insert(EventId(3), 1_101);
         assert!(!window.contains(EventId(1)) && window.contains(EventId(2)));
+    }
+
+    #[test]
+    fn ids_that_have_left_take_no_room_for_long() {
+        let mut window = Window::new(i64::MAX, 100);
+        for id in 0..10_000 {
+            window.insert(EventId(id), 0);
+            assert!(window.newer.len() + window.older.len() <= 201);
+        }
+        assert!((9_900..10_000).all(|id| window.contains(EventId(id))));
     }
 
     /// Against a model: any mixture of remembering and forgetting, in number and in time.
