@@ -46,7 +46,7 @@ const PATIENCE: Duration = Duration::from_secs(300);
 const LOOK_INTERVAL: Duration = Duration::from_millis(20);
 
 /// Events of the rows with failing keys, and their keys.
-const EVENTS: u64 = 3_000_000;
+const EVENTS: u64 = 4_000_000;
 const KEYS: u64 = 1_000;
 const FAILING_KEYS: u64 = KEYS / 100;
 
@@ -170,8 +170,9 @@ fn fill(
              \"note\":\"as long as an event of the other bench\"{deed}}}"
         );
         let key = format!("key {key}");
-        let mut record: BaseRecord<'_, str, str> =
-            BaseRecord::to(topic.name()).key(&key).payload(&value);
+        let mut record: BaseRecord<'_, str, str> = BaseRecord::to(topic.name())
+            .key(key.as_str())
+            .payload(value.as_str());
         while let Err((error, again)) = producer.send(record) {
             let full = KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull);
             assert_eq!(error, full, "the topic cannot be filled");
@@ -194,7 +195,7 @@ impl Course {
         let plugin = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/guests/target/fussy.wasm");
         let config = format!(
             "plugins:\n  fussy: {{ path: {} }}\n\
-             groups:\n  - id: {group}\n    routes: {{ {topic}: fussy }}\n    store: ./data\n    commit_interval: 50ms\n{}",
+             groups:\n  - id: {group}\n    routes: {{ {topic}: fussy }}\n    store: ./data\n{}",
             plugin.display(),
             self.group,
         );

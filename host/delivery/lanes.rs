@@ -1,5 +1,8 @@
 //! Which lane an event belongs to, by what must keep its order.
 
+use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, Hasher};
+
 /// What keeps its order within a partition.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum OrderBy {
@@ -14,6 +17,31 @@ pub enum OrderBy {
 /// A hash that is equal for events that must keep their order among each other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct OrderGroup(pub u64);
+
+/// A map by order group. A group is a hash already, so it is not hashed once more: every event asks whether
+/// its group is held while any is.
+pub type GroupMap<V> = HashMap<OrderGroup, V, BuildHasherDefault<AsItIs>>;
+
+/// Takes a number for its own hash.
+#[derive(Debug, Default, Clone, Copy)]
+pub struct AsItIs(u64);
+
+impl Hasher for AsItIs {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        // Never called for an order group; a sum is a poor hash and a correct one.
+        self.0 = bytes
+            .iter()
+            .fold(self.0, |sum, byte| sum.wrapping_add(u64::from(*byte)));
+    }
+
+    fn write_u64(&mut self, number: u64) {
+        self.0 = number;
+    }
+}
 
 impl OrderGroup {
     /// Combines the hash of the partition with the hash of the key or id, where there is one.

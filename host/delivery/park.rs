@@ -4,15 +4,15 @@
 //! that fails for ever costs one call an attempt however many events wait behind it.
 
 use std::cmp::Reverse;
-use std::collections::{BinaryHeap, HashMap, VecDeque};
+use std::collections::{BinaryHeap, VecDeque};
 
-use super::lanes::OrderGroup;
+use super::lanes::{GroupMap, OrderGroup};
 use super::retry::Millis;
 
 /// Keys that wait, each with the events that queue behind it.
 #[derive(Debug)]
 pub struct Park<E> {
-    keys: HashMap<OrderGroup, Parked<E>>,
+    keys: GroupMap<Parked<E>>,
     /// Due times; an entry whose key has left or was parked again is skipped.
     due: BinaryHeap<Reverse<(Millis, u64, OrderGroup)>>,
     next_ticket: u64,
@@ -62,7 +62,7 @@ struct Parked<E> {
 impl<E> Default for Park<E> {
     fn default() -> Self {
         Self {
-            keys: HashMap::new(),
+            keys: GroupMap::default(),
             due: BinaryHeap::new(),
             next_ticket: 0,
             events: 0,

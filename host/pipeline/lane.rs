@@ -24,7 +24,7 @@ use super::messages::{Fence, FromLane, Settlement, TickJob, ToLane};
 use super::outage::Outage;
 use crate::config;
 use crate::delivery::dedup::Window;
-use crate::delivery::lanes::OrderGroup;
+use crate::delivery::lanes::GroupMap;
 use crate::delivery::ledger::Settled;
 use crate::delivery::park::{Allowance, Park};
 use crate::delivery::retry::{Millis, RetryPolicy};
@@ -184,10 +184,12 @@ pub(crate) struct Lane {
     /// Events that wait for another attempt, by assignment and number.
     failed_before: HashMap<(u64, u64), FailedBefore>,
     /// Keys whose failures say nothing new about an outage, and the breaker's times closed as of them.
-    failing_keys: (HashMap<OrderGroup, Millis>, u64),
+    failing_keys: (GroupMap<Millis>, u64),
     /// Events that went well, and events that were judged, in the lane's life.
     well: u64,
     judged: u64,
+    /// Whether events of the current batch have waited here; others cannot have failed before.
+    waited: bool,
     /// Whether the one event that runs now probes whether an outage is over.
     probing: bool,
     random: fastrand::Rng,
@@ -217,7 +219,8 @@ impl Lane {
             windows: Vec::new(),
             known: Vec::new(),
             failed_before: HashMap::new(),
-            failing_keys: (HashMap::new(), 0),
+            failing_keys: (GroupMap::default(), 0),
+            waited: false,
             well: 0,
             judged: 0,
             probing: false,
@@ -252,6 +255,7 @@ impl Lane {
     /// The path of a fresh batch through the lane.
     pub(super) fn take_in(&mut self, mut batch: Batch) {
         let mut settlement = Settlement::default();
+        self.waited = !batch.come_back.is_empty();
         let repeats = self.admit(&mut batch, &mut settlement);
         if self.outage_is_on() {
             self.park_part(&batch, 0..batch.len(), &mut settlement);

@@ -37,8 +37,8 @@ pub(super) fn read<'t>(
         retention: 7 * DAY,
         max_age: DAY,
         max_park: Duration::from_mins(15),
-        park_events: 10_000,
-        park_bytes: 16 << 20,
+        park_events: 100_000,
+        park_bytes: 32 << 20,
     };
     let Some(mut section) = field.section(context) else {
         return (retry, None);

@@ -101,8 +101,8 @@ fn default_group() -> Group {
             retention: Duration::from_hours(7 * 24),
             max_age: Duration::from_hours(24),
             max_park: Duration::from_mins(15),
-            park_events: 10_000,
-            park_bytes: 16 << 20,
+            park_events: 100_000,
+            park_bytes: 32 << 20,
         },
         breaker: Some(Breaker {
             threshold: 0.5,

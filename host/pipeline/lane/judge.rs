@@ -54,7 +54,7 @@ impl Lane {
                 }
             };
             settlement.settle(meta.assignment, settled, meta.seq, meta.offset);
-            if !self.failed_before.is_empty() {
+            if self.waited && !self.failed_before.is_empty() {
                 self.recovered(batch, index);
             }
         }

@@ -94,6 +94,7 @@ impl Lane {
         for meta in &batch.events {
             settlement.parked.push((meta.assignment, -1));
         }
+        self.waited = true;
         self.end_long_waits(&mut batch, now, &mut settlement);
         let repeats = self.admit(&mut batch, &mut settlement);
         if !batch.is_empty() {
@@ -170,29 +171,33 @@ impl Lane {
 
     /// Makes room by evicting failed events with the longest queues behind them.
     fn relieve(&mut self) {
+        if !self.pressed() {
+            return;
+        }
         let now = self.clock.now();
+        let mut batch = Batch::new(&self.settings.topic_table);
+        let mut settlement = Settlement::default();
         for _ in 0..EVICTIONS_AT_ONCE {
-            if !self.pressed() {
-                return;
-            }
             let failed_before = &self.failed_before;
             let longest = self.park.take_longest(|event| {
                 let failed = failed_before.contains_key(&(event.assignment.id, event.meta.seq));
                 failed && event.assignment.retry_of.is_none() && !event.assignment.is_revoked()
             });
             let Some((event, rest)) = longest else {
-                return;
+                break;
             };
-            let mut batch = Batch::new(&self.settings.topic_table);
-            let mut settlement = Settlement::default();
             batch.push_owned(&event);
-            settlement.parked.push((0, -1));
-            self.evict(&batch, 0, &mut settlement);
+            let last = batch.len() - 1;
+            settlement.parked.push((batch.events[last].assignment, -1));
+            self.evict(&batch, last, &mut settlement);
             if let Some(rest) = rest {
                 self.park.put_back(rest, now);
             }
-            self.hand_over(&batch, settlement);
+            if !self.pressed() {
+                break;
+            }
         }
+        self.hand_over(&batch, settlement);
     }
 
     /// Holds events back behind their keys: during an outage they would only fail.
