@@ -64,6 +64,15 @@ struct Course {
     group: &'static str,
 }
 
+/// A row of the table.
+struct Row {
+    name: &'static str,
+    course: Course,
+    /// The row that it is held against.
+    base: Option<usize>,
+    bound: &'static str,
+}
+
 fn main() {
     let rounds = setting("MILLRACE_BENCH_ROUNDS").map_or(3, |text| text.parse().expect("rounds"));
     let (_node, brokers) = match setting("MILLRACE_TEST_BROKERS") {
@@ -75,76 +84,81 @@ fn main() {
             (Some(node), brokers)
         }
     };
-    let failing = |deed| {
-        let deed = move |key| (key < FAILING_KEYS).then_some(deed).flatten();
-        fill(&brokers, 4, (EVENTS, KEYS), deed)
-    };
-    let well = EVENTS / KEYS * (KEYS - FAILING_KEYS);
-    let course = |topic, well, group| Course { topic, well, group };
-    let all_well = course(failing(None), EVENTS, "");
-    let retries = course(failing(Some("retry")), well, "");
-    let traps = course(failing(Some("trap")), well, "");
-    let waiting = |events| fill(&brokers, 2, (events, WAITING_KEYS), |_| Some("wait"));
-    let by_partition = course(
-        waiting(WAITING_BY_PARTITION),
-        WAITING_BY_PARTITION,
-        "    ordering: partition\n    concurrency: 2\n",
-    );
-    let by_key = course(
-        waiting(WAITING_BY_KEY),
-        WAITING_BY_KEY,
-        "    ordering: key\n    concurrency: 256\n",
-    );
+    let rows = rows(&brokers);
     eprintln!("warming up");
-    all_well.run(&brokers);
+    rows[0].course.run(&brokers);
+    let mut rates = vec![Vec::new(); rows.len()];
+    for round in 1..=rounds {
+        for (row, rates) in rows.iter().zip(&mut rates) {
+            let rate = row.course.run(&brokers);
+            eprintln!("round {round}: {}: {rate:.0} events/s", row.name);
+            rates.push(rate);
+        }
+    }
+    let medians: Vec<f64> = rates.into_iter().map(median).collect();
     let mut table = format!(
         "{rounds} rounds in turns, medians\n\n\
          | | events/s of keys that are well | to its base | bound |\n| --- | ---: | ---: | ---: |\n"
     );
-    let rows = [
-        ("no key fails", &all_well, None, ""),
-        (
-            "1 % of keys ask for a retry for ever",
-            &retries,
-            Some(0),
-            "at least 0.95",
-        ),
-        ("1 % of keys trap for ever", &traps, Some(0), "reported"),
-        (
-            "handlers wait 1 ms, `partition`, 2 partitions",
-            &by_partition,
-            None,
-            "",
-        ),
-        (
-            "the same, `key`, 100 keys, 256 lanes",
-            &by_key,
-            Some(3),
-            "at least 10",
-        ),
-    ];
-    let mut rates = vec![Vec::new(); rows.len()];
-    for round in 1..=rounds {
-        for (at, (name, course, ..)) in rows.iter().enumerate() {
-            let rate = course.run(&brokers);
-            eprintln!("round {round}: {name}: {rate:.0} events/s");
-            rates[at].push(rate);
-        }
-    }
-    let medians: Vec<f64> = rates.into_iter().map(median).collect();
-    for (at, (name, _, base, bound)) in rows.iter().enumerate() {
-        let ratio = base.map_or(String::new(), |base: usize| {
-            format!("{:.2}", medians[at] / medians[base])
+    for (row, median) in rows.iter().zip(&medians) {
+        let ratio = row.base.map_or(String::new(), |base| {
+            format!("{:.2}", median / medians[base])
         });
-        table.push_str(&format!(
-            "| {name} | {:.0} | {ratio} | {bound} |\n",
-            medians[at]
-        ));
+        let (name, bound) = (row.name, row.bound);
+        table.push_str(&format!("| {name} | {median:.0} | {ratio} | {bound} |\n"));
     }
     println!("\n{table}");
     let file = Path::new(env!("CARGO_TARGET_TMPDIR")).with_file_name("bench-delivery.md");
     std::fs::write(&file, table).expect("the target folder can be written");
     eprintln!("the table is in {}", file.display());
+}
+
+/// Fills the topics, and says what is measured on each.
+fn rows(brokers: &str) -> [Row; 5] {
+    let failing = |deed: Option<&'static str>| {
+        let deed = move |key| (key < FAILING_KEYS).then_some(deed).flatten();
+        fill(brokers, 4, (EVENTS, KEYS), deed)
+    };
+    let well = EVENTS / KEYS * (KEYS - FAILING_KEYS);
+    let waiting = |events| fill(brokers, 2, (events, WAITING_KEYS), |_| Some("wait"));
+    let row = |name, (topic, well, group), base, bound| Row {
+        name,
+        course: Course { topic, well, group },
+        base,
+        bound,
+    };
+    let partition = "    ordering: partition\n    concurrency: 2\n";
+    let key = "    ordering: key\n    concurrency: 256\n";
+    let by_partition = (
+        waiting(WAITING_BY_PARTITION),
+        WAITING_BY_PARTITION,
+        partition,
+    );
+    let by_key = (waiting(WAITING_BY_KEY), WAITING_BY_KEY, key);
+    let retries = (failing(Some("retry")), well, "");
+    let traps = (failing(Some("trap")), well, "");
+    [
+        row("no key fails", (failing(None), EVENTS, ""), None, ""),
+        row(
+            "1 % of keys ask for a retry for ever",
+            retries,
+            Some(0),
+            "at least 0.95",
+        ),
+        row("1 % of keys trap for ever", traps, Some(0), "reported"),
+        row(
+            "handlers wait 1 ms, `partition`, 2 partitions",
+            by_partition,
+            None,
+            "",
+        ),
+        row(
+            "the same, `key`, 100 keys, 256 lanes",
+            by_key,
+            Some(3),
+            "at least 10",
+        ),
+    ]
 }
 
 /// A topic full of events whose keys come in turns; `deed` says what the events of a key ask for.
