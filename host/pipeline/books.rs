@@ -15,6 +15,11 @@ use crate::sandbox::{TallyChange, TallyOp, TickAnswer};
 use crate::store::{Emission, PartitionRow, Sum};
 use crate::telemetry::metrics::PartitionMetrics;
 
+/// A commit that nobody has answered for so long is made again: its answer may have been lost with a
+/// rebalance, and a partition where nothing more settles would keep its lag for ever. Twice what a broker that
+/// works hard may take.
+const ASK_AGAIN_AFTER_MS: u64 = 10_000;
+
 /// Settled sums by name.
 type Sums = BTreeMap<String, (TallyOp, i64)>;
 
@@ -30,6 +35,8 @@ pub(crate) struct Books {
     pub(crate) acknowledged: Option<Offset>,
     /// How many events were settled when the polling thread was last asked to commit, and the offset.
     asked: (u64, Option<Offset>),
+    /// When that was.
+    asked_at: Millis,
     /// Whether the row in the store is behind.
     pub(crate) dirty: bool,
     sums: Sums,
@@ -59,6 +66,7 @@ impl Books {
             progress: Progress::new(now),
             acknowledged,
             asked: (0, acknowledged),
+            asked_at: Millis::default(),
             dirty: false,
             sums: sums
                 .into_iter()
@@ -165,14 +173,19 @@ impl Books {
     }
 
     /// What may be committed and has not been asked for. Counts as asked for from now on.
-    pub(crate) fn next_commit(&mut self, with_map: bool) -> Option<Commit> {
+    pub(crate) fn next_commit(&mut self, with_map: bool, now: Millis) -> Option<Commit> {
         let (settled, position) = (self.tracker.settled(), self.tracker.position());
+        let unanswered = self.asked.1 != self.acknowledged;
+        if unanswered && now.0.saturating_sub(self.asked_at.0) >= ASK_AGAIN_AFTER_MS {
+            self.ask_again();
+        }
         let (asked_settled, asked) = self.asked;
         let news = asked.is_none_or(|asked| position > asked) || with_map;
         if settled == asked_settled || !news {
             return None;
         }
         self.asked = (settled, Some(position));
+        self.asked_at = now;
         Some(self.commit(with_map))
     }
 

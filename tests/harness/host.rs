@@ -285,6 +285,10 @@ impl Host {
 
 impl Drop for Host {
     fn drop(&mut self) {
+        if std::thread::panicking() {
+            let log = process::tail(&self.stderr_file, 60);
+            eprintln!("the end of the log of a host that the failed test had running:\n{log}");
+        }
         // Fails when it has ended already; and the kernel kills it in the end.
         self.child.kill().ok();
         self.child.wait().ok();

@@ -115,13 +115,14 @@ impl Settling {
         if self.work.failing {
             return;
         }
+        let now = self.clock.now();
         let mut desk = desk.lock().unwrap_or_else(PoisonError::into_inner);
         for books in self.work.books.values_mut() {
             // What is given up is committed by the one who gives it up, once and last.
             if books.dirty || books.assignment.is_revoked() {
                 continue;
             }
-            if let Some(commit) = books.next_commit(self.commit_map) {
+            if let Some(commit) = books.next_commit(self.commit_map, now) {
                 #[cfg(feature = "sabotage")]
                 let early = crate::sabotage::does("commit-before-settle");
                 #[cfg(feature = "sabotage")]
