@@ -16,8 +16,8 @@ use crate::store::{Emission, PartitionRow, Sum};
 use crate::telemetry::metrics::PartitionMetrics;
 
 /// A commit that nobody has answered for so long is made again: its answer may have been lost with a
-/// rebalance, and a partition where nothing more settles would keep its lag for ever. Twice what a broker that
-/// works hard may take.
+/// rebalance, and a partition where nothing more settles would keep its lag for ever. A broker that works hard
+/// answers sooner, and one that does not has lost nothing by being asked twice.
 const ASK_AGAIN_AFTER_MS: u64 = 10_000;
 
 /// Settled sums by name.

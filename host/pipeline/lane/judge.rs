@@ -171,13 +171,9 @@ impl Lane {
             Next::Park { attempt, after_ms } => {
                 self.wait_for_attempt(batch, index, (attempt, after_ms, problem), settlement);
             }
-            Next::Move { attempt, after_ms } => {
+            Next::Move { attempt, after_ms } | Next::Evict { attempt, after_ms } => {
                 self.move_away(batch, index, (attempt, after_ms, problem), settlement);
             }
-            Next::Evict { attempt, after_ms } if self.retry_topic(batch, index).is_some() => {
-                self.move_away(batch, index, (attempt, after_ms, problem), settlement);
-            }
-            Next::Evict { .. } => self.give_up(batch, index, Cause::Evicted, problem, settlement),
             Next::Exhausted => self.give_up(batch, index, cause, problem, settlement),
             Next::Expired => self.give_up(batch, index, Cause::Expired, problem, settlement),
         }
@@ -255,7 +251,8 @@ impl Lane {
         self.settings.retry_topics.get(source as usize)?.as_ref()
     }
 
-    /// Sends the event to the retry topic. It settles when the broker has it.
+    /// Sends the event to the retry topic, or to the dead letters where there is none. It settles when the
+    /// broker has it.
     fn move_away(
         &mut self,
         batch: &Batch,

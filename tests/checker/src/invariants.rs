@@ -101,15 +101,7 @@ pub(crate) fn duplicates_bounded(
         .duplicates_max
         .map_or(between, |most| most.min(between));
     let mut times: BTreeMap<Coordinates, Vec<i64>> = BTreeMap::new();
-    let letters = found
-        .letters
-        .iter()
-        .map(|letter| (letter.from, letter.at_ms));
-    for (place, at_ms) in found
-        .copies()
-        .map(|copy| (copy.from, copy.at_ms))
-        .chain(letters)
-    {
+    for (place, at_ms) in found.finished() {
         times.entry(place).or_default().push(at_ms);
     }
     let committed_ms = committed_times(&evidence.commits);
@@ -165,14 +157,7 @@ fn window(evidence: &Evidence, found: &Found, mark: &Mark) -> Window {
         *offset
     };
     let mut positions: BTreeMap<i32, i64> = BTreeMap::new();
-    let letters = found
-        .letters
-        .iter()
-        .map(|letter| (letter.from, letter.at_ms));
-    let all = found
-        .copies()
-        .map(|copy| (copy.from, copy.at_ms))
-        .chain(letters);
+    let all = found.finished();
     for ((partition, offset), _) in all.filter(|(_, at_ms)| *at_ms <= until_ms + ON_THE_WIRE_MS) {
         let position = positions.entry(partition).or_default();
         *position = (*position).max(offset + 1);
@@ -246,15 +231,7 @@ pub(crate) fn key_order(found: &Found, report: &mut Report) {
 /// I4: a commit never goes back, and never passes an event that has not been written.
 pub(crate) fn commits_behind(evidence: &Evidence, found: &Found, report: &mut Report) {
     let mut done: BTreeMap<Coordinates, i64> = BTreeMap::new();
-    let letters = found
-        .letters
-        .iter()
-        .map(|letter| (letter.from, letter.at_ms));
-    for (place, at_ms) in found
-        .copies()
-        .map(|copy| (copy.from, copy.at_ms))
-        .chain(letters)
-    {
+    for (place, at_ms) in found.finished() {
         done.entry(place)
             .and_modify(|first| *first = (*first).min(at_ms))
             .or_insert(at_ms);

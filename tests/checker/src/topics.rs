@@ -107,6 +107,13 @@ impl Found {
     pub(crate) fn copies(&self) -> impl Iterator<Item = &Copy> {
         copies(&self.written)
     }
+
+    /// Where each finished event came from and when that was written: the copies, then the dead letters.
+    pub(crate) fn finished(&self) -> impl Iterator<Item = (Coordinates, i64)> {
+        let copies = self.copies().map(|copy| (copy.from, copy.at_ms));
+        let letters = self.letters.iter();
+        copies.chain(letters.map(|letter| (letter.from, letter.at_ms)))
+    }
 }
 
 /// The copies among what was written.
