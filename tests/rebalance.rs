@@ -138,24 +138,32 @@ fn an_id_settled_by_one_host_is_a_duplicate_for_the_next_one_with_an_empty_store
 fn a_host_that_was_frozen_past_its_session_sends_and_commits_nothing_of_what_it_held() {
     let witness = Witness::new("frozen", 1);
     let (source, group) = (&witness.source, witness.group.as_str());
-    let retry = "    retry: { attempts: 2 }";
-    let config = with_sessions_of(FREEZE_SESSION_MS, &witness.config(retry));
+    // Many lanes, so that one of them is likely to run before the polling thread does.
+    let settings =
+        "    concurrency: 8\n    breaker: { enabled: false }\n    retry: { attempts: 2 }";
+    let config = with_sessions_of(FREEZE_SESSION_MS, &witness.config(settings));
     let [first, second] = [(), ()].map(|()| Setup::new(kafka::shared(), &config));
-    // Its last attempt is due while the host is frozen, so that it runs as soon as the host is not.
-    let fails = r#"{"do":"retry","after-ms":1500}"#;
-    source.produce(&[Record::new("fails", fails), Record::new("other", "{}")]);
+    // Their last attempts are due while the host is frozen, so that they run as soon as it is not.
+    let fails = r#"{"do":"retry","after-ms":3000}"#;
+    let keys: Vec<_> = (0..16).map(|key| format!("fails-{key}")).collect();
+    let mut records: Vec<_> = keys
+        .iter()
+        .map(|key| Record::new(key.as_str(), fails))
+        .collect();
+    records.push(Record::new("other", "{}"));
+    source.produce(&records);
     let frozen = first.start();
-    wait::eventually("the key held back", SETTLE_TIMEOUT, || {
+    wait::eventually("the keys held back", SETTLE_TIMEOUT, || {
         frozen
             .metrics()
             .sum("millrace_events_parked", &[("group", group)])
-            > 0.0
+            >= keys.len() as f64
     });
     frozen.freeze();
 
     let takes_over = second.start();
     source.wait_for_no_lag(group, SETTLE_TIMEOUT);
-    assert_eq!(witness.dead_letters.read_all().len(), 1);
+    assert_eq!(witness.dead_letters.read_all().len(), keys.len());
     takes_over.sigterm().expect_code(0);
     let committed = source.committed(group);
     frozen.thaw();
@@ -174,11 +182,11 @@ fn a_host_that_was_frozen_past_its_session_sends_and_commits_nothing_of_what_it_
     frozen.metrics().assert_ledger_balanced(group);
     let exit = frozen.sigterm().expect_code(0);
     assert_eq!(summary(&exit, group)["dead"], 0, "{}", exit.stderr);
-    assert_eq!(witness.dead_letters.read_all().len(), 1);
+    assert_eq!(witness.dead_letters.read_all().len(), keys.len());
     let places: Vec<_> = [&first, &second]
         .map(|setup| witness.places(setup))
         .concat();
-    assert!(places.contains(&(0, 2)), "{places:?}");
+    assert!(places.contains(&(0, records.len() as i64)), "{places:?}");
 }
 
 #[test]

@@ -140,6 +140,12 @@ pub(crate) struct Work {
     reported: Option<Instant>,
 }
 
+/// What the settling thread was woken by, and has not looked at yet.
+enum Arrived {
+    FromLane(FromLane),
+    Delivery(Delivery),
+}
+
 impl Settling {
     /// Works until it is told to stop. Returns what became of every event, by topic and partition.
     pub(crate) fn run(mut self, ends: &SettlingEnds) -> BTreeMap<(Arc<str>, i32), Ledger> {
@@ -147,8 +153,15 @@ impl Settling {
         let deliveries = self.sending.deliveries().clone();
         let (nothing, no_deliveries) = (never(), never());
         let mut next_settle = self.clock.instant() + self.commit_interval;
+        let mut arrived = None;
         loop {
             let held = self.thought_lost();
+            // The process may have stood still since it arrived, so it is taken up after that look only.
+            match arrived.take_if(|_| !held) {
+                Some(Arrived::FromLane(message)) => self.take_message(message),
+                Some(Arrived::Delivery(delivery)) => self.delivered(delivery),
+                None => {}
+            }
             let lanes = if held || self.overfull() {
                 &nothing
             } else {
@@ -159,10 +172,8 @@ impl Settling {
                 .drain_deadline()
                 .map_or(next_settle, |deadline| next_settle.min(deadline));
             select! {
-                recv(lanes) -> message => if let Ok(message) = message { self.take_message(message) },
-                recv(deliveries) -> delivery => if let Ok(delivery) = delivery {
-                    self.delivered(delivery);
-                },
+                recv(lanes) -> message => arrived = message.ok().map(Arrived::FromLane),
+                recv(deliveries) -> delivery => arrived = delivery.ok().map(Arrived::Delivery),
                 recv(ends.control) -> control => match control {
                     Ok(Control::Stop) | Err(_) => break,
                     Ok(control) => self.control(control),
