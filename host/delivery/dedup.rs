@@ -1,31 +1,26 @@
 //! Which ids have been settled lately.
 
+mod table;
+
 use std::collections::VecDeque;
 
-use hashbrown::HashTable;
-use hashbrown::hash_table::Entry;
+use self::table::{Found, Numbers, Table};
 
 /// A 128-bit hash of an event's id. Among 10 million ids the chance that any two collide is below
 /// one in 10^24, so a hash stands for its id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct EventId(pub u128);
 
+/// The record time of an id that does not count any more.
+const FORGOTTEN_MS: i64 = i64::MIN;
+
 /// The ids of one partition that are remembered, bounded in number and in record time.
 ///
-/// The tables hold four bytes an id, its place in the order; the ids themselves stand in the order, which is
-/// written and read from end to end. So a window of 100 000 ids stays within the second-level cache, where
-/// a set of whole ids would not.
-///
-/// An id that leaves the window is not taken out of its table, which would be one more access at random for
-/// every event: its number is out of the order, and that says enough. There are two tables, and when every id
-/// of the older one has left, it is emptied at once and takes the new ones.
+/// The ids stand in the order in which they came, which is written and read from end to end; the table says
+/// where in the order an id stands. So an event costs one access at random, to one cache line.
 #[derive(Debug)]
 pub struct Window {
-    /// Numbers of the ids since `newer_begin`, found by the low half of the id.
-    newer: HashTable<u32>,
-    /// Numbers of those before, and of ids that have left.
-    older: HashTable<u32>,
-    newer_begin: u32,
+    table: Table,
     /// In the order of settling.
     order: VecDeque<Remembered>,
     /// Number of the first id in the order. Numbers wrap, which is harmless while fewer than 2^31 ids are
@@ -40,16 +35,14 @@ pub struct Window {
 
 #[derive(Debug, Clone, Copy)]
 struct Remembered {
-    high: u64,
-    low: u64,
+    id: [u64; 2],
+    /// The record's own time, or [`FORGOTTEN_MS`].
     record_ms: i64,
-    /// Whether the id still counts; it may have been forgotten.
-    live: bool,
 }
 
 impl Remembered {
-    fn is(&self, id: EventId) -> bool {
-        self.low == id.0 as u64 && self.high == (id.0 >> 64) as u64 && self.live
+    fn is(&self, id: [u64; 2]) -> bool {
+        self.id == id && self.record_ms != FORGOTTEN_MS
     }
 }
 
@@ -58,9 +51,7 @@ impl Window {
     #[must_use]
     pub fn new(window_ms: i64, events_max: usize) -> Self {
         Self {
-            newer: HashTable::new(),
-            older: HashTable::new(),
-            newer_begin: 0,
+            table: Table::default(),
             order: VecDeque::new(),
             first: 0,
             live: 0,
@@ -73,38 +64,26 @@ impl Window {
     /// Whether the id has been settled.
     #[must_use]
     pub fn contains(&self, id: EventId) -> bool {
-        self.place(id).is_some()
+        self.place(halves(id)).is_some()
     }
 
     /// Remembers a settled id; false when it was known. `record_ms` is the record's own time, so that a
     /// wrong wall clock neither forgets nor hoards.
     #[inline]
     pub fn insert(&mut self, id: EventId, record_ms: i64) -> bool {
-        let Self {
-            newer,
-            older,
-            order,
-            first,
-            ..
-        } = self;
-        let (high, low) = ((id.0 >> 64) as u64, id.0 as u64);
-        let number = first.wrapping_add(order.len() as u32);
-        let is_it = |known: &u32| at(order, *first, *known).is_some_and(|known| known.is(id));
-        let low_of = |known: &u32| at(order, *first, *known).map_or(0, |known| known.low);
-        // The older table is asked first, so that the two accesses do not wait for each other.
-        let in_older = older.find(low, is_it).is_some();
-        match newer.entry(low, is_it, low_of) {
-            Entry::Vacant(place) if !in_older => {
-                place.insert(number);
-            }
-            _ => return false,
+        let id = halves(id);
+        let numbers = self.numbers();
+        if self.table.is_full(numbers) {
+            let order = &self.order;
+            self.table.grow(numbers, |place| order[place].id);
         }
-        order.push_back(Remembered {
-            high,
-            low,
-            record_ms,
-            live: true,
-        });
+        let order = &self.order;
+        match self.table.find(id, numbers, |place| order[place].is(id)) {
+            Found::Known(_) => return false,
+            Found::Free(free) => self.table.put(free, id, numbers.next()),
+        }
+        let record_ms = record_ms.max(FORGOTTEN_MS + 1);
+        self.order.push_back(Remembered { id, record_ms });
         self.live += 1;
         self.newest_ms = self.newest_ms.max(record_ms);
         self.let_go();
@@ -118,37 +97,35 @@ impl Window {
             if self.order.len() <= self.events_max && oldest.record_ms >= oldest_ms {
                 return;
             }
-            self.live -= usize::from(oldest.live);
+            self.live -= usize::from(oldest.record_ms != FORGOTTEN_MS);
             self.order.pop_front();
             self.first = self.first.wrapping_add(1);
-            // Only a difference has a sign, because numbers wrap.
-            if self.first.wrapping_sub(self.newer_begin) as i32 >= 0 {
-                std::mem::swap(&mut self.newer, &mut self.older);
-                self.newer.clear();
-                self.newer_begin = self.first.wrapping_add(self.order.len() as u32);
-            }
         }
     }
 
     /// Forgets an id that was remembered before its event settled, because the event will run again.
     pub fn forget(&mut self, id: EventId) {
-        let known = self.place(id);
+        let known = self.place(halves(id));
         if let Some(remembered) = known.and_then(|place| self.order.get_mut(place)) {
-            remembered.live = false;
+            remembered.record_ms = FORGOTTEN_MS;
             self.live -= 1;
         }
     }
 
     /// Where the id stands in the order; none when it does not count.
-    fn place(&self, id: EventId) -> Option<usize> {
-        let is_it = |known: &u32| {
-            let known = at(&self.order, self.first, *known);
-            known.is_some_and(|known| known.is(id))
-        };
-        let low = id.0 as u64;
-        let number = self.newer.find(low, is_it);
-        let number = number.or_else(|| self.older.find(low, is_it))?;
-        Some(number.wrapping_sub(self.first) as usize)
+    fn place(&self, id: [u64; 2]) -> Option<usize> {
+        let is_it = |place: usize| self.order[place].is(id);
+        match self.table.find(id, self.numbers(), is_it) {
+            Found::Known(place) => Some(place),
+            Found::Free(_) => None,
+        }
+    }
+
+    fn numbers(&self) -> Numbers {
+        Numbers {
+            first: self.first,
+            count: self.order.len() as u32,
+        }
     }
 
     /// How many ids are remembered.
@@ -164,10 +141,9 @@ impl Window {
     }
 }
 
-/// The id with this number; none when it has left the window.
-#[inline]
-fn at(order: &VecDeque<Remembered>, first: u32, number: u32) -> Option<&Remembered> {
-    order.get(number.wrapping_sub(first) as usize)
+/// The low half first.
+fn halves(id: EventId) -> [u64; 2] {
+    [id.0 as u64, (id.0 >> 64) as u64]
 }
 
 #[cfg(test)]
@@ -220,9 +196,26 @@ mod tests {
         let mut window = Window::new(i64::MAX, 100);
         for id in 0..10_000 {
             window.insert(EventId(id), 0);
-            assert!(window.newer.len() + window.older.len() <= 201);
+            assert!(window.table.ids_max() <= 128);
         }
         assert!((9_900..10_000).all(|id| window.contains(EventId(id))));
+    }
+
+    #[test]
+    fn a_window_that_grows_while_its_numbers_wrap_loses_no_id() {
+        let mut window = Window::new(i64::MAX, 20_000);
+        window.first = u32::MAX - 10_000;
+        let mut random = fastrand::Rng::with_seed(7);
+        let ids: Vec<_> = (0..50_000).map(|_| EventId(random.u128(..))).collect();
+        for (count, id) in ids.iter().enumerate() {
+            assert!(window.insert(*id, 0), "id {count}");
+            assert!(!window.insert(*id, 0), "id {count} again");
+            let oldest = ids[(count + 1).saturating_sub(20_000)];
+            assert!(window.contains(oldest), "the oldest at id {count}");
+        }
+        let (left, kept) = ids.split_at(30_000);
+        assert!(left.iter().all(|id| !window.contains(*id)));
+        assert!(kept.iter().all(|id| window.contains(*id)));
     }
 
     /// Against a model: any mixture of remembering and forgetting, in number and in time.
@@ -231,6 +224,8 @@ mod tests {
         for seed in 0..50 {
             let mut random = fastrand::Rng::with_seed(seed);
             let mut window = Window::new(300, 40);
+            // Half-way through, the numbers wrap.
+            window.first = u32::MAX - 500;
             let mut model: VecDeque<(u128, i64, bool)> = VecDeque::new();
             let (mut now, mut newest) = (0, i64::MIN);
             for _ in 0..2_000 {
@@ -252,7 +247,7 @@ mod tests {
                     newest = newest.max(now);
                     while model
                         .front()
-                        .is_some_and(|e| model.len() > 40 || e.1 < newest - 300)
+                        .is_some_and(|e| model.len() > 40 || !e.2 || e.1 < newest - 300)
                     {
                         model.pop_front();
                     }
