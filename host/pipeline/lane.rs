@@ -48,9 +48,6 @@ pub(crate) const PRESSED_QUARTERS: usize = 3;
 /// How long an idle lane sleeps when nothing is due. It wakes earlier for anything sent to it.
 const IDLE: Duration = Duration::from_secs(1);
 
-/// Assignments of one batch whose window is found without a search. A batch rarely has more.
-const ASSIGNMENTS_CACHED: usize = 16;
-
 /// What is known of an event before it runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Known {
@@ -179,6 +176,8 @@ pub(crate) struct Lane {
     copies: (usize, usize),
     /// Ids settled lately, or running now.
     windows: Vec<(Arc<Assignment>, Window)>,
+    /// Where the window of each assignment of the batch stands.
+    window_of: Vec<usize>,
     /// What is known of each event of the current batch.
     known: Vec<Known>,
     /// Events that wait for another attempt, by assignment and number.
@@ -217,6 +216,7 @@ impl Lane {
             park: Park::default(),
             copies: (0, 0),
             windows: Vec::new(),
+            window_of: Vec::new(),
             known: Vec::new(),
             failed_before: HashMap::new(),
             failing_keys: (GroupMap::default(), 0),
@@ -307,14 +307,36 @@ impl Lane {
         repeats
     }
 
-    /// Looks every id up and remembers it, before anything else is done with the batch: the lookups miss
-    /// the cache, and a loop with little else in it lets the processor overlap them. An event that will
+    /// Finds the window of each assignment, and touches what the lookups will read. They miss the cache, and
+    /// a loop with nothing else in it lets the processor overlap them.
+    fn approach_windows(&mut self, batch: &Batch) {
+        let Self {
+            windows, window_of, ..
+        } = self;
+        window_of.clear();
+        let Some(dedup) = &self.settings.dedup else {
+            return;
+        };
+        for assignment in &batch.assignments {
+            window_of.push(window_at(windows, assignment, dedup));
+        }
+        let mut touched = 0;
+        for meta in &batch.events {
+            if let Some(id) = meta.id {
+                touched ^= windows[window_of[meta.assignment as usize]].1.touch(id);
+            }
+        }
+        std::hint::black_box(touched);
+    }
+
+    /// Looks every id up and remembers it, before anything else is done with the batch. An event that will
     /// run again forgets its id when it is put back.
     fn remember_ids(&mut self, batch: &Batch) {
+        self.approach_windows(batch);
         let Self {
-            settings,
             park,
             windows,
+            window_of,
             known,
             failed_before,
             clock,
@@ -323,7 +345,6 @@ impl Lane {
         let now = clock.now();
         let latest_ms = clock.wall_ms() as i64 + check::TIMESTAMP_AHEAD_MAX_MS;
         known.clear();
-        let mut of_assignment = [usize::MAX; ASSIGNMENTS_CACHED];
         for meta in &batch.events {
             let assignment = batch.assignment_of(*meta);
             if assignment.is_revoked() {
@@ -346,7 +367,7 @@ impl Lane {
                 known.push(Known::Early(failed.not_before));
                 continue;
             }
-            let (Some(dedup), Some(id)) = (settings.dedup.as_ref(), meta.id) else {
+            let (Some(at), Some(id)) = (window_of.get(meta.assignment as usize), meta.id) else {
                 known.push(if settled_before {
                     Known::Yes
                 } else {
@@ -354,20 +375,9 @@ impl Lane {
                 });
                 continue;
             };
-            let cached = of_assignment.get_mut(meta.assignment as usize);
-            let at = match cached {
-                Some(at) if *at != usize::MAX => *at,
-                cached => {
-                    let at = window_at(windows, assignment, dedup);
-                    if let Some(cached) = cached {
-                        *cached = at;
-                    }
-                    at
-                }
-            };
             // A record from the future must not make everything before it look old.
             let record_ms = batch.record_ms(known.len()).min(latest_ms);
-            let new = windows[at].1.insert(id, record_ms);
+            let new = windows[*at].1.insert(id, record_ms);
             known.push(if new && !settled_before {
                 Known::No
             } else {

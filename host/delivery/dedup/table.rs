@@ -99,6 +99,14 @@ impl Table {
         }
     }
 
+    /// Reads from the line where a lookup of the id begins.
+    #[inline]
+    pub(super) fn touch(&self, id: [u64; 2]) -> u32 {
+        let mask = self.buckets.len().wrapping_sub(1);
+        let bucket = self.buckets.get(id[0] as usize & mask);
+        bucket.map_or(0, |bucket| bucket.numbers[OVERFLOW])
+    }
+
     /// Looks an id up. `is_it` compares it with the one at a place of the order.
     #[inline]
     pub(super) fn find(
