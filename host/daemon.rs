@@ -18,7 +18,7 @@ use crate::config::{self, Config};
 use crate::ingest::grpc::{GatewayError, GrpcGateway};
 use crate::kafka::KafkaError;
 use crate::kafka::publisher::Publisher;
-use crate::pipeline::{Group, GroupParts, GroupStatus, StartError};
+use crate::pipeline::{Group, GroupParts, GroupStatus, StartError, Version, Versions};
 use crate::sandbox::{Instance, LoadError, LoadedPlugin, Sandbox};
 use crate::telemetry::metrics::Metrics;
 
@@ -80,6 +80,8 @@ pub enum DaemonError {
 #[derive(Debug)]
 pub struct Daemon {
     groups: Vec<Group>,
+    /// Of every plugin.
+    versions: Vec<Arc<Versions>>,
     metrics: Metrics,
     admin_address: SocketAddr,
     grpc_address: Option<SocketAddr>,
@@ -113,7 +115,7 @@ impl Daemon {
             _ => None,
         };
         let sandbox = Sandbox::start()?;
-        let plugins = load_plugins(&sandbox, config, &metrics)?;
+        let plugins = load_plugins(&sandbox, config)?;
         let output_partitions = if config.groups.is_empty() {
             BTreeMap::new()
         } else {
@@ -122,6 +124,10 @@ impl Daemon {
         let (stop_servers, stopped) = watch::channel(false);
         let mut daemon = Self {
             groups: Vec::new(),
+            versions: plugins
+                .values()
+                .map(|(versions, _)| Arc::clone(versions))
+                .collect(),
             metrics: metrics.clone(),
             admin_address: admin.address(),
             grpc_address: gateway.as_ref().map(GrpcGateway::address),
@@ -156,8 +162,11 @@ impl Daemon {
             let _stopped = stopped.wait_for(|stop| *stop).await;
         };
         let counts = gateway.as_ref().map(GrpcGateway::counts);
-        let metrics = self.metrics.clone();
+        let (metrics, versions) = (self.metrics.clone(), self.versions.clone());
         let render = move || {
+            for versions in &versions {
+                show_versions(&metrics, versions);
+            }
             for (status, events) in counts.iter().flat_map(|counts| counts.snapshot()) {
                 metrics.ingest(&status, events);
             }
@@ -293,21 +302,33 @@ fn runtime() -> Result<Runtime, DaemonError> {
         .map_err(|error| DaemonError::Host(error.to_string()))
 }
 
-type Plugins = BTreeMap<String, (Arc<LoadedPlugin>, config::Plugin)>;
+fn show_versions(metrics: &Metrics, versions: &Versions) {
+    let published = versions.published();
+    let labels = |version: &Arc<Version>| (version.name.clone(), version.digest.clone());
+    let (current, previous) = (
+        labels(&published.current),
+        published.previous.as_ref().map(labels),
+    );
+    metrics.plugin_serves(
+        versions.plugin(),
+        (&current.0, &current.1),
+        previous
+            .as_ref()
+            .map(|(name, digest)| (name.as_str(), digest.as_str())),
+    );
+}
+
+type Plugins = BTreeMap<String, (Arc<Versions>, config::Plugin)>;
 
 /// Loads every plugin and makes one instance of each, so that what its `init` refuses is known now.
-fn load_plugins(
-    sandbox: &Sandbox,
-    config: &Config,
-    metrics: &Metrics,
-) -> Result<Plugins, DaemonError> {
+fn load_plugins(sandbox: &Sandbox, config: &Config) -> Result<Plugins, DaemonError> {
     let mut plugins = Plugins::new();
     for (name, plugin) in &config.plugins {
         let loaded = Arc::new(LoadedPlugin::load(sandbox, name, plugin)?);
         drop(Instance::new(&loaded)?);
-        metrics.plugin_loaded(name, &loaded.digest);
         tracing::info!(plugin = %name, digest = %loaded.digest, path = %plugin.path.display(), "plugin loaded");
-        plugins.insert(name.clone(), (loaded, plugin.clone()));
+        let versions = Arc::new(Versions::new(Version::new(&loaded)));
+        plugins.insert(name.clone(), (versions, plugin.clone()));
     }
     Ok(plugins)
 }

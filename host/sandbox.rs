@@ -5,6 +5,7 @@
 
 mod effects;
 mod engine;
+mod facts;
 mod fault;
 mod host_state;
 mod instance;
@@ -19,6 +20,7 @@ pub use effects::{
     Effects, JournalLine, MetricChange, MetricKind, StateWrite, TallyChange, TallyOp,
 };
 pub use engine::Sandbox;
+pub use facts::ComponentFacts;
 pub use fault::{Fault, FaultKind, WAITING_DEADLINE};
 pub use host_state::StateSource;
 pub use instance::{BatchAnswer, Instance, TickAnswer, TickReason};
