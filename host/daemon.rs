@@ -1,5 +1,6 @@
 //! The composition root: builds every part, wires them, and takes them down in order. No logic.
 
+mod desk;
 mod summary;
 mod topics;
 
@@ -19,6 +20,7 @@ use crate::ingest::grpc::{GatewayError, GrpcGateway};
 use crate::kafka::KafkaError;
 use crate::kafka::publisher::Publisher;
 use crate::pipeline::{Group, GroupParts, GroupStatus, StartError, Version, Versions};
+use crate::reload::{Reloader, Watcher};
 use crate::sandbox::{Instance, LoadError, LoadedPlugin, Sandbox};
 use crate::telemetry::metrics::Metrics;
 
@@ -90,8 +92,9 @@ pub struct Daemon {
     servers: Vec<JoinHandle<()>>,
     runtime: Runtime,
     drain_timeout: Duration,
+    _watcher: Watcher,
     // Dropped last: lanes need its epochs to the end.
-    _sandbox: Sandbox,
+    _sandbox: Arc<Sandbox>,
 }
 
 impl Daemon {
@@ -114,13 +117,18 @@ impl Daemon {
             (Some(grpc), Some(publisher)) => Some(GrpcGateway::bind(grpc, Arc::clone(publisher))?),
             _ => None,
         };
-        let sandbox = Sandbox::start()?;
+        let sandbox = Arc::new(Sandbox::start()?);
         let plugins = load_plugins(&sandbox, config)?;
         let output_partitions = if config.groups.is_empty() {
             BTreeMap::new()
         } else {
             topics::prepare(config, topics::TIMEOUT)?
         };
+        let reloader = plugins
+            .values()
+            .map(|(versions, plugin)| (plugin.clone(), Arc::clone(versions)));
+        let reloader = Reloader::new(Arc::clone(&sandbox), reloader, metrics.clone());
+        let reloader = Arc::new(reloader);
         let (stop_servers, stopped) = watch::channel(false);
         let mut daemon = Self {
             groups: Vec::new(),
@@ -136,6 +144,8 @@ impl Daemon {
             servers: Vec::new(),
             runtime,
             drain_timeout: config.drain_timeout,
+            _watcher: Watcher::start(Arc::clone(&reloader))
+                .map_err(|error| DaemonError::Host(error.to_string()))?,
             _sandbox: sandbox,
         };
         for group in &config.groups {
@@ -147,7 +157,7 @@ impl Daemon {
                 }
             }
         }
-        daemon.serve(admin, gateway, stopped);
+        daemon.serve(admin, gateway, reloader, stopped);
         Ok(daemon)
     }
 
@@ -155,6 +165,7 @@ impl Daemon {
         &mut self,
         admin: AdminServer,
         gateway: Option<GrpcGateway>,
+        reloader: Arc<Reloader>,
         stopped: watch::Receiver<bool>,
     ) {
         let until_stopped = |mut stopped: watch::Receiver<bool>| async move {
@@ -181,7 +192,12 @@ impl Daemon {
                 .map(|(group, status)| health_of(group, status))
                 .collect()
         };
-        let admin = admin.serve(health, render, until_stopped(stopped.clone()));
+        let admin = admin.serve(
+            health,
+            render,
+            Arc::new(desk::Desk(reloader)),
+            until_stopped(stopped.clone()),
+        );
         self.servers.push(self.runtime.spawn(admin));
         if let Some(gateway) = gateway {
             let drain_timeout = self.drain_timeout;

@@ -24,5 +24,5 @@ pub use facts::ComponentFacts;
 pub use fault::{Fault, FaultKind, WAITING_DEADLINE};
 pub use host_state::StateSource;
 pub use instance::{BatchAnswer, Instance, TickAnswer, TickReason};
-pub use load::{LoadError, LoadedPlugin};
+pub use load::{LoadError, LoadedPlugin, digest_of};
 pub use packed::{Answer, Output, Problem, SLOT_WORDS, Span, encode_topics};

@@ -156,7 +156,7 @@ impl LoadedPlugin {
         };
         interfaces::link(&mut linker, &config.grants).map_err(mismatch)?;
         let pre = linker.instantiate_pre(&component).map_err(mismatch)?;
-        let digest = hex(&Sha256::digest(&bytes));
+        let digest = digest_of(&bytes);
         Ok(Self {
             name: name.to_owned(),
             version: facts
@@ -266,13 +266,17 @@ fn check_imports(
     Ok(())
 }
 
-fn hex(bytes: &[u8]) -> String {
+/// SHA-256 of a component file, in hexadecimal.
+#[must_use]
+pub fn digest_of(bytes: &[u8]) -> String {
     use std::fmt::Write as _;
-    bytes.iter().fold(String::new(), |mut text, byte| {
-        // Writing to a String cannot fail.
-        let _written = write!(text, "{byte:02x}");
-        text
-    })
+    Sha256::digest(bytes)
+        .iter()
+        .fold(String::new(), |mut text, byte| {
+            // Writing to a String cannot fail.
+            let _written = write!(text, "{byte:02x}");
+            text
+        })
 }
 /// wasmtime spreads some messages over several lines.
 fn one_line(message: &str) -> String {

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use super::*;
+use crate::config::Reload;
 use crate::config::{Breaker, DeadLetter, Dedup, Dialect, Grants, Group, GrpcIngest, IdSource};
 use crate::config::{
     Journal, Kafka, Limits, Ordering, Plugin, Retry, RetryMode, StartFrom, places,
@@ -149,6 +150,7 @@ fn the_defaults_are_the_documented_ones() {
                     rotate_bytes: 100 << 20,
                 }),
                 limits: Limits::default(),
+                reload: Reload::default(),
             },
         )]
         .into(),
