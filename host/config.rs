@@ -107,6 +107,22 @@ pub struct Grants {
     pub output_topics: Vec<String>,
 }
 
+impl Grants {
+    /// Whether this word is among them; topics of outputs are no word.
+    #[must_use]
+    pub fn has(&self, word: &str) -> bool {
+        match word {
+            "metrics" => self.metrics,
+            "tally" => self.tally,
+            "journal" => self.journal,
+            "state" => self.state,
+            "logging" => self.logging,
+            "config" => self.config,
+            _ => false,
+        }
+    }
+}
+
 /// An append-only file that the host owns on behalf of a plugin.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Journal {

@@ -252,7 +252,7 @@ fn check_imports(
         let plugin = plugin.to_owned();
         match interfaces::needs(&import) {
             interfaces::Need::Nothing => {}
-            interfaces::Need::Grant(grant) if interfaces::granted(grants, grant) => {}
+            interfaces::Need::Grant(grant) if grants.has(grant) => {}
             interfaces::Need::Grant(grant) => {
                 return Err(LoadError::NotGranted {
                     plugin,
