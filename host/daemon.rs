@@ -342,7 +342,7 @@ fn load_plugins(sandbox: &Sandbox, config: &Config) -> Result<Plugins, DaemonErr
     for (name, plugin) in &config.plugins {
         let loaded = Arc::new(LoadedPlugin::load(sandbox, name, plugin)?);
         drop(Instance::new(&loaded)?);
-        tracing::info!(plugin = %name, digest = %loaded.digest, path = %plugin.path.display(), "plugin loaded");
+        tracing::info!(plugin = %name, version = %loaded.version, digest = %loaded.digest, path = %plugin.path.display(), "plugin loaded");
         let versions = Arc::new(Versions::new(Version::new(&loaded)));
         plugins.insert(name.clone(), (versions, plugin.clone()));
     }

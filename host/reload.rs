@@ -164,54 +164,52 @@ impl Reloader {
     pub fn reload(&self, name: &str) -> Result<Reloaded, ReloadError> {
         let plugin = self.plugin(name)?;
         let _changing = plugin.change();
-        let tried = self.try_file(name, plugin);
-        match &tried {
-            Ok(_) | Err((_, ReloadError::Changing { .. })) => {}
-            Err((digest, error)) => {
-                tracing::warn!(plugin = name, reason = %error, digest,
-                    "a version is refused; the one that serves goes on");
-                self.metrics.version_refused(name);
-                plugin.versions.refuse(Refusal {
-                    digest: digest.clone(),
-                    reason: error.to_string(),
-                    at: SystemTime::now(),
-                });
-            }
+        let digest = digest(&plugin.config.path, plugin.config.limits.component_bytes);
+        let tried = self.try_file(name, plugin, digest.as_deref());
+        if let Err(error) = &tried
+            && !matches!(error, ReloadError::Changing { .. })
+        {
+            tracing::warn!(plugin = name, reason = %error, digest,
+                "a version is refused; the one that serves goes on");
+            self.metrics.version_refused(name);
+            plugin.versions.refuse(Refusal {
+                digest,
+                reason: error.to_string(),
+                at: SystemTime::now(),
+            });
         }
-        tried.map_err(|(_, error)| error)
+        tried
     }
 
-    /// On failure the digest of the file comes along, where it could be read.
+    /// Tries the file, which has this digest where it can be read.
     fn try_file(
         &self,
         name: &str,
         plugin: &Plugin,
-    ) -> Result<Reloaded, (Option<String>, ReloadError)> {
-        let digest = digest(&plugin.config.path, plugin.config.limits.component_bytes);
+        digest: Option<&str>,
+    ) -> Result<Reloaded, ReloadError> {
         let serving = plugin.versions.published().current;
-        if digest.as_ref() == Some(&serving.digest) {
+        if digest == Some(&serving.digest) {
             *plugin.waiting() = None;
             return Ok(Reloaded::Unchanged);
         }
-        let failed = |error| (digest.clone(), error);
-        let loaded = LoadedPlugin::load(&self.sandbox, name, &plugin.config);
-        let loaded = Arc::new(loaded.map_err(|error| failed(error.into()))?);
-        if Some(&loaded.digest) != digest.as_ref() {
+        let loaded = Arc::new(LoadedPlugin::load(&self.sandbox, name, &plugin.config)?);
+        if digest != Some(&loaded.digest) {
             let plugin = name.to_owned();
-            return Err(failed(ReloadError::Changing { plugin }));
+            return Err(ReloadError::Changing { plugin });
         }
         // What its `init` refuses is known before any lane hears of it.
-        drop(Instance::new(&loaded).map_err(|error| failed(error.into()))?);
+        drop(Instance::new(&loaded)?);
         let asks_for = plugin.asks_for(&loaded);
         if plugin.config.reload.approve_grants && !asks_for.is_empty() {
             *plugin.waiting() = Some(Arc::clone(&loaded));
-            return Err(failed(ReloadError::NotApproved {
+            return Err(ReloadError::NotApproved {
                 plugin: name.to_owned(),
                 version: loaded.version.clone(),
                 serving: serving.name.clone(),
                 asks_for: format!("`{}`", asks_for.join("`, `")),
                 digest: loaded.digest.clone(),
-            }));
+            });
         }
         *plugin.waiting() = None;
         plugin.publish(&loaded);

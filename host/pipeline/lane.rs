@@ -24,14 +24,13 @@ use super::clock::Clock;
 use super::lane_state::LaneState;
 use super::messages::{Fence, FromLane, Settlement, TickJob, ToLane};
 use super::outage::Outage;
-use super::versions::Version;
 use crate::config;
 use crate::delivery::dedup::Window;
 use crate::delivery::lanes::GroupMap;
 use crate::delivery::ledger::Settled;
 use crate::delivery::park::{Allowance, Park};
 use crate::delivery::retry::{Millis, RetryPolicy};
-use crate::sandbox::{Output, Problem};
+use crate::sandbox::Problem;
 use crate::telemetry::metrics::LaneMetrics;
 
 /// Events of one batch at most. Past this the cost of a call is spread thin enough, and a lone slow event
@@ -432,7 +431,7 @@ impl Lane {
                     answer
                         .outputs
                         .iter_mut()
-                        .for_each(|made| mark(made, version));
+                        .for_each(|made| judge::mark(made, version));
                     Ok(answer)
                 }
                 Some(fault) => Err(fault),
@@ -476,14 +475,6 @@ impl Lane {
             .settle
             .send(FromLane::FenceReached { lane, drain });
     }
-}
-
-/// Writes on an emission which version made it: what is sent again must be the same, whatever serves then.
-fn mark(output: &mut Output, version: &Version) {
-    judge::drop_output_headers(&mut output.headers);
-    output
-        .headers
-        .extend(version.output_headers.iter().cloned());
 }
 
 /// The place of an assignment's window, made where there is none.

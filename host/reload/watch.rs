@@ -5,9 +5,11 @@
 use std::collections::BTreeMap;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
-use std::sync::{Arc, mpsc};
+use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
+
+use crossbeam_channel::{RecvTimeoutError, Sender, bounded};
 
 use super::{ReloadError, Reloader};
 
@@ -19,7 +21,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(500);
 #[derive(Debug)]
 pub struct Watcher {
     // The thread ends when nobody can send any more. It is not waited for, because it may be compiling.
-    _stop: mpsc::Sender<()>,
+    _stop: Sender<()>,
 }
 
 impl Watcher {
@@ -28,12 +30,13 @@ impl Watcher {
     /// # Errors
     /// The system gives no thread.
     pub fn start(reloader: Arc<Reloader>) -> Result<Self, std::io::Error> {
-        let (stop, stopped) = mpsc::channel::<()>();
+        // Nothing is ever sent.
+        let (stop, stopped) = bounded::<()>(0);
         thread::Builder::new()
             .name("watch".to_owned())
             .spawn(move || {
                 let mut files = Files::default();
-                while stopped.recv_timeout(LOOK_EVERY) == Err(mpsc::RecvTimeoutError::Timeout) {
+                while stopped.recv_timeout(LOOK_EVERY) == Err(RecvTimeoutError::Timeout) {
                     files.look(&reloader);
                 }
             })?;

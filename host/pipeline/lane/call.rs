@@ -72,9 +72,7 @@ impl Lane {
             .filter(|_| uses_state)
             .map(|state| state.source(slots, &batch.bytes, &topics));
         let began = self.clock.instant();
-        self.gauge
-            .busy_since_ms
-            .store(self.clock.now().0 + 1, Ordering::Relaxed);
+        self.note_busy();
         let answer = self
             .instance()
             .and_then(|instance| instance.call(&batch.bytes, slots, &topics, source));
@@ -86,6 +84,12 @@ impl Lane {
             self.faults_in_a_row = 0;
         }
         answer
+    }
+
+    /// Shows the polling thread that the lane is at work in the plugin.
+    fn note_busy(&self) {
+        let since = self.clock.now().0 + 1;
+        self.gauge.busy_since_ms.store(since, Ordering::Relaxed);
     }
 
     /// Lets batches grow while calls are quick, and shrinks them at once when one was not.
@@ -101,19 +105,25 @@ impl Lane {
 
     /// Looks between two batches whether another version serves, and calls that one from here on.
     pub(super) fn take_up_version(&mut self) {
-        let Some(taken_up) = self.called.take_up() else {
+        if !self.called.is_behind() {
             return;
-        };
+        }
+        let began = self.clock.instant();
+        self.note_busy();
+        let taken_up = self.called.take_up();
+        self.gauge.busy_since_ms.store(0, Ordering::Relaxed);
+        let took_us = self.clock.instant().duration_since(began).as_micros() as u64;
         let group = &self.settings.group;
         match taken_up {
-            TakenUp::Swapped => {
+            None => {}
+            Some(TakenUp::Swapped) => {
                 let version = self.called.version();
                 self.faults_in_a_row = 0;
                 self.metrics.set_version((&version.name, &version.digest));
                 tracing::info!(%group, plugin = %version.plugin, lane = self.settings.index,
-                    version = %version.name, digest = %version.digest, "a lane calls another version");
+                    version = %version.name, digest = %version.digest, took_us, "a lane calls another version");
             }
-            TakenUp::Refused(version, fault) => {
+            Some(TakenUp::Refused(version, fault)) => {
                 self.metrics.version_refused();
                 tracing::error!(%group, plugin = %version.plugin, lane = self.settings.index,
                     version = %version.name, digest = %version.digest, reason = %fault.message,

@@ -433,7 +433,15 @@ fn outgoing(mut output: Output, version: &Version) -> OutgoingRecord {
     }
 }
 
+/// Writes on an emission which version made it: what is sent again must be the same, whatever serves then.
+pub(super) fn mark(output: &mut Output, version: &Version) {
+    drop_output_headers(&mut output.headers);
+    output
+        .headers
+        .extend(version.output_headers.iter().cloned());
+}
+
 /// An output says which version made it, not which made the event that its headers were copied from.
-pub(super) fn drop_output_headers(headers: &mut Vec<dead_letter::Header>) {
+fn drop_output_headers(headers: &mut Vec<dead_letter::Header>) {
     headers.retain(|(name, _)| !name.starts_with(OUTPUT_HEADERS_PREFIX));
 }
