@@ -205,9 +205,22 @@ fn each_default_in_the_tables_of_the_documentation_is_the_real_one() {
         checked += 1;
     }
     assert_eq!(
-        checked, 44,
+        checked, 46,
         "every row with a default in code marks is checked"
     );
+}
+
+#[test]
+fn a_plugin_can_be_left_as_it_is_until_somebody_asks() {
+    let folder = Folder::new();
+    let read = |set: &str| {
+        let set = format!("plugins.p.reload.{set}");
+        folder.read(MINIMAL, &[], &[&set])
+    };
+    let reload = |set: &str| read(set).unwrap().plugins["p"].reload;
+    assert!(reload("watch=true").watch && !reload("watch=false").watch);
+    assert!(!reload("watch=true").approve_grants && reload("approve_grants=true").approve_grants);
+    assert!(read("approve=true").is_err());
 }
 
 fn code(cell: &str) -> Option<&str> {
