@@ -121,11 +121,11 @@ checker: ## the process that judges the runs of the fault suite
 FAULT_REPORTS := $(CARGO_TARGET_DIR)/release/fault-reports/long
 
 .PHONY: fault
-fault: setup-build setup-kafka plugins checker ## the long tier of the fault suite with its negative controls; fills docs/reliability.md
+fault: setup-build setup-kafka plugins checker ## the long tier of the fault suite and of reloads, with negative controls; fills docs/reliability.md
 	@rm -rf "$(FAULT_REPORTS)"
 	export MILLRACE_FAULT_TIER=long
 	failed=
-	cargo test --release --workspace --test integration faults:: -- --test-threads 2 || failed=1
+	cargo test --release --workspace --test integration -- faults:: reload::flow --test-threads 2 || failed=1
 	# This build can break its promises. What is delivered takes its place again afterwards.
 	cargo test --release --workspace --features sabotage --test integration faults::controls -- --test-threads 2 || failed=1
 	cargo build --release --bin millrace

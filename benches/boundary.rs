@@ -18,7 +18,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use criterion::{Criterion, Throughput};
-use millrace::config::{Grants, Limits, Plugin};
+use millrace::config::{Grants, Limits, Plugin, Reload};
 use millrace::sample::{SampleSettings, Sampler};
 use millrace::sandbox::{Instance, LoadedPlugin, SLOT_WORDS, Sandbox, Span, encode_topics};
 use millrace_sdk::{Event, packed, testing};
@@ -169,6 +169,7 @@ fn instance(sandbox: &Sandbox, name: &str) -> Instance {
         settings: [].into(),
         journal: None,
         limits: Limits::default(),
+        reload: Reload::default(),
     };
     let plugin = LoadedPlugin::load(sandbox, name, &config).unwrap_or_else(|e| panic!("{e}"));
     Instance::new(&Arc::new(plugin)).unwrap_or_else(|e| panic!("{e}"))

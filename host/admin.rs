@@ -1,6 +1,10 @@
-//! Metrics and health over HTTP. It must not know Kafka, plugins or how a figure is made.
+//! Metrics, health and the versions of plugins over HTTP. It must not know Kafka, what a version is, or how a
+//! figure is made.
+
+pub mod plugins;
 
 use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::RawQuery;
@@ -54,6 +58,7 @@ impl AdminServer {
         self,
         health: impl Fn() -> Vec<Health> + Clone + Send + Sync + 'static,
         metrics: impl Fn() -> String + Clone + Send + Sync + 'static,
+        plugins: Arc<dyn plugins::Plugins>,
         stopped: impl Future<Output = ()> + Send + 'static,
     ) {
         let ready = move |RawQuery(query): RawQuery| async move { readiness(&health(), query) };
@@ -70,6 +75,7 @@ impl AdminServer {
                     )
                 }),
             );
+        let routes = routes.merge(plugins::routes(plugins, self.address));
         let served = match tokio::net::TcpListener::from_std(self.listener) {
             Ok(listener) => {
                 axum::serve(listener, routes)

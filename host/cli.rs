@@ -4,6 +4,7 @@
 //! daemon needs too.
 
 pub mod dev;
+pub mod plugin;
 pub mod produce;
 pub mod run;
 pub mod topics;

@@ -66,6 +66,26 @@ pub struct Plugin {
     pub journal: Option<Journal>,
     /// Limits of each instance.
     pub limits: Limits,
+    /// How other versions of it come to serve.
+    pub reload: Reload,
+}
+
+/// How other versions of a plugin come to serve.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Reload {
+    /// Whether a change of the component file is taken up.
+    pub watch: bool,
+    /// Whether a version that uses grants which the one that serves does not use waits until it is approved.
+    pub approve_grants: bool,
+}
+
+impl Default for Reload {
+    fn default() -> Self {
+        Self {
+            watch: true,
+            approve_grants: false,
+        }
+    }
 }
 
 /// What a plugin may use. Nothing by default.
@@ -85,6 +105,22 @@ pub struct Grants {
     pub journal: bool,
     /// Topics that outputs may go to (`output:NAME`).
     pub output_topics: Vec<String>,
+}
+
+impl Grants {
+    /// Whether this word is among them; topics of outputs are no word.
+    #[must_use]
+    pub fn has(&self, word: &str) -> bool {
+        match word {
+            "metrics" => self.metrics,
+            "tally" => self.tally,
+            "journal" => self.journal,
+            "state" => self.state,
+            "logging" => self.logging,
+            "config" => self.config,
+            _ => false,
+        }
+    }
 }
 
 /// An append-only file that the host owns on behalf of a plugin.

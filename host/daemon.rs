@@ -1,5 +1,6 @@
 //! The composition root: builds every part, wires them, and takes them down in order. No logic.
 
+mod desk;
 mod summary;
 mod topics;
 
@@ -18,7 +19,8 @@ use crate::config::{self, Config};
 use crate::ingest::grpc::{GatewayError, GrpcGateway};
 use crate::kafka::KafkaError;
 use crate::kafka::publisher::Publisher;
-use crate::pipeline::{Group, GroupParts, GroupStatus, StartError};
+use crate::pipeline::{Group, GroupParts, GroupStatus, StartError, Version, Versions};
+use crate::reload::{Reloader, Watcher};
 use crate::sandbox::{Instance, LoadError, LoadedPlugin, Sandbox};
 use crate::telemetry::metrics::Metrics;
 
@@ -80,6 +82,8 @@ pub enum DaemonError {
 #[derive(Debug)]
 pub struct Daemon {
     groups: Vec<Group>,
+    /// Of every plugin.
+    versions: Vec<Arc<Versions>>,
     metrics: Metrics,
     admin_address: SocketAddr,
     grpc_address: Option<SocketAddr>,
@@ -88,8 +92,9 @@ pub struct Daemon {
     servers: Vec<JoinHandle<()>>,
     runtime: Runtime,
     drain_timeout: Duration,
+    _watcher: Watcher,
     // Dropped last: lanes need its epochs to the end.
-    _sandbox: Sandbox,
+    _sandbox: Arc<Sandbox>,
 }
 
 impl Daemon {
@@ -112,16 +117,25 @@ impl Daemon {
             (Some(grpc), Some(publisher)) => Some(GrpcGateway::bind(grpc, Arc::clone(publisher))?),
             _ => None,
         };
-        let sandbox = Sandbox::start()?;
-        let plugins = load_plugins(&sandbox, config, &metrics)?;
+        let sandbox = Arc::new(Sandbox::start()?);
+        let plugins = load_plugins(&sandbox, config)?;
         let output_partitions = if config.groups.is_empty() {
             BTreeMap::new()
         } else {
             topics::prepare(config, topics::TIMEOUT)?
         };
+        let reloader = plugins
+            .values()
+            .map(|(versions, plugin)| (plugin.clone(), Arc::clone(versions)));
+        let reloader = Reloader::new(Arc::clone(&sandbox), reloader, metrics.clone());
+        let reloader = Arc::new(reloader);
         let (stop_servers, stopped) = watch::channel(false);
         let mut daemon = Self {
             groups: Vec::new(),
+            versions: plugins
+                .values()
+                .map(|(versions, _)| Arc::clone(versions))
+                .collect(),
             metrics: metrics.clone(),
             admin_address: admin.address(),
             grpc_address: gateway.as_ref().map(GrpcGateway::address),
@@ -130,6 +144,8 @@ impl Daemon {
             servers: Vec::new(),
             runtime,
             drain_timeout: config.drain_timeout,
+            _watcher: Watcher::start(Arc::clone(&reloader))
+                .map_err(|error| DaemonError::Host(error.to_string()))?,
             _sandbox: sandbox,
         };
         for group in &config.groups {
@@ -141,7 +157,7 @@ impl Daemon {
                 }
             }
         }
-        daemon.serve(admin, gateway, stopped);
+        daemon.serve(admin, gateway, reloader, stopped);
         Ok(daemon)
     }
 
@@ -149,6 +165,7 @@ impl Daemon {
         &mut self,
         admin: AdminServer,
         gateway: Option<GrpcGateway>,
+        reloader: Arc<Reloader>,
         stopped: watch::Receiver<bool>,
     ) {
         let until_stopped = |mut stopped: watch::Receiver<bool>| async move {
@@ -156,8 +173,11 @@ impl Daemon {
             let _stopped = stopped.wait_for(|stop| *stop).await;
         };
         let counts = gateway.as_ref().map(GrpcGateway::counts);
-        let metrics = self.metrics.clone();
+        let (metrics, versions) = (self.metrics.clone(), self.versions.clone());
         let render = move || {
+            for versions in &versions {
+                show_versions(&metrics, versions);
+            }
             for (status, events) in counts.iter().flat_map(|counts| counts.snapshot()) {
                 metrics.ingest(&status, events);
             }
@@ -172,7 +192,12 @@ impl Daemon {
                 .map(|(group, status)| health_of(group, status))
                 .collect()
         };
-        let admin = admin.serve(health, render, until_stopped(stopped.clone()));
+        let admin = admin.serve(
+            health,
+            render,
+            Arc::new(desk::Desk(reloader)),
+            until_stopped(stopped.clone()),
+        );
         self.servers.push(self.runtime.spawn(admin));
         if let Some(gateway) = gateway {
             let drain_timeout = self.drain_timeout;
@@ -293,21 +318,33 @@ fn runtime() -> Result<Runtime, DaemonError> {
         .map_err(|error| DaemonError::Host(error.to_string()))
 }
 
-type Plugins = BTreeMap<String, (Arc<LoadedPlugin>, config::Plugin)>;
+fn show_versions(metrics: &Metrics, versions: &Versions) {
+    let published = versions.published();
+    let labels = |version: &Arc<Version>| (version.name.clone(), version.digest.clone());
+    let (current, previous) = (
+        labels(&published.current),
+        published.previous.as_ref().map(labels),
+    );
+    metrics.plugin_serves(
+        versions.plugin(),
+        (&current.0, &current.1),
+        previous
+            .as_ref()
+            .map(|(name, digest)| (name.as_str(), digest.as_str())),
+    );
+}
+
+type Plugins = BTreeMap<String, (Arc<Versions>, config::Plugin)>;
 
 /// Loads every plugin and makes one instance of each, so that what its `init` refuses is known now.
-fn load_plugins(
-    sandbox: &Sandbox,
-    config: &Config,
-    metrics: &Metrics,
-) -> Result<Plugins, DaemonError> {
+fn load_plugins(sandbox: &Sandbox, config: &Config) -> Result<Plugins, DaemonError> {
     let mut plugins = Plugins::new();
     for (name, plugin) in &config.plugins {
         let loaded = Arc::new(LoadedPlugin::load(sandbox, name, plugin)?);
         drop(Instance::new(&loaded)?);
-        metrics.plugin_loaded(name, &loaded.digest);
-        tracing::info!(plugin = %name, digest = %loaded.digest, path = %plugin.path.display(), "plugin loaded");
-        plugins.insert(name.clone(), (loaded, plugin.clone()));
+        tracing::info!(plugin = %name, version = %loaded.version, digest = %loaded.digest, path = %plugin.path.display(), "plugin loaded");
+        let versions = Arc::new(Versions::new(Version::new(&loaded)));
+        plugins.insert(name.clone(), (versions, plugin.clone()));
     }
     Ok(plugins)
 }

@@ -1,7 +1,7 @@
 //! Millrace: a WebAssembly-pluggable event processor for Kafka.
 //!
 //! Modules stand in reading order. Dependencies point one way:
-//! `main -> cli -> daemon -> {pipeline, kafka, sandbox, ingest, admin} -> delivery`.
+//! `main -> cli -> daemon -> {reload, pipeline, kafka, sandbox, ingest, admin} -> delivery`.
 
 pub mod admin;
 pub mod cli;
@@ -11,6 +11,7 @@ pub mod delivery;
 pub mod ingest;
 pub mod kafka;
 pub mod pipeline;
+pub mod reload;
 #[cfg(feature = "sabotage")]
 pub mod sabotage;
 pub mod sample;

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::Parser;
-use millrace::cli::{dev, produce, run, topics, validate};
+use millrace::cli::{dev, plugin, produce, run, topics, validate};
 use millrace::config::ConfigError;
 use millrace::daemon::DaemonError;
 use millrace::kafka::KafkaError;
@@ -32,6 +32,9 @@ fn keep_freed_memory_for_a_while() {
 /// `EX_CONFIG` of sysexits.h: the configuration is wrong, and starting again will not help.
 const BAD_CONFIGURATION: u8 = 78;
 
+/// What `diff` ends with where it cannot compare; 1 says that something differs.
+const CANNOT_COMPARE: u8 = 2;
+
 /// `EX_UNAVAILABLE` of sysexits.h: Kafka does not answer, and starting again later may help.
 const UNAVAILABLE: u8 = 69;
 
@@ -45,6 +48,8 @@ enum Command {
     Run(run::RunArgs),
     /// Checks a configuration and its plugins without touching Kafka.
     Validate(validate::ValidateArgs),
+    /// Shows, replaces and compares versions of plugins.
+    Plugin(plugin::PluginArgs),
     /// Creates and lists topics.
     Topics(topics::TopicsArgs),
     /// Sends sample events, straight to Kafka or through the gateway.
@@ -57,11 +62,16 @@ pub(crate) fn main() -> ExitCode {
         Command::Dev(args) => dev::run(&args),
         Command::Run(args) => run::run(&args),
         Command::Validate(args) => validate::run(&args),
+        Command::Plugin(args) => return ended(plugin::run(args)),
         Command::Topics(args) => topics::run(args),
         Command::Produce(args) => produce::run(args),
     };
+    ended(done.map(|()| ExitCode::SUCCESS))
+}
+
+fn ended(done: anyhow::Result<ExitCode>) -> ExitCode {
     match done {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             #[expect(
                 clippy::print_stderr,
@@ -91,6 +101,9 @@ fn code(error: &anyhow::Error) -> u8 {
     let unreachable = |error: &KafkaError| matches!(error, KafkaError::Unreachable { .. });
     if error.is::<ConfigError>() {
         return BAD_CONFIGURATION;
+    }
+    if error.is::<plugin::CannotCompare>() {
+        return CANNOT_COMPARE;
     }
     match error.downcast_ref::<DaemonError>() {
         Some(DaemonError::Plugin(_)) => BAD_CONFIGURATION,

@@ -33,6 +33,7 @@ mod settling;
 mod simulation;
 mod start;
 mod status;
+mod versions;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -43,6 +44,7 @@ use std::time::{Duration, Instant};
 
 pub use start::{GroupParts, StartError};
 pub use status::GroupStatus;
+pub use versions::{Published, Refusal, Version, Versions};
 
 use self::intake::Intake;
 use self::member::Member;

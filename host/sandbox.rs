@@ -5,6 +5,7 @@
 
 mod effects;
 mod engine;
+mod facts;
 mod fault;
 mod host_state;
 mod instance;
@@ -19,8 +20,9 @@ pub use effects::{
     Effects, JournalLine, MetricChange, MetricKind, StateWrite, TallyChange, TallyOp,
 };
 pub use engine::Sandbox;
+pub use facts::ComponentFacts;
 pub use fault::{Fault, FaultKind, WAITING_DEADLINE};
 pub use host_state::StateSource;
 pub use instance::{BatchAnswer, Instance, TickAnswer, TickReason};
-pub use load::{LoadError, LoadedPlugin};
+pub use load::{LoadError, LoadedPlugin, digest_of};
 pub use packed::{Answer, Output, Problem, SLOT_WORDS, Span, encode_topics};

@@ -6,19 +6,21 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Library, and the places under `host/` that may use it; each stands for the file and its folder.
-const ONLY_USERS: [(&str, &[&str]); 5] = [
+const ONLY_USERS: [(&str, &[&str]); 6] = [
     ("rdkafka", &["kafka"]),
     ("wasmtime", &["sandbox"]),
+    ("wasmparser", &["sandbox"]),
     ("prometheus", &["telemetry"]),
     ("redb", &["store"]),
     ("tonic", &["ingest", "cli/produce", "build"]),
 ];
 
-/// Module, and the modules it must not know. `main -> cli -> daemon -> {pipeline, kafka, sandbox,
-/// ingest, admin} -> {delivery, store, telemetry, config}`.
-const MUST_NOT_KNOW: [(&str, &[&str]); 9] = [
+/// Module, and the modules it must not know. `main -> cli -> daemon -> {reload, admin, ingest} -> {pipeline,
+/// kafka, sandbox} -> {delivery, store, telemetry, config}`.
+const MUST_NOT_KNOW: [(&str, &[&str]); 10] = [
     ("daemon", &["cli"]),
-    ("pipeline", &["cli", "daemon", "ingest", "admin"]),
+    ("reload", &["cli", "daemon", "kafka", "ingest", "admin"]),
+    ("pipeline", &["cli", "daemon", "reload", "ingest", "admin"]),
     (
         "kafka",
         &["cli", "daemon", "pipeline", "sandbox", "ingest", "admin"],

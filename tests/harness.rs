@@ -19,6 +19,7 @@ pub(crate) mod raw;
 pub(crate) mod samples;
 pub(crate) mod topic;
 pub(crate) mod topic_admin;
+pub(crate) mod versions;
 pub(crate) mod wait;
 pub(crate) mod witness;
 pub(crate) mod yaml;

@@ -29,6 +29,8 @@ mod main_job;
 mod crash;
 // Plugins that loop, eat memory or trap, beside neighbours that do not.
 mod isolation;
+// Versions of a plugin that are replaced while events flow.
+mod reload;
 // Retry in place: order, times, attempts, and a restart in between.
 mod retry;
 // Retry by topic, and what is evicted there: attempts that survive, times, places.

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
-use millrace::config::{Grants, Limits, Plugin};
+use millrace::config::{Grants, Limits, Plugin, Reload};
 use millrace::sandbox::{
     BatchAnswer, Effects, Fault, Instance, LoadError, LoadedPlugin, SLOT_WORDS, Sandbox, Span,
     encode_topics,
@@ -55,6 +55,7 @@ fn everything_granted(path: PathBuf) -> Plugin {
         settings: [("window".to_owned(), "60s".to_owned())].into(),
         journal: None,
         limits: Limits::default(),
+        reload: Reload::default(),
     }
 }
 

@@ -76,6 +76,8 @@ pub struct Facts<'a> {
     pub group: &'a str,
     /// Plugin name.
     pub plugin: &'a str,
+    /// What the plugin's author calls the version, or the first digits of its digest.
+    pub version: &'a str,
     /// SHA-256 of the component.
     pub digest: &'a str,
     /// Why.
@@ -130,6 +132,7 @@ pub fn headers(original: Vec<Header>, facts: &Facts<'_>, dialect: Dialect) -> Ve
     }
     add("group", facts.group);
     add("plugin", facts.plugin);
+    add("plugin.version", facts.version);
     add("plugin.digest", facts.digest);
     add("cause", facts.cause.word());
     add("code", facts.code);
@@ -186,6 +189,7 @@ mod tests {
             timestamp_ms: Some(5),
             group: "g",
             plugin: "p",
+            version: "1.4.0",
             digest: "abc",
             cause: Cause::Reject,
             code: "malformed",
@@ -241,6 +245,7 @@ mod tests {
     fn a_signature_tells_apart_where_the_same_version_trapped() {
         let signed = |frames: &[String]| {
             let facts = Facts {
+                version: "1.4.0",
                 digest: "0123456789abcdef",
                 cause: Cause::Trap,
                 code: "UnreachableCodeReached",

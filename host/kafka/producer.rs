@@ -8,6 +8,7 @@
 )]
 
 use std::ffi::{CString, c_void};
+use std::sync::Arc;
 
 use crossbeam_channel::Sender;
 use rdkafka::error::{KafkaError as ClientError, RDKafkaErrorCode as Code};
@@ -39,6 +40,9 @@ const RECORD_BYTES_MAX: &str = "1000000000";
 /// `RD_KAFKA_PARTITION_UA`: the partitioner chooses.
 const PARTITION_BY_KEY: i32 = -1;
 
+/// Headers that many records have in common, made once.
+pub type SharedHeaders = Arc<[(Vec<u8>, Option<Vec<u8>>)]>;
+
 /// A record to produce.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct OutgoingRecord {
@@ -54,16 +58,24 @@ pub struct OutgoingRecord {
     pub value: Option<Vec<u8>>,
     /// Names and values; a value may be null.
     pub headers: Vec<(Vec<u8>, Option<Vec<u8>>)>,
+    /// Further headers, behind those.
+    pub shared_headers: Option<SharedHeaders>,
 }
 
 impl OutgoingRecord {
+    /// All of its headers, in their order.
+    pub fn all_headers(&self) -> impl Iterator<Item = &(Vec<u8>, Option<Vec<u8>>)> {
+        self.headers
+            .iter()
+            .chain(self.shared_headers.iter().flat_map(|shared| shared.iter()))
+    }
+
     /// Bytes of key, value and headers.
     #[must_use]
     pub fn bytes(&self) -> usize {
         let len = |bytes: &Option<Vec<u8>>| bytes.as_ref().map_or(0, Vec::len);
         let headers: usize = self
-            .headers
-            .iter()
+            .all_headers()
             .map(|(name, value)| name.len() + len(value))
             .sum();
         len(&self.key) + len(&self.value) + headers
@@ -248,14 +260,15 @@ struct Headers(*mut sys::rd_kafka_headers_t);
 
 impl Headers {
     fn of(record: &OutgoingRecord) -> Self {
-        if record.headers.is_empty() {
+        let count = record.all_headers().count();
+        if count == 0 {
             return Self(std::ptr::null_mut());
         }
         // SAFETY: the list is made here and belongs to the result; names and values are copied with the
         // lengths given, so a name may hold any byte.
         unsafe {
-            let list = sys::rd_kafka_headers_new(record.headers.len());
-            for (name, value) in &record.headers {
+            let list = sys::rd_kafka_headers_new(count);
+            for (name, value) in record.all_headers() {
                 sys::rd_kafka_header_add(
                     list,
                     name.as_ptr().cast(),

@@ -14,7 +14,9 @@ use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, select};
 
-pub(crate) use self::callee::{Callee, CalleeInstance};
+#[cfg(test)]
+pub(crate) use self::callee::CalleeInstance;
+pub(crate) use self::callee::{Called, Callee};
 pub(crate) use self::check::OutputPartitions;
 use super::assignment::Assignment;
 use super::batch::{Batch, EventKind, OwnedEvent};
@@ -70,7 +72,6 @@ pub(crate) struct LaneSettings {
     pub(crate) group: Arc<str>,
     pub(crate) topics: Arc<[Arc<str>]>,
     pub(crate) topic_table: Arc<[u8]>,
-    pub(crate) plugin: Box<dyn Callee>,
     pub(crate) dedup: Option<config::Dedup>,
     pub(crate) retry: RetryPolicy,
     /// By place of the source: its retry topic, and how many partitions that has.
@@ -168,7 +169,7 @@ pub(crate) struct Lane {
     gauge: Arc<LaneGauge>,
     clock: Clock,
     metrics: LaneMetrics,
-    instance: Option<Box<dyn CalleeInstance>>,
+    called: Called,
     state: Option<LaneState>,
     faults_in_a_row: u32,
     park: Park<OwnedEvent>,
@@ -197,12 +198,15 @@ pub(crate) struct Lane {
 impl Lane {
     pub(crate) fn new(
         settings: LaneSettings,
+        called: Called,
         ends: LaneEnds,
         gauge: Arc<LaneGauge>,
         clock: Clock,
-        metrics: LaneMetrics,
+        mut metrics: LaneMetrics,
         state: Option<LaneState>,
     ) -> Self {
+        let version = called.version();
+        metrics.set_version((&version.name, &version.digest));
         gauge.events_limit.store(64, Ordering::Relaxed);
         Self {
             settings,
@@ -210,7 +214,7 @@ impl Lane {
             gauge,
             clock,
             metrics,
-            instance: None,
+            called,
             state,
             faults_in_a_row: 0,
             park: Park::default(),
@@ -254,6 +258,7 @@ impl Lane {
 
     /// The path of a fresh batch through the lane.
     pub(super) fn take_in(&mut self, mut batch: Batch) {
+        self.take_up_version();
         let mut settlement = Settlement::default();
         self.waited = !batch.come_back.is_empty();
         let repeats = self.admit(&mut batch, &mut settlement);
@@ -426,15 +431,22 @@ impl Lane {
 
     /// Runs `on-tick`.
     pub(super) fn tick(&mut self, job: TickJob) {
+        self.take_up_version();
         let assignment = job.assignment.id;
         let result = self.instance().and_then(|instance| instance.tick(job));
-        let result =
-            result.and_then(
-                |answer| match check::bad_output(&self.settings, &answer.outputs) {
-                    None => Ok(answer),
-                    Some(fault) => Err(fault),
-                },
-            );
+        let result = result.and_then(|mut answer| {
+            match check::bad_output(&self.settings, &answer.outputs) {
+                None => {
+                    let version = self.called.version();
+                    answer
+                        .outputs
+                        .iter_mut()
+                        .for_each(|made| judge::mark(made, version));
+                    Ok(answer)
+                }
+                Some(fault) => Err(fault),
+            }
+        });
         if let Err(fault) = &result {
             self.spent(fault);
         }

@@ -282,7 +282,7 @@ fn framed_bytes(record: &OutgoingRecord) -> usize {
     const RECORD_FRAME_BYTES: usize = 32;
     // Two lengths of five bytes each.
     const HEADER_FRAME_BYTES: usize = 10;
-    record.bytes() + RECORD_FRAME_BYTES + record.headers.len() * HEADER_FRAME_BYTES
+    record.bytes() + RECORD_FRAME_BYTES + record.all_headers().count() * HEADER_FRAME_BYTES
 }
 
 /// A dead letter that the host's own headers made too large gives up the largest of them. Where it comes from

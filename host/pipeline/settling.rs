@@ -27,6 +27,7 @@ use super::outage::Outage;
 use super::outside::Store;
 use super::sending::{Sending, WaitedForBy};
 use super::status::GroupStatus;
+use super::versions::Versions;
 use crate::delivery::ledger::{Ledger, Settled};
 use crate::kafka::consumer::Commit;
 use crate::kafka::producer::Delivery;
@@ -42,7 +43,7 @@ const WAITING_SETTLEMENTS_MAX: usize = 1_024;
 /// One plugin of the group, as the settling thread needs it.
 #[derive(Debug)]
 pub(crate) struct SettlingPlugin {
-    pub(crate) plugin: PluginFacts,
+    pub(crate) versions: Arc<Versions>,
     pub(crate) tick: Duration,
     pub(crate) journal: Option<Journal>,
     pub(crate) outage: Option<Arc<Outage>>,
@@ -54,13 +55,6 @@ impl SettlingPlugin {
     fn outage_is_open(&self) -> bool {
         self.outage.as_deref().is_some_and(Outage::is_open)
     }
-}
-
-/// What is known of a plugin without calling it.
-#[derive(Debug)]
-pub(crate) struct PluginFacts {
-    pub(crate) name: String,
-    pub(crate) has_timer: bool,
 }
 
 /// One lane, as the settling thread reaches it.

@@ -11,7 +11,7 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 use super::batch::Batch;
 use super::clock::Clock;
 use super::intake::{Intake, IntakeLane, IntakePlugin, LANE_QUEUE_BATCHES};
-use super::lane::{Lane, LaneEnds, LaneGauge, LaneSettings};
+use super::lane::{Called, Lane, LaneEnds, LaneGauge, LaneSettings};
 use super::lane_state::LaneState;
 use super::lease::Lease;
 use super::member::Member;
@@ -19,9 +19,8 @@ use super::messages::FromLane;
 use super::outage::Outage;
 use super::rebuild::Rebuilds;
 use super::sending::Sending;
-use super::settling::{
-    CommitDesk, PluginFacts, Settling, SettlingEnds, SettlingLane, SettlingPlugin, Work,
-};
+use super::settling::{CommitDesk, Settling, SettlingEnds, SettlingLane, SettlingPlugin, Work};
+use super::versions::Versions;
 use super::{Group, GroupStatus, poll};
 use crate::config;
 use crate::delivery::breaker::BreakerSettings;
@@ -30,7 +29,7 @@ use crate::delivery::retry::{Backoff, RetryPolicy};
 use crate::kafka::KafkaError;
 use crate::kafka::consumer::{GroupConsumer, MemberLimits};
 use crate::kafka::producer::GroupProducer;
-use crate::sandbox::{LoadedPlugin, encode_topics};
+use crate::sandbox::encode_topics;
 use crate::store::{Journal, JournalError, Settle, SettleStore, StoreError};
 use crate::telemetry::metrics::Metrics;
 
@@ -72,8 +71,8 @@ pub struct GroupParts<'a> {
     pub group: &'a config::Group,
     /// How to reach Kafka.
     pub kafka: &'a config::Kafka,
-    /// The plugins of its routes, loaded, with their configuration.
-    pub plugins: BTreeMap<String, (Arc<LoadedPlugin>, config::Plugin)>,
+    /// The plugins of its routes: their versions, with their configuration.
+    pub plugins: BTreeMap<String, (Arc<Versions>, config::Plugin)>,
     /// Partitions of the topics that outputs and retry copies may go to.
     pub output_partitions: BTreeMap<String, usize>,
     /// Longest time for finishing what is in flight.
@@ -109,19 +108,17 @@ impl Group {
             bounded(SETTLEMENTS_PER_LANE * group.concurrency * plan.names.len().max(1));
         let mut lanes = Lanes::default();
         for (plugin_index, name) in plan.names.iter().enumerate() {
-            let Some((plugin, settings)) = parts.plugins.get(name) else {
+            let Some((versions, settings)) = parts.plugins.get(name) else {
                 continue;
             };
             let journal = settings.journal.as_ref();
             let journal = journal
                 .map(|journal| open_journal(&store, name, journal))
                 .transpose()?;
+            let plugin = (versions, settings.grants.state);
             lanes.add_plugin(plugin_index, parts, &plan, plugin, &store, &from_lanes)?;
             lanes.settling_plugins.push(SettlingPlugin {
-                plugin: PluginFacts {
-                    name: plugin.name.clone(),
-                    has_timer: plugin.has_timer,
-                },
+                versions: Arc::clone(versions),
                 tick: settings.tick,
                 journal,
                 outage: plan.outages[plugin_index].clone(),
@@ -253,7 +250,7 @@ impl Lanes {
         plugin_index: usize,
         parts: &GroupParts<'_>,
         plan: &Plan,
-        plugin: &Arc<LoadedPlugin>,
+        (versions, state_granted): (&Arc<Versions>, bool),
         store: &Arc<SettleStore>,
         from_lanes: &Sender<FromLane>,
     ) -> Result<(), StartError> {
@@ -272,11 +269,14 @@ impl Lanes {
             let (commands, orders) = bounded(COMMANDS_PER_LANE);
             let gauge = Arc::new(LaneGauge::default());
             let state_stored = Arc::new(AtomicU64::new(0));
-            let state = plugin.uses_state.then(|| {
-                LaneState::new(&plugin.name, Arc::clone(store), Arc::clone(&state_stored))
+            // Another version may use it where this one does not.
+            let state = state_granted.then(|| {
+                let store = Arc::clone(store);
+                LaneState::new(versions.plugin(), store, Arc::clone(&state_stored))
             });
             let lane = Lane::new(
-                lane_settings(index, parts, plan, (plugin_index, plugin)),
+                lane_settings(index, parts, plan, plugin_index),
+                Called::new(Arc::clone(versions)),
                 LaneEnds {
                     inbox: batches,
                     spent,
@@ -285,7 +285,7 @@ impl Lanes {
                 },
                 Arc::clone(&gauge),
                 plan.clock.clone(),
-                parts.metrics.lane(&plan.id, &plugin.name, index),
+                parts.metrics.lane(&plan.id, versions.plugin(), index),
                 state,
             );
             self.threads.push(named(
@@ -375,7 +375,7 @@ fn lane_settings(
     index: usize,
     parts: &GroupParts<'_>,
     plan: &Plan,
-    (plugin_index, plugin): (usize, &Arc<LoadedPlugin>),
+    plugin_index: usize,
 ) -> LaneSettings {
     let group = parts.group;
     let retry_topics = group.routes.keys().map(|source| {
@@ -388,7 +388,6 @@ fn lane_settings(
         group: Arc::clone(&plan.id),
         topics: Arc::clone(&plan.topics),
         topic_table: Arc::clone(&plan.topic_table),
-        plugin: Box::new(Arc::clone(plugin)),
         dedup: group.dedup.clone(),
         retry: retry_policy(&group.retry),
         retry_topics: retry_topics.collect(),

@@ -62,19 +62,6 @@ pub(super) fn needs(import: &str) -> Need {
     }
 }
 
-/// Whether the grants hold this word.
-pub(super) fn granted(grants: &Grants, word: &str) -> bool {
-    match word {
-        "metrics" => grants.metrics,
-        "tally" => grants.tally,
-        "journal" => grants.journal,
-        "state" => grants.state,
-        "logging" => grants.logging,
-        "config" => grants.config,
-        _ => false,
-    }
-}
-
 /// Links WASI with everything denied, and each granted interface.
 pub(super) fn link(linker: &mut Linker<HostState>, grants: &Grants) -> wasmtime::Result<()> {
     use generated::millrace::plugin as contract;

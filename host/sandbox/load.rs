@@ -7,6 +7,7 @@ use sha2::{Digest, Sha256};
 use wasmtime::component::{Component, ComponentExportIndex, InstancePre, Linker, types};
 
 use super::engine::Sandbox;
+use super::facts::ComponentFacts;
 use super::host_state::HostState;
 use super::interfaces;
 use crate::config;
@@ -16,6 +17,9 @@ const BATCH_HANDLER: &str = "millrace:plugin/batch-event-handler@0.1.0";
 const EVENT_HANDLER: &str = "millrace:plugin/event-handler@0.1.0";
 const TIMER: &str = "millrace:plugin/timer@0.1.0";
 const LIFECYCLE: &str = "millrace:plugin/lifecycle@0.1.0";
+
+/// Digits of the digest that stand for the version of a component that does not say its own.
+const VERSION_DIGITS: usize = 12;
 
 /// Why a plugin cannot be used. The operator or the plugin's author must act; retrying does not help.
 #[derive(Debug, thiserror::Error)]
@@ -85,6 +89,10 @@ pub struct LoadedPlugin {
     pub name: String,
     /// SHA-256 of the component file, in hexadecimal.
     pub digest: String,
+    /// What its author calls this version, or else the first digits of the digest.
+    pub version: String,
+    /// The grants that it makes use of, sorted.
+    pub grants: Vec<String>,
     /// The limits of each instance.
     pub limits: config::Limits,
     /// Topics that outputs may go to.
@@ -125,6 +133,11 @@ impl LoadedPlugin {
         let bytes = read(name, &config.path, config.limits.component_bytes)?;
         let component = compile(sandbox, name, &config.path, &bytes)?;
         check_imports(sandbox, name, &component, &config.grants)?;
+        let facts = ComponentFacts::read(&bytes).map_err(|message| LoadError::Invalid {
+            plugin: name.to_owned(),
+            path: config.path.clone(),
+            message,
+        })?;
         let export = |interface: &str, function: &str| {
             let (_, instance) = component.get_export(None, interface)?;
             component.get_export_index(Some(&instance), function)
@@ -143,9 +156,14 @@ impl LoadedPlugin {
         };
         interfaces::link(&mut linker, &config.grants).map_err(mismatch)?;
         let pre = linker.instantiate_pre(&component).map_err(mismatch)?;
+        let digest = digest_of(&bytes);
         Ok(Self {
             name: name.to_owned(),
-            digest: hex(&Sha256::digest(&bytes)),
+            version: facts
+                .version
+                .unwrap_or_else(|| digest[..VERSION_DIGITS].to_owned()),
+            grants: facts.grants,
+            digest,
             limits: config.limits.clone(),
             output_topics: config.grants.output_topics.clone(),
             has_timer: on_tick.is_some(),
@@ -234,7 +252,7 @@ fn check_imports(
         let plugin = plugin.to_owned();
         match interfaces::needs(&import) {
             interfaces::Need::Nothing => {}
-            interfaces::Need::Grant(grant) if interfaces::granted(grants, grant) => {}
+            interfaces::Need::Grant(grant) if grants.has(grant) => {}
             interfaces::Need::Grant(grant) => {
                 return Err(LoadError::NotGranted {
                     plugin,
@@ -248,13 +266,17 @@ fn check_imports(
     Ok(())
 }
 
-fn hex(bytes: &[u8]) -> String {
+/// SHA-256 of a component file, in hexadecimal.
+#[must_use]
+pub fn digest_of(bytes: &[u8]) -> String {
     use std::fmt::Write as _;
-    bytes.iter().fold(String::new(), |mut text, byte| {
-        // Writing to a String cannot fail.
-        let _written = write!(text, "{byte:02x}");
-        text
-    })
+    Sha256::digest(bytes)
+        .iter()
+        .fold(String::new(), |mut text, byte| {
+            // Writing to a String cannot fail.
+            let _written = write!(text, "{byte:02x}");
+            text
+        })
 }
 /// wasmtime spreads some messages over several lines.
 fn one_line(message: &str) -> String {

@@ -4,6 +4,7 @@
 mod families;
 mod figures;
 mod plugin;
+mod versions;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,6 +17,8 @@ use prometheus::{
 use self::families::{GroupFamilies, LaneFamilies, PartitionFamilies};
 pub use self::figures::Figures;
 use self::plugin::{PluginMetrics, Registered};
+use self::versions::VersionFamilies;
+pub use self::versions::VersionLabels;
 use crate::delivery::dead_letter::Cause;
 use crate::delivery::ledger::{Ledger, Settled};
 use crate::delivery::progress::Reason;
@@ -30,7 +33,7 @@ pub struct Metrics {
     partitions: PartitionFamilies,
     groups: GroupFamilies,
     lanes: LaneFamilies,
-    plugin_info: IntGaugeVec,
+    versions: VersionFamilies,
     ingest: IntGaugeVec,
 }
 
@@ -85,6 +88,9 @@ pub struct PartitionMetrics {
 #[derive(Debug)]
 pub struct LaneMetrics {
     families: LaneFamilies,
+    versions: VersionFamilies,
+    /// Events of the version that the lane calls.
+    events: Option<IntCounter>,
     group: String,
     plugin: String,
     retries: IntCounter,
@@ -112,12 +118,7 @@ impl Metrics {
             partitions: PartitionFamilies::register(&registry)?,
             groups: GroupFamilies::register(&registry)?,
             lanes: LaneFamilies::register(&registry)?,
-            plugin_info: families::gauge(
-                &registry,
-                "millrace_plugin_info",
-                "The loaded version of a plugin.",
-                &["plugin", "digest"],
-            )?,
+            versions: VersionFamilies::register(&registry)?,
             ingest: families::gauge(
                 &registry,
                 "millrace_ingest_events",
@@ -171,12 +172,24 @@ impl Metrics {
             group: group.to_owned(),
             plugin: plugin.to_owned(),
             families: families.clone(),
+            versions: self.versions.clone(),
+            events: None,
         }
     }
 
-    /// Notes which version of a plugin is loaded.
-    pub fn plugin_loaded(&self, plugin: &str, digest: &str) {
-        self.plugin_info.with_label_values(&[plugin, digest]).set(1);
+    /// Shows which version of a plugin serves, and which one did before it; all others are forgotten.
+    pub fn plugin_serves(
+        &self,
+        plugin: &str,
+        current: VersionLabels<'_>,
+        previous: Option<VersionLabels<'_>>,
+    ) {
+        self.versions.serve(plugin, current, previous);
+    }
+
+    /// Counts a version of a plugin that was to serve and does not.
+    pub fn version_refused(&self, plugin: &str) {
+        self.versions.refused(plugin).inc();
     }
 
     /// Notes how many events the gateway has answered with this status.
@@ -296,6 +309,23 @@ impl LaneMetrics {
         self.duration
             .observe(took.as_secs_f64() / events.max(1) as f64);
         self.batch_events.observe(events as f64);
+    }
+
+    /// From here on another version is called, by its name and digest.
+    pub fn set_version(&mut self, version: VersionLabels<'_>) {
+        self.events = Some(self.versions.events(&self.group, &self.plugin, version));
+    }
+
+    /// Events that the version was called with and that were judged.
+    pub fn judged(&self, events: usize) {
+        if let Some(counter) = &self.events {
+            counter.inc_by(events as u64);
+        }
+    }
+
+    /// One version that the lane could not call. Rare, so its handle is looked up.
+    pub fn version_refused(&self) {
+        self.versions.refused(&self.plugin).inc();
     }
 
     /// One repeated attempt.

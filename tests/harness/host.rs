@@ -93,6 +93,11 @@ impl Setup {
         &self.folder
     }
 
+    /// Where the admin server will listen, unless the configuration says otherwise.
+    pub(crate) fn admin(&self) -> SocketAddr {
+        self.admin
+    }
+
     /// The configuration file.
     pub(crate) fn config_file(&self) -> PathBuf {
         self.folder.join("millrace.yaml")
@@ -231,6 +236,17 @@ impl Host {
         get(self.admin, path)
     }
 
+    /// Status and body of one POST on the admin address.
+    pub(crate) fn post(&self, path: &str) -> io::Result<(u16, String)> {
+        // A version may have to be compiled first.
+        ask(self.admin, "POST", path, READY_TIMEOUT)
+    }
+
+    /// Where its admin server listens.
+    pub(crate) fn admin(&self) -> SocketAddr {
+        self.admin
+    }
+
     /// One scrape of `/metrics`.
     ///
     /// # Panics
@@ -353,14 +369,23 @@ fn log_lines(text: &str) -> Vec<Value> {
     text.lines().map(parse).collect()
 }
 
-/// A GET in HTTP/1.0, which ends with the connection and knows no chunks.
 fn get(address: SocketAddr, path: &str) -> io::Result<(u16, String)> {
     // A host that is alive answers on loopback at once; a frozen one never.
-    const TIMEOUT: Duration = Duration::from_secs(5);
-    let mut stream = TcpStream::connect_timeout(&address, TIMEOUT)?;
-    stream.set_read_timeout(Some(TIMEOUT))?;
+    ask(address, "GET", path, Duration::from_secs(5))
+}
+
+/// A request in HTTP/1.0, whose answer ends with the connection and knows no chunks.
+fn ask(
+    address: SocketAddr,
+    method: &str,
+    path: &str,
+    timeout: Duration,
+) -> io::Result<(u16, String)> {
+    let mut stream = TcpStream::connect_timeout(&address, timeout)?;
+    stream.set_read_timeout(Some(timeout))?;
     // One write, so that a server that answers after its first read has read it all.
-    let request = format!("GET {path} HTTP/1.0\r\nHost: {address}\r\n\r\n");
+    let request =
+        format!("{method} {path} HTTP/1.0\r\nHost: {address}\r\nContent-Length: 0\r\n\r\n");
     stream.write_all(request.as_bytes())?;
     let mut answer = String::new();
     stream.read_to_string(&mut answer)?;

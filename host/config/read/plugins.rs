@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::field::{Field, is_topic, not_a_topic};
 use super::section::{Context, Section, suggest};
 use crate::config::units::show_bytes;
-use crate::config::{Grants, Journal, Limits, Plugin, places};
+use crate::config::{Grants, Journal, Limits, Plugin, Reload, places};
 
 const TICK_DEFAULT: Duration = Duration::from_secs(10);
 
@@ -104,6 +104,7 @@ fn one(
         _ => {}
     }
     let limits = limits(&section.take("limits"), context);
+    let reload = reload(&section.take("reload"), context);
     section.finish(context);
     let has_journal = grants.journal || !journal_field.is_absent();
     Some((
@@ -114,6 +115,7 @@ fn one(
             settings,
             journal,
             limits,
+            reload,
         },
         has_journal,
     ))
@@ -202,6 +204,21 @@ fn journal(
         path_field.problem(context, message);
     }
     Some(Journal { path, rotate_bytes })
+}
+
+fn reload(field: &Field<'_>, context: &mut Context<'_>) -> Reload {
+    let default = Reload::default();
+    let Some(mut section) = field.section(context) else {
+        return default;
+    };
+    let reload = Reload {
+        watch: section.take("watch").flag(context, default.watch),
+        approve_grants: section
+            .take("approve_grants")
+            .flag(context, default.approve_grants),
+    };
+    section.finish(context);
+    reload
 }
 
 fn limits(field: &Field<'_>, context: &mut Context<'_>) -> Limits {

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use super::*;
+use crate::config::Reload;
 use crate::config::{Breaker, DeadLetter, Dedup, Dialect, Grants, Group, GrpcIngest, IdSource};
 use crate::config::{
     Journal, Kafka, Limits, Ordering, Plugin, Retry, RetryMode, StartFrom, places,
@@ -149,6 +150,7 @@ fn the_defaults_are_the_documented_ones() {
                     rotate_bytes: 100 << 20,
                 }),
                 limits: Limits::default(),
+                reload: Reload::default(),
             },
         )]
         .into(),
@@ -203,9 +205,22 @@ fn each_default_in_the_tables_of_the_documentation_is_the_real_one() {
         checked += 1;
     }
     assert_eq!(
-        checked, 44,
+        checked, 46,
         "every row with a default in code marks is checked"
     );
+}
+
+#[test]
+fn a_plugin_can_be_left_as_it_is_until_somebody_asks() {
+    let folder = Folder::new();
+    let read = |set: &str| {
+        let set = format!("plugins.p.reload.{set}");
+        folder.read(MINIMAL, &[], &[&set])
+    };
+    let reload = |set: &str| read(set).unwrap().plugins["p"].reload;
+    assert!(reload("watch=true").watch && !reload("watch=false").watch);
+    assert!(!reload("watch=true").approve_grants && reload("approve_grants=true").approve_grants);
+    assert!(read("approve=true").is_err());
 }
 
 fn code(cell: &str) -> Option<&str> {

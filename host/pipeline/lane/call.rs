@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use super::super::batch::Batch;
 use super::super::messages::Settlement;
-use super::callee::CalleeInstance;
+use super::callee::{CalleeInstance, TakenUp};
 use super::{CALL_GOAL, Lane};
-use crate::sandbox::{BatchAnswer, Fault, FaultKind, SLOT_WORDS};
+use crate::sandbox::{BatchAnswer, Fault, SLOT_WORDS};
 
 /// After this many faults in a row, with no success between, a new instance waits.
 const FAULTS_BEFORE_DELAY: u32 = 16;
@@ -65,14 +65,14 @@ impl Lane {
     fn call(&mut self, batch: &Batch, slots: &[u64]) -> Result<BatchAnswer, Fault> {
         let events = (slots.len() - 2) / SLOT_WORDS;
         let topics = std::sync::Arc::clone(&self.settings.topics);
+        let uses_state = self.called.version().uses_state;
         let source = self
             .state
             .as_ref()
+            .filter(|_| uses_state)
             .map(|state| state.source(slots, &batch.bytes, &topics));
         let began = self.clock.instant();
-        self.gauge
-            .busy_since_ms
-            .store(self.clock.now().0 + 1, Ordering::Relaxed);
+        self.note_busy();
         let answer = self
             .instance()
             .and_then(|instance| instance.call(&batch.bytes, slots, &topics, source));
@@ -86,6 +86,12 @@ impl Lane {
         answer
     }
 
+    /// Shows the polling thread that the lane is at work in the plugin.
+    fn note_busy(&self) {
+        let since = self.clock.now().0 + 1;
+        self.gauge.busy_since_ms.store(since, Ordering::Relaxed);
+    }
+
     /// Lets batches grow while calls are quick, and shrinks them at once when one was not.
     fn fit_batches(&self, took: Duration, events: usize) {
         let per_event = took.as_nanos() / events.max(1) as u128;
@@ -97,26 +103,54 @@ impl Lane {
         );
     }
 
+    /// Looks between two batches whether another version serves, and calls that one from here on.
+    pub(super) fn take_up_version(&mut self) {
+        if !self.called.is_behind() {
+            return;
+        }
+        let began = self.clock.instant();
+        self.note_busy();
+        let taken_up = self.called.take_up();
+        self.gauge.busy_since_ms.store(0, Ordering::Relaxed);
+        let took_us = self.clock.instant().duration_since(began).as_micros() as u64;
+        let group = &self.settings.group;
+        match taken_up {
+            None => {}
+            Some(TakenUp::Swapped) => {
+                let version = self.called.version();
+                self.faults_in_a_row = 0;
+                self.metrics.set_version((&version.name, &version.digest));
+                tracing::info!(%group, plugin = %version.plugin, lane = self.settings.index,
+                    version = %version.name, digest = %version.digest, took_us, "a lane calls another version");
+            }
+            Some(TakenUp::Refused(version, fault)) => {
+                self.metrics.version_refused();
+                tracing::error!(%group, plugin = %version.plugin, lane = self.settings.index,
+                    version = %version.name, digest = %version.digest, reason = %fault.message,
+                    "no instance of another version could be made; it is taken back, and the one before serves on");
+            }
+        }
+    }
+
+    /// The plugin's name.
+    pub(super) fn plugin(&self) -> &str {
+        &self.called.version().plugin
+    }
+
     /// The lane's instance, made where there is none.
     pub(super) fn instance(&mut self) -> Result<&mut Box<dyn CalleeInstance>, Fault> {
-        if self.instance.is_none() {
-            if let Some(excess) = self.faults_in_a_row.checked_sub(FAULTS_BEFORE_DELAY) {
-                let delay = Duration::from_millis(10) * 2_u32.pow(excess.min(8));
-                self.clock.sleep(delay.min(RESTART_DELAY_MAX));
-            }
-            self.instance = Some(self.settings.plugin.instance()?);
+        if self.called.instance.is_none()
+            && let Some(excess) = self.faults_in_a_row.checked_sub(FAULTS_BEFORE_DELAY)
+        {
+            let delay = Duration::from_millis(10) * 2_u32.pow(excess.min(8));
+            self.clock.sleep(delay.min(RESTART_DELAY_MAX));
         }
-        self.instance.as_mut().ok_or_else(|| Fault {
-            kind: FaultKind::Host,
-            code: "instance".to_owned(),
-            message: "no instance".to_owned(),
-            frames: Vec::new(),
-        })
+        self.called.instance()
     }
 
     /// Drops the instance after a fault. It must never be used again.
     pub(super) fn spent(&mut self, fault: &Fault) {
-        self.instance = None;
+        self.called.instance = None;
         self.faults_in_a_row = self.faults_in_a_row.saturating_add(1);
         self.metrics.fault(fault.kind);
     }

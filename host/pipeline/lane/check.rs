@@ -20,7 +20,11 @@ impl Lane {
         if let Some(fault) = bad_output(&self.settings, &answer.outputs) {
             return Some(fault);
         }
-        let effects = self.instance.as_mut().map(|instance| &*instance.effects());
+        let effects = self
+            .called
+            .instance
+            .as_mut()
+            .map(|instance| &*instance.effects());
         if effects.is_some_and(|effects| names_no_event(effects, batch.len() as u32)) {
             let message = "an effect belongs to an event that is not in the batch".to_owned();
             return Some(fault("effect-index", message));

@@ -1,9 +1,11 @@
 //! What an answer means: settled, held back for a retry, or given up on.
 
 use std::ops::Range;
+use std::sync::Arc;
 
 use super::super::batch::Batch;
 use super::super::messages::Settlement;
+use super::super::versions::{OUTPUT_HEADERS_PREFIX, Version};
 use super::check::RECORD_OVERHEAD_BYTES;
 use super::{FailedBefore, Lane};
 use crate::delivery::dead_letter::{self, Cause, Facts};
@@ -65,6 +67,7 @@ impl Lane {
     fn count_well(&mut self, judged: usize, well: usize) {
         self.judged += judged as u64;
         self.well += well as u64;
+        self.metrics.judged(judged);
         if let Some(outage) = &self.settings.outage {
             outage.well(well as u64);
         }
@@ -93,7 +96,7 @@ impl Lane {
             FaultKind::Output => Cause::Output,
             FaultKind::Host => {
                 // The host's own trouble is no attempt of the event.
-                tracing::error!(plugin = %self.settings.plugin.name(), reason = %fault.message,
+                tracing::error!(plugin = %self.plugin(), reason = %fault.message,
                     "no instance of the plugin could be made; its events wait");
                 let after_ms = self.settings.retry.backoff.max_ms;
                 self.wait_for(batch, index, after_ms, settlement);
@@ -101,6 +104,7 @@ impl Lane {
             }
         };
         self.judged += 1;
+        self.metrics.judged(1);
         if cause.retriable() {
             self.try_again(batch, index, cause, &problem, settlement);
         } else {
@@ -288,6 +292,7 @@ impl Lane {
             key: event.key().map(<[u8]>::to_vec),
             value: event.value().map(<[u8]>::to_vec),
             headers: copy.headers(event.header_list()),
+            shared_headers: None,
         };
         if record.bytes() + RECORD_OVERHEAD_BYTES > self.settings.message_bytes_max {
             // A dead letter sheds the headers that make it too large; a retry copy needs its own.
@@ -327,6 +332,7 @@ impl Lane {
         let now_ms = self.clock.wall_ms();
         let failed = self.failed_before.remove(&(assignment.id, meta.seq));
         let first_ms = failed.map_or(now_ms, |failed| failed.first_ms);
+        let version = self.called.version();
         let facts = Facts {
             origin: (
                 &self.settings.topics[event.topic_index() as usize],
@@ -335,8 +341,9 @@ impl Lane {
             ),
             timestamp_ms: event.timestamp_ms(),
             group: &self.settings.group,
-            plugin: self.settings.plugin.name(),
-            digest: self.settings.plugin.digest(),
+            plugin: &version.plugin,
+            version: &version.name,
+            digest: &version.digest,
             cause,
             code: &problem.code,
             message: &problem.message,
@@ -351,6 +358,7 @@ impl Lane {
             key: event.key().map(<[u8]>::to_vec),
             value: event.value().map(<[u8]>::to_vec),
             headers: dead_letter::headers(event.header_list(), &facts, self.settings.dialect),
+            shared_headers: None,
         };
         settlement.records.push((meta.assignment, record));
         #[cfg(feature = "sabotage")]
@@ -378,9 +386,12 @@ impl Lane {
             .filter(|output| stands(output.event_index))
         {
             let assignment = assignment_of(output.event_index);
-            settlement.records.push((assignment, outgoing(output)));
+            let version = self.called.version();
+            settlement
+                .records
+                .push((assignment, outgoing(output, version)));
         }
-        let Some(instance) = self.instance.as_mut() else {
+        let Some(instance) = self.called.instance.as_mut() else {
             return;
         };
         let effects = instance.effects();
@@ -409,7 +420,8 @@ impl Lane {
     }
 }
 
-pub(super) fn outgoing(output: Output) -> OutgoingRecord {
+fn outgoing(mut output: Output, version: &Version) -> OutgoingRecord {
+    drop_output_headers(&mut output.headers);
     OutgoingRecord {
         topic: output.topic,
         partition: output.partition,
@@ -417,5 +429,19 @@ pub(super) fn outgoing(output: Output) -> OutgoingRecord {
         key: output.key,
         value: output.value,
         headers: output.headers,
+        shared_headers: Some(Arc::clone(&version.output_headers)),
     }
+}
+
+/// Writes on an emission which version made it: what is sent again must be the same, whatever serves then.
+pub(super) fn mark(output: &mut Output, version: &Version) {
+    drop_output_headers(&mut output.headers);
+    output
+        .headers
+        .extend(version.output_headers.iter().cloned());
+}
+
+/// An output says which version made it, not which made the event that its headers were copied from.
+fn drop_output_headers(headers: &mut Vec<dead_letter::Header>) {
+    headers.retain(|(name, _)| !name.starts_with(OUTPUT_HEADERS_PREFIX));
 }

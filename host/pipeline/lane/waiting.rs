@@ -32,6 +32,7 @@ impl Lane {
     /// Runs what has waited and is due, one batch of it, so that commands and fresh batches get their turn.
     /// Says how long nothing will be due.
     pub(in crate::pipeline) fn run_what_waited(&mut self) -> Duration {
+        self.take_up_version();
         if self.outage_is_on() {
             self.probe();
             return OUTAGE_LOOK;
@@ -73,7 +74,7 @@ impl Lane {
         } else {
             outage.probed(self.well > well, now);
             if self.well > well {
-                tracing::info!(group = %self.settings.group, plugin = self.settings.plugin.name(),
+                tracing::info!(group = %self.settings.group, plugin = self.plugin(),
                     "the outage is over; events flow again");
             }
         }
@@ -312,7 +313,7 @@ impl Lane {
         }
         keys.insert(group, now);
         if outage.failing(now) {
-            tracing::warn!(group = %self.settings.group, plugin = self.settings.plugin.name(),
+            tracing::warn!(group = %self.settings.group, plugin = self.plugin(),
                 "so many different keys fail that the cause must be outside: the plugin's events wait, \
                  one at a time probes, and none is given up on meanwhile");
         }

@@ -171,7 +171,9 @@ impl Settling {
                 for id in ids {
                     let books = self.work.books.get(&id);
                     let has_timer = books.is_some_and(|books| {
-                        self.plugins[books.assignment.plugin_index].plugin.has_timer
+                        self.plugins[books.assignment.plugin_index]
+                            .versions
+                            .has_timer()
                     });
                     if has_timer {
                         self.start_tick(id, reason);

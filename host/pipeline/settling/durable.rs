@@ -26,7 +26,7 @@ impl Settling {
             };
             match journal.sync() {
                 Ok(Some(position)) => {
-                    let name = entry.plugin.name.clone();
+                    let name = entry.versions.plugin().to_owned();
                     self.work
                         .pending
                         .journals
@@ -103,7 +103,9 @@ impl Settling {
                 books.assignment.topic.to_string(),
                 books.assignment.partition,
             );
-            let plugin = &self.plugins[books.assignment.plugin_index].plugin.name;
+            let plugin = self.plugins[books.assignment.plugin_index]
+                .versions
+                .plugin();
             for (sum, there) in books.changed_sums(plugin) {
                 pending.sums.push((topic.clone(), partition, sum, there));
             }

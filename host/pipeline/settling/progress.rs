@@ -113,7 +113,7 @@ impl Settling {
     fn note_outages(&self) -> Vec<String> {
         let mut notes = Vec::new();
         for entry in &self.plugins {
-            let (open, plugin) = (entry.outage_is_open(), &entry.plugin.name);
+            let (open, plugin) = (entry.outage_is_open(), entry.versions.plugin());
             self.metrics.breaker(plugin, open);
             if open {
                 notes.push(format!(

@@ -129,7 +129,9 @@ impl Settling {
         let plugin = &self.plugins[assignment.plugin_index];
         let mut stored = stored;
         let sums = stored.sums.len();
-        stored.sums.retain(|sum| sum.plugin == plugin.plugin.name);
+        stored
+            .sums
+            .retain(|sum| sum.plugin == plugin.versions.plugin());
         if stored.sums.len() < sums {
             tracing::warn!(topic = %offered.topic, partition = offered.partition,
                 sums = sums - stored.sums.len(),

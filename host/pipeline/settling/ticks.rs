@@ -18,8 +18,8 @@ impl Settling {
             .books
             .values()
             .filter(|books| {
-                let plugin = &self.plugins[books.assignment.plugin_index].plugin;
-                plugin.has_timer
+                let plugin = &self.plugins[books.assignment.plugin_index].versions;
+                plugin.has_timer()
                     && books.next_tick <= now
                     && !books.ticking()
                     // The last tick of a partition that is given up is the drain's to start.
@@ -67,7 +67,7 @@ impl Settling {
             books.end_tick(None);
             return;
         }
-        let plugin = &self.plugins[of.plugin_index].plugin.name;
+        let plugin = self.plugins[of.plugin_index].versions.plugin();
         match result {
             Ok(answer) => {
                 books.end_tick(Some(&answer));
@@ -113,6 +113,7 @@ impl Settling {
             key: emission.key.clone(),
             value: emission.value.clone(),
             headers,
+            shared_headers: None,
         };
         let by = WaitedForBy::Emission {
             assignment,

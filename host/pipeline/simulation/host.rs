@@ -12,8 +12,9 @@ use fastrand::Rng;
 
 use super::broker::{Life, Log, Read, Wire};
 use super::consumer::Consumer;
+use super::plugin::SimulatedCallee;
 use super::store::Disk;
-use super::{Shared, Surroundings};
+use super::{PLUGIN, Shared, Surroundings};
 use crate::kafka::consumer::{Commit, Offered};
 use crate::pipeline::batch::Batch;
 use crate::pipeline::clock::Clock;
@@ -23,6 +24,7 @@ use crate::pipeline::lane::{Lane, LaneGauge};
 use crate::pipeline::messages::{Control, FromLane, ToLane};
 use crate::pipeline::outside::Source as _;
 use crate::pipeline::settling::{CommitDesk, Settling};
+use crate::pipeline::versions::{Version, Versions};
 use crate::sandbox::TickReason;
 
 /// Answers of lanes that may wait for the settling thread. Few, so that lanes are stopped by it.
@@ -58,6 +60,8 @@ pub(super) struct Host {
     wire: Arc<Wire>,
     consumer: Consumer,
     intake: Intake,
+    versions: Arc<Versions>,
+    callee: SimulatedCallee,
     lanes: Vec<OwnLane>,
     answers: Receiver<FromLane>,
     /// What lanes have answered and the settling thread has not taken.
@@ -154,6 +158,9 @@ impl Host {
         if self.answered.len() >= ANSWERS {
             return false;
         }
+        if self.random.u8(0..32) == 0 {
+            self.change_version();
+        }
         let own = &mut self.lanes[at];
         own.lane.run_what_waited();
         let mut worked = false;
@@ -172,6 +179,18 @@ impl Host {
         }
         self.around.witness.lock().unwrap().lane_rests();
         worked
+    }
+
+    /// Another version serves, which may be one that no instance can be made of.
+    fn change_version(&mut self) {
+        if self.random.u8(0..4) > 0 {
+            let callee = Box::new(self.callee.clone());
+            let has_timer = self.around.plan.tick_ms.is_some();
+            self.versions
+                .publish(Version::simulated(PLUGIN, has_timer, callee));
+        } else {
+            self.versions.step_back();
+        }
     }
 
     fn take_answer(&mut self) -> bool {

@@ -10,7 +10,7 @@ use fastrand::Rng;
 use super::broker::Life;
 use super::plan::{Nature, Plan};
 use super::witness::{Handled, Witness};
-use super::{PLUGIN, Shared, Surroundings};
+use super::{Shared, Surroundings};
 use crate::pipeline::lane::{Callee, CalleeInstance};
 use crate::pipeline::messages::TickJob;
 use crate::sandbox::{
@@ -70,14 +70,6 @@ impl fmt::Debug for Running {
 }
 
 impl Callee for SimulatedCallee {
-    fn name(&self) -> &str {
-        PLUGIN
-    }
-
-    fn digest(&self) -> &str {
-        "00"
-    }
-
     fn instance(&self) -> Result<Box<dyn CalleeInstance>, Fault> {
         let mut plugin = self.0.lock().unwrap();
         let chance = plugin.plan.chances.no_instance;

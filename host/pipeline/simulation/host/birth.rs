@@ -16,15 +16,14 @@ use crate::delivery::retry::RetryPolicy;
 use crate::kafka::consumer::MemberLimits;
 use crate::pipeline::batch::Batch;
 use crate::pipeline::intake::{Intake, IntakeLane, IntakePlugin, LANE_QUEUE_BATCHES};
-use crate::pipeline::lane::{Lane, LaneEnds, LaneGauge, LaneSettings};
+use crate::pipeline::lane::{Called, Lane, LaneEnds, LaneGauge, LaneSettings};
 use crate::pipeline::lease::Lease;
 use crate::pipeline::member::Member;
 use crate::pipeline::messages::FromLane;
 use crate::pipeline::sending::Sending;
-use crate::pipeline::settling::{
-    CommitDesk, PluginFacts, Settling, SettlingLane, SettlingPlugin, Work,
-};
+use crate::pipeline::settling::{CommitDesk, Settling, SettlingLane, SettlingPlugin, Work};
 use crate::pipeline::status::GroupStatus;
+use crate::pipeline::versions::{Version, Versions};
 use crate::sandbox::encode_topics;
 
 /// Nothing is thought lost for the machine's own time, which plays no part.
@@ -58,10 +57,18 @@ impl Host {
         let refuse = plan.chances.send_fails;
         let wire = Wire::new(life, random.fork(), around, plan.producer_room, refuse);
         let wire = Arc::new(wire);
-        let plugin = Plugin::new(life, around, random.fork());
-        let lanes = lanes(around, &SimulatedCallee::new(plugin), &table, &answer);
+        let plugin = SimulatedCallee::new(Plugin::new(life, around, random.fork()));
+        let first = Version::simulated(PLUGIN, plan.tick_ms.is_some(), Box::new(plugin.clone()));
+        let versions = Arc::new(Versions::new(first));
+        let lanes = lanes(around, &versions, &table, &answer);
         let lease = Arc::new(Lease::new(FOR_EVER));
-        let mut settling = settling(around, lanes.settling, (disk, &wire), &status, &lease);
+        let mut settling = settling(
+            around,
+            &versions,
+            lanes.settling,
+            (disk, &wire),
+            (&status, &lease),
+        );
         settling.begin();
         let intake = Intake::new(
             vec![IntakePlugin {
@@ -96,6 +103,8 @@ impl Host {
             wire,
             consumer,
             intake,
+            versions,
+            callee: plugin,
             lanes: lanes.own,
             answers,
             answered: VecDeque::new(),
@@ -110,7 +119,7 @@ impl Host {
 
 fn lanes(
     around: &Surroundings,
-    plugin: &SimulatedCallee,
+    versions: &Arc<Versions>,
     table: &Arc<[u8]>,
     answer: &Sender<FromLane>,
 ) -> Lanes {
@@ -127,7 +136,8 @@ fn lanes(
             settle: answer.clone(),
         };
         let lane = Lane::new(
-            settings(index, &around.plan, plugin, table),
+            settings(index, &around.plan, table),
+            Called::new(Arc::clone(versions)),
             ends,
             Arc::clone(&gauge),
             around.clock(),
@@ -156,18 +166,12 @@ fn lanes(
     lanes
 }
 
-fn settings(
-    index: usize,
-    plan: &Plan,
-    plugin: &SimulatedCallee,
-    table: &Arc<[u8]>,
-) -> LaneSettings {
+fn settings(index: usize, plan: &Plan, table: &Arc<[u8]>) -> LaneSettings {
     LaneSettings {
         index,
         group: GROUP.into(),
         topics: [TOPIC.into()].into(),
         topic_table: Arc::clone(table),
-        plugin: Box::new(plugin.clone()),
         dedup: dedup(plan),
         retry: RetryPolicy {
             attempts_max: plan.attempts_max,
@@ -188,17 +192,14 @@ fn settings(
 
 fn settling(
     around: &Surroundings,
+    versions: &Arc<Versions>,
     lanes: Vec<SettlingLane>,
     (disk, wire): (&Shared<Disk>, &Arc<Wire>),
-    status: &Arc<GroupStatus>,
-    lease: &Arc<Lease>,
+    (status, lease): (&Arc<GroupStatus>, &Arc<Lease>),
 ) -> Settling {
     let plan = &around.plan;
     let plugin = SettlingPlugin {
-        plugin: PluginFacts {
-            name: PLUGIN.to_owned(),
-            has_timer: plan.tick_ms.is_some(),
-        },
+        versions: Arc::clone(versions),
         tick: Duration::from_millis(plan.tick_ms.unwrap_or_default()),
         journal: None,
         outage: None,

@@ -1,0 +1,151 @@
+//! `/v1/plugins`: which versions of plugins serve, and requests to change that. It must not know what a version
+//! is: whoever can answer is behind [`Plugins`].
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::{Path, RawQuery};
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use serde_json::{Value, json};
+
+/// What is asked for of one plugin.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Request {
+    /// Try the version in its file, and let it serve.
+    Reload,
+    /// Let the version before serve again.
+    Back,
+    /// Let the version with this digest serve that waits because it asks for more.
+    Approve(String),
+}
+
+/// Why a request was not met.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Refused {
+    /// There is no such plugin.
+    Unknown(String),
+    /// What was asked for cannot be done; what served goes on.
+    Conflict(String),
+}
+
+/// Whoever answers for the plugins. Each call may block for as long as compiling takes.
+pub trait Plugins: Send + Sync + 'static {
+    /// Every plugin and its versions.
+    fn list(&self) -> Value;
+
+    /// Meets a request. Answers with the state of the plugin after it.
+    ///
+    /// # Errors
+    /// Why it was not met.
+    fn ask(&self, plugin: &str, request: Request) -> Result<Value, Refused>;
+}
+
+/// The routes. Changes are refused unless the server listens on loopback, because nothing says who asks.
+pub(super) fn routes(plugins: Arc<dyn Plugins>, listens_on: SocketAddr) -> Router {
+    let listed = Arc::clone(&plugins);
+    let list = move || async move { answer(move || Ok(listed.list())).await };
+    let ask = move |Path((plugin, verb)): Path<(String, String)>,
+                    RawQuery(query): RawQuery,
+                    headers: HeaderMap| async move {
+        if let Some(refusal) = may_not_change(listens_on, &headers) {
+            return reply(StatusCode::FORBIDDEN, &json!({ "error": refusal }));
+        }
+        match request(&verb, query.as_deref()) {
+            Ok(request) => answer(move || plugins.ask(&plugin, request)).await,
+            Err(reason) => reply(StatusCode::BAD_REQUEST, &json!({ "error": reason })),
+        }
+    };
+    Router::new()
+        .route("/v1/plugins", get(list))
+        .route("/v1/plugins/{plugin}/{verb}", post(ask))
+}
+
+/// Why nothing may be changed; none where it may.
+fn may_not_change(listens_on: SocketAddr, headers: &HeaderMap) -> Option<&'static str> {
+    if !listens_on.ip().is_loopback() {
+        return Some(
+            "admin.listen is no loopback address, so anybody could ask for this; ask on a host that \
+             listens on 127.0.0.1, or replace the file of the plugin",
+        );
+    }
+    // Every browser sends it along where a page of another site asks; nothing else does.
+    let by_page = headers.contains_key(header::ORIGIN);
+    by_page.then_some("a web page may not ask for this; use `millrace plugin`, or curl")
+}
+
+fn request(verb: &str, query: Option<&str>) -> Result<Request, String> {
+    let digest = || {
+        let mut pairs = query.unwrap_or_default().split('&');
+        pairs.find_map(|pair| pair.strip_prefix("digest="))
+    };
+    match verb {
+        "reload" => Ok(Request::Reload),
+        "back" => Ok(Request::Back),
+        "approve" => match digest() {
+            Some(digest) => Ok(Request::Approve(digest.to_owned())),
+            None => Err("say which version: approve?digest=…, all 64 digits".to_owned()),
+        },
+        _ => Err(format!(
+            "there is no {verb}: reload, back and approve are there"
+        )),
+    }
+}
+
+/// Runs what may block beside the server's own threads.
+async fn answer(ask: impl FnOnce() -> Result<Value, Refused> + Send + 'static) -> Response {
+    match tokio::task::spawn_blocking(ask).await {
+        Ok(Ok(state)) => reply(StatusCode::OK, &state),
+        Ok(Err(Refused::Unknown(reason))) => {
+            reply(StatusCode::NOT_FOUND, &json!({ "error": reason }))
+        }
+        Ok(Err(Refused::Conflict(reason))) => {
+            reply(StatusCode::CONFLICT, &json!({ "error": reason }))
+        }
+        Err(error) => {
+            tracing::error!(%error, "a request for a plugin ended badly; please report this");
+            let message = "the host met a bug of its own; its log says more";
+            reply(
+                StatusCode::INTERNAL_SERVER_ERROR,
+                &json!({ "error": message }),
+            )
+        }
+    }
+}
+
+fn reply(status: StatusCode, body: &Value) -> Response {
+    let json = [(header::CONTENT_TYPE, "application/json")];
+    (status, json, format!("{body}\n")).into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_loopback_may_change_anything_and_no_web_page() {
+        let loopback = "127.0.0.1:9464".parse().unwrap();
+        let mut headers = HeaderMap::new();
+        assert_eq!(may_not_change(loopback, &headers), None);
+        assert_eq!(
+            may_not_change("[::1]:9464".parse().unwrap(), &headers),
+            None
+        );
+        for everybody in ["0.0.0.0:9464", "[::]:9464", "10.0.0.1:9464"] {
+            assert!(may_not_change(everybody.parse().unwrap(), &headers).is_some());
+        }
+        headers.insert(header::ORIGIN, "https://example.com".parse().unwrap());
+        assert!(may_not_change(loopback, &headers).is_some());
+    }
+
+    #[test]
+    fn requests_are_read_from_path_and_query() {
+        assert_eq!(request("reload", None), Ok(Request::Reload));
+        assert_eq!(request("back", Some("x=y")), Ok(Request::Back));
+        let approve = request("approve", Some("x=y&digest=ab"));
+        assert_eq!(approve, Ok(Request::Approve("ab".to_owned())));
+        assert!(request("approve", None).is_err() && request("remove", None).is_err());
+    }
+}

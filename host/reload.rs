@@ -1,0 +1,271 @@
+//! Replacing a plugin's version: the file is read, compiled, checked against the grants, linked and tried, and
+//! only then published. What fails any step is refused with its reason, and the version that serves goes on. It
+//! must not know Kafka, HTTP, or how lanes take a version up.
+
+mod watch;
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::SystemTime;
+
+pub use self::watch::Watcher;
+use crate::config;
+use crate::pipeline::{Published, Refusal, Version, Versions};
+use crate::sandbox::{Instance, LoadError, LoadedPlugin, Sandbox, digest_of};
+use crate::telemetry::metrics::Metrics;
+
+/// Why a version does not serve, or a request could not be met.
+#[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "the messages say what each field is")]
+pub enum ReloadError {
+    #[error("there is no plugin {plugin}; the configuration has: {known}")]
+    Unknown { plugin: String, known: String },
+    #[error(transparent)]
+    Load(#[from] LoadError),
+    #[error(
+        "plugin {plugin}: the file changed while it was read; it is tried again when it is at rest, or \
+         when you ask again"
+    )]
+    Changing { plugin: String },
+    #[error(
+        "plugin {plugin}: version {version} asks for {asks_for}, which version {serving} does not; if it may \
+         have that, run `millrace plugin approve {plugin} --digest {digest}`"
+    )]
+    NotApproved {
+        plugin: String,
+        version: String,
+        serving: String,
+        asks_for: String,
+        digest: String,
+    },
+    #[error("plugin {plugin}: no version with the digest {digest} waits to be approved")]
+    NothingToApprove { plugin: String, digest: String },
+    #[error("plugin {plugin}: no other version has served since the host started")]
+    NoPrevious { plugin: String },
+}
+
+/// What came of a look at a plugin's file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reloaded {
+    /// The version in the file serves already.
+    Unchanged,
+    /// It serves from the next batch of every lane on.
+    Swapped,
+}
+
+/// What is known of one plugin.
+#[derive(Debug)]
+pub struct PluginState {
+    /// What serves, and what did before.
+    pub published: Published,
+    /// The version that waits to be approved, with the grants that it asks for and the one that serves does
+    /// not use.
+    pub waiting: Option<(Arc<LoadedPlugin>, Vec<String>)>,
+}
+
+/// Replaces the versions of all plugins.
+#[derive(Debug)]
+pub struct Reloader {
+    sandbox: Arc<Sandbox>,
+    plugins: BTreeMap<String, Plugin>,
+    metrics: Metrics,
+}
+
+#[derive(Debug)]
+struct Plugin {
+    config: config::Plugin,
+    versions: Arc<Versions>,
+    /// Held during a change, which may compile, so that two of them do not overtake each other.
+    changing: Mutex<()>,
+    /// The version that waits to be approved.
+    waiting: Mutex<Option<Arc<LoadedPlugin>>>,
+}
+
+impl Plugin {
+    /// Waits until no other change is under way.
+    fn change(&self) -> MutexGuard<'_, ()> {
+        self.changing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn waiting(&self) -> MutexGuard<'_, Option<Arc<LoadedPlugin>>> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The grants that a version uses and the one that serves does not.
+    fn asks_for(&self, loaded: &LoadedPlugin) -> Vec<String> {
+        let serving = self.versions.published().current;
+        let more = loaded.grants.iter();
+        more.filter(|grant| !serving.grants.contains(grant))
+            .cloned()
+            .collect()
+    }
+
+    /// Lets a version serve.
+    fn publish(&self, loaded: &Arc<LoadedPlugin>) {
+        let before = self.versions.published().current;
+        self.versions.publish(Version::new(loaded));
+        tracing::info!(plugin = %loaded.name, version = %loaded.version, digest = %loaded.digest,
+            before = %before.name, "another version serves");
+    }
+}
+
+impl Reloader {
+    /// Looks after these plugins.
+    #[must_use]
+    pub fn new(
+        sandbox: Arc<Sandbox>,
+        plugins: impl Iterator<Item = (config::Plugin, Arc<Versions>)>,
+        metrics: Metrics,
+    ) -> Self {
+        let plugin = |(config, versions): (config::Plugin, Arc<Versions>)| {
+            let name = versions.plugin().to_owned();
+            (
+                name,
+                Plugin {
+                    config,
+                    versions,
+                    changing: Mutex::default(),
+                    waiting: Mutex::default(),
+                },
+            )
+        };
+        Self {
+            sandbox,
+            plugins: plugins.map(plugin).collect(),
+            metrics,
+        }
+    }
+
+    /// Every plugin by name, and what is known of it.
+    pub fn states(&self) -> impl Iterator<Item = (&str, PluginState)> {
+        self.plugins
+            .keys()
+            .filter_map(|name| Some((name.as_str(), self.state(name).ok()?)))
+    }
+
+    /// What is known of a plugin.
+    ///
+    /// # Errors
+    /// There is no such plugin.
+    pub fn state(&self, name: &str) -> Result<PluginState, ReloadError> {
+        let plugin = self.plugin(name)?;
+        let waiting = plugin.waiting().clone();
+        Ok(PluginState {
+            published: plugin.versions.published(),
+            waiting: waiting.map(|loaded| (Arc::clone(&loaded), plugin.asks_for(&loaded))),
+        })
+    }
+
+    /// Tries the version in the plugin's file, and lets it serve.
+    ///
+    /// # Errors
+    /// It does not serve, and why. The version that does goes on.
+    pub fn reload(&self, name: &str) -> Result<Reloaded, ReloadError> {
+        let plugin = self.plugin(name)?;
+        let _changing = plugin.change();
+        let digest = digest(&plugin.config.path, plugin.config.limits.component_bytes);
+        let tried = self.try_file(name, plugin, digest.as_deref());
+        if let Err(error) = &tried
+            && !matches!(error, ReloadError::Changing { .. })
+        {
+            tracing::warn!(plugin = name, reason = %error, digest,
+                "a version is refused; the one that serves goes on");
+            self.metrics.version_refused(name);
+            plugin.versions.refuse(Refusal {
+                digest,
+                reason: error.to_string(),
+                at: SystemTime::now(),
+            });
+        }
+        tried
+    }
+
+    /// Tries the file, which has this digest where it can be read.
+    fn try_file(
+        &self,
+        name: &str,
+        plugin: &Plugin,
+        digest: Option<&str>,
+    ) -> Result<Reloaded, ReloadError> {
+        let serving = plugin.versions.published().current;
+        if digest == Some(&serving.digest) {
+            *plugin.waiting() = None;
+            return Ok(Reloaded::Unchanged);
+        }
+        let loaded = Arc::new(LoadedPlugin::load(&self.sandbox, name, &plugin.config)?);
+        if digest != Some(&loaded.digest) {
+            let plugin = name.to_owned();
+            return Err(ReloadError::Changing { plugin });
+        }
+        // What its `init` refuses is known before any lane hears of it.
+        drop(Instance::new(&loaded)?);
+        let asks_for = plugin.asks_for(&loaded);
+        if plugin.config.reload.approve_grants && !asks_for.is_empty() {
+            *plugin.waiting() = Some(Arc::clone(&loaded));
+            return Err(ReloadError::NotApproved {
+                plugin: name.to_owned(),
+                version: loaded.version.clone(),
+                serving: serving.name.clone(),
+                asks_for: format!("`{}`", asks_for.join("`, `")),
+                digest: loaded.digest.clone(),
+            });
+        }
+        *plugin.waiting() = None;
+        plugin.publish(&loaded);
+        Ok(Reloaded::Swapped)
+    }
+
+    /// Lets the version before serve again. What serves is kept, so a second step returns to it.
+    ///
+    /// # Errors
+    /// There is none.
+    pub fn step_back(&self, name: &str) -> Result<(), ReloadError> {
+        let plugin = self.plugin(name)?;
+        let _changing = plugin.change();
+        if !plugin.versions.step_back() {
+            let plugin = name.to_owned();
+            return Err(ReloadError::NoPrevious { plugin });
+        }
+        let serving = plugin.versions.published().current;
+        tracing::info!(plugin = name, version = %serving.name, digest = %serving.digest,
+            "the version before serves again");
+        Ok(())
+    }
+
+    /// Lets the version serve that waits because it asks for more than the one that serves.
+    ///
+    /// # Errors
+    /// No version with this digest waits.
+    pub fn approve(&self, name: &str, digest: &str) -> Result<(), ReloadError> {
+        let plugin = self.plugin(name)?;
+        let _changing = plugin.change();
+        let approved = plugin.waiting().take_if(|loaded| loaded.digest == digest);
+        match approved {
+            Some(loaded) => {
+                plugin.publish(&loaded);
+                Ok(())
+            }
+            None => Err(ReloadError::NothingToApprove {
+                plugin: name.to_owned(),
+                digest: digest.to_owned(),
+            }),
+        }
+    }
+
+    fn plugin(&self, name: &str) -> Result<&Plugin, ReloadError> {
+        self.plugins.get(name).ok_or_else(|| ReloadError::Unknown {
+            plugin: name.to_owned(),
+            known: self.plugins.keys().cloned().collect::<Vec<_>>().join(", "),
+        })
+    }
+}
+
+/// The digest of a file that may be a component; none where loading it will say what is wrong.
+fn digest(path: &Path, bytes_max: u64) -> Option<String> {
+    let bytes = std::fs::metadata(path).ok()?.len();
+    (bytes <= bytes_max)
+        .then(|| std::fs::read(path).ok())
+        .flatten()
+        .map(|bytes| digest_of(&bytes))
+}
