@@ -11,16 +11,16 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
-use millrace::config::{Grants, Limits, Plugin};
+use millrace::config::{Grants, Limits, Plugin, Recycle};
 use millrace::sandbox::{
-    BatchAnswer, Effects, Fault, Instance, LoadError, LoadedPlugin, SLOT_WORDS, Sandbox, Span,
-    encode_topics,
+    BatchAnswer, Effects, Fault, Instance, LoadError, LoadedPlugin, SLOT_WORDS, Sandbox,
+    SandboxSettings, Span, encode_topics,
 };
 
 /// The one engine, as in the host.
 fn sandbox() -> &'static Sandbox {
     static SANDBOX: LazyLock<Sandbox> =
-        LazyLock::new(|| Sandbox::start().expect("the engine starts"));
+        LazyLock::new(|| Sandbox::start(SandboxSettings::default()).expect("the engine starts"));
     &SANDBOX
 }
 
@@ -55,6 +55,7 @@ fn everything_granted(path: PathBuf) -> Plugin {
         settings: [("window".to_owned(), "60s".to_owned())].into(),
         journal: None,
         limits: Limits::default(),
+        recycle: Recycle::default(),
     }
 }
 

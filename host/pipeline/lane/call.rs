@@ -9,12 +9,6 @@ use super::callee::CalleeInstance;
 use super::{CALL_GOAL, Lane};
 use crate::sandbox::{BatchAnswer, Fault, FaultKind, SLOT_WORDS};
 
-/// After this many faults in a row, with no success between, a new instance waits.
-const FAULTS_BEFORE_DELAY: u32 = 16;
-
-/// The longest such wait. It is short, because a lane that waits answers nobody.
-const RESTART_DELAY_MAX: Duration = Duration::from_secs(1);
-
 impl Lane {
     /// Runs the admitted events and judges them.
     pub(super) fn handle(&mut self, batch: &Batch, settlement: &mut Settlement) {
@@ -41,7 +35,7 @@ impl Lane {
         }
         let mut single = Batch::new(&self.settings.topic_table);
         for index in 0..batch.len() {
-            if self.park.holds(batch.events[index].group) || self.outage_is_on() {
+            if self.park.holds(batch.events[index].group) || self.events_wait() {
                 self.park_part(batch, index..index + 1, settlement);
                 continue;
             }
@@ -81,7 +75,13 @@ impl Lane {
         self.metrics.call(took, events);
         self.fit_batches(took, events);
         if answer.is_ok() {
-            self.faults_in_a_row = 0;
+            self.restarts.success(self.clock.now());
+        }
+        if let Some(instance) = self.instance.as_mut() {
+            let lines = instance.take_dropped_lines();
+            if lines > 0 {
+                self.metrics.limit("log_lines", lines);
+            }
         }
         answer
     }
@@ -97,27 +97,35 @@ impl Lane {
         );
     }
 
-    /// The lane's instance, made where there is none.
+    /// The lane's instance, made where there is none, and made anew where it is worn.
     pub(super) fn instance(&mut self) -> Result<&mut Box<dyn CalleeInstance>, Fault> {
-        if self.instance.is_none() {
-            if let Some(excess) = self.faults_in_a_row.checked_sub(FAULTS_BEFORE_DELAY) {
-                let delay = Duration::from_millis(10) * 2_u32.pow(excess.min(8));
-                self.clock.sleep(delay.min(RESTART_DELAY_MAX));
-            }
-            self.instance = Some(self.settings.plugin.instance()?);
+        let worn = self.instance.as_ref().and_then(|instance| instance.worn());
+        if let Some(worn) = worn {
+            self.metrics.recycled(worn);
+            self.instance = None;
         }
-        self.instance.as_mut().ok_or_else(|| Fault {
-            kind: FaultKind::Host,
-            code: "instance".to_owned(),
-            message: "no instance".to_owned(),
-            frames: Vec::new(),
-        })
+        match &mut self.instance {
+            Some(instance) => Ok(instance),
+            none => Ok(none.insert(self.settings.plugin.instance()?)),
+        }
     }
 
     /// Drops the instance after a fault. It must never be used again.
     pub(super) fn spent(&mut self, fault: &Fault) {
         self.instance = None;
-        self.faults_in_a_row = self.faults_in_a_row.saturating_add(1);
         self.metrics.fault(fault.kind);
+        if let Some(limit) = fault.limit {
+            self.metrics.limit(limit, 1);
+        }
+        let now = self.clock.now();
+        let wait_ms = match fault.kind {
+            FaultKind::Host => self.restarts.not_made(now),
+            _ => self.restarts.fault(now),
+        };
+        if let Some(wait_ms) = wait_ms {
+            self.metrics.restart_delayed();
+            tracing::warn!(group = %self.settings.group, plugin = self.settings.plugin.name(), wait_ms,
+                reason = %fault.message, "nothing goes well in this plugin: its next instance waits, and its events with it");
+        }
     }
 }

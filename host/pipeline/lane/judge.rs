@@ -92,11 +92,8 @@ impl Lane {
             FaultKind::Capability => Cause::Capability,
             FaultKind::Output => Cause::Output,
             FaultKind::Host => {
-                // The host's own trouble is no attempt of the event.
-                tracing::error!(plugin = %self.settings.plugin.name(), reason = %fault.message,
-                    "no instance of the plugin could be made; its events wait");
-                let after_ms = self.settings.retry.backoff.max_ms;
-                self.wait_for(batch, index, after_ms, settlement);
+                // The host's own trouble is no attempt of the event. It waits for the next instance, which waits.
+                self.park_part(batch, index..index + 1, settlement);
                 return;
             }
         };
