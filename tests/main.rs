@@ -29,6 +29,8 @@ mod main_job;
 mod crash;
 // Plugins that loop, eat memory or trap, beside neighbours that do not.
 mod isolation;
+// Instances that are renewed or delayed, and limits that are told and counted.
+mod plugin_life;
 // Retry in place: order, times, attempts, and a restart in between.
 mod retry;
 // Retry by topic, and what is evicted there: attempts that survive, times, places.

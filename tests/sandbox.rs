@@ -3,7 +3,9 @@
 //!
 //! The guests are in `tests/guests`; `make plugins` builds them.
 
+mod compiling;
 mod effects;
+mod life;
 mod limits;
 mod loading;
 
@@ -19,8 +21,15 @@ use millrace::sandbox::{
 
 /// The one engine, as in the host.
 fn sandbox() -> &'static Sandbox {
-    static SANDBOX: LazyLock<Sandbox> =
-        LazyLock::new(|| Sandbox::start(SandboxSettings::default()).expect("the engine starts"));
+    static SANDBOX: LazyLock<Sandbox> = LazyLock::new(|| {
+        // The guests are loaded again and again, with other limits each time.
+        let cache = Path::new(env!("CARGO_TARGET_TMPDIR")).join("sandbox");
+        let settings = SandboxSettings {
+            compile_cache: Some(cache),
+            ..SandboxSettings::default()
+        };
+        Sandbox::start(settings).expect("the engine starts")
+    });
     &SANDBOX
 }
 
@@ -92,6 +101,11 @@ impl Event {
             group: 0,
             attempt: 1,
         }
+    }
+
+    fn with_key(mut self, key: &str) -> Self {
+        self.key = Some(key.to_owned());
+        self
     }
 
     fn in_group(mut self, group: u32) -> Self {
