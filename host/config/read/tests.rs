@@ -1,6 +1,7 @@
 //! The configuration as operators meet it: what loads, what is refused, and with which words.
 
 mod refusals;
+mod sandbox;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;

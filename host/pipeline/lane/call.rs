@@ -7,7 +7,7 @@ use super::super::batch::Batch;
 use super::super::messages::Settlement;
 use super::callee::CalleeInstance;
 use super::{CALL_GOAL, Lane};
-use crate::sandbox::{BatchAnswer, Fault, FaultKind, SLOT_WORDS};
+use crate::sandbox::{BatchAnswer, Fault, SLOT_WORDS};
 
 impl Lane {
     /// Runs the admitted events and judges them.
@@ -112,15 +112,16 @@ impl Lane {
 
     /// Drops the instance after a fault. It must never be used again.
     pub(super) fn spent(&mut self, fault: &Fault) {
-        self.instance = None;
+        let was_made = self.instance.take().is_some();
         self.metrics.fault(fault.kind);
         if let Some(limit) = fault.limit {
             self.metrics.limit(limit, 1);
         }
         let now = self.clock.now();
-        let wait_ms = match fault.kind {
-            FaultKind::Host => self.restarts.not_made(now),
-            _ => self.restarts.fault(now),
+        let wait_ms = if was_made {
+            self.restarts.fault(now)
+        } else {
+            self.restarts.not_made(now)
         };
         if let Some(wait_ms) = wait_ms {
             self.metrics.restart_delayed();

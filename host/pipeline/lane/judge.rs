@@ -92,8 +92,16 @@ impl Lane {
             FaultKind::Capability => Cause::Capability,
             FaultKind::Output => Cause::Output,
             FaultKind::Host => {
-                // The host's own trouble is no attempt of the event. It waits for the next instance, which waits.
-                self.park_part(batch, index..index + 1, settlement);
+                // The host's own trouble is no attempt of the event.
+                if self.restarts.ailing() {
+                    // The next instance waits, and that is wait enough.
+                    self.park_part(batch, index..index + 1, settlement);
+                } else {
+                    tracing::error!(plugin = %self.settings.plugin.name(), reason = %fault.message,
+                        "the host could not serve a plugin's call; its event waits");
+                    let after_ms = self.settings.retry.backoff.max_ms;
+                    self.wait_for(batch, index, after_ms, settlement);
+                }
                 return;
             }
         };
