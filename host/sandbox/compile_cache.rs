@@ -424,7 +424,7 @@ mod tests {
             (at(2), 5, PathBuf::from("b")),
             (at(3), 5, PathBuf::from("c")),
         ];
-        assert_eq!(too_many(&entries, 15), [Path::new(""); 0]);
+        assert!(too_many(&entries, 15).is_empty());
         assert_eq!(too_many(&entries, 14), [Path::new("a")]);
         assert_eq!(too_many(&entries, 9), [Path::new("a"), Path::new("b")]);
     }

@@ -183,5 +183,5 @@ fn a_cache_that_others_may_open_is_not_used_and_the_log_says_what_to_do() {
     let text = logged(|| works(load(&sandbox(Compiler::InProcess, Some(&cache)), &config)));
     let advice = format!("chmod 700 {}", cache.display());
     assert!(text.contains(&advice), "{text}");
-    assert_eq!(files(&cache, "cwasm"), [PathBuf::new(); 0]);
+    assert!(files(&cache, "cwasm").is_empty());
 }
