@@ -21,7 +21,7 @@ use crate::kafka::KafkaError;
 use crate::kafka::publisher::Publisher;
 use crate::pipeline::{Group, GroupParts, GroupStatus, StartError, Version, Versions};
 use crate::reload::{Reloader, Watcher};
-use crate::sandbox::{Instance, LoadError, LoadedPlugin, Sandbox};
+use crate::sandbox::{Compiler, LoadError, LoadedPlugin, Sandbox, SandboxSettings};
 use crate::telemetry::metrics::Metrics;
 
 /// Threads for gateways and health checks; nothing of the data path runs on them. Two, so that a slow
@@ -101,9 +101,11 @@ impl Daemon {
     /// Starts everything that is configured. Ports are bound and plugins loaded before any group is
     /// joined, so that what cannot work fails before anything is consumed.
     ///
+    /// `compiler` is who compiles the plugins; only a child of the host's own executable holds to their limits.
+    ///
     /// # Errors
     /// Says what is wrong and what to do.
-    pub fn start(config: &Config) -> Result<Self, DaemonError> {
+    pub fn start(config: &Config, compiler: Compiler) -> Result<Self, DaemonError> {
         let runtime = runtime()?;
         let metrics = Metrics::new().map_err(|error| DaemonError::Host(error.to_string()))?;
         let admin = AdminServer::bind(config.admin.listen)?;
@@ -117,7 +119,8 @@ impl Daemon {
             (Some(grpc), Some(publisher)) => Some(GrpcGateway::bind(grpc, Arc::clone(publisher))?),
             _ => None,
         };
-        let sandbox = Arc::new(Sandbox::start()?);
+        let sandbox = Sandbox::start(SandboxSettings::new(config, compiler))?;
+        let sandbox = Arc::new(sandbox);
         let plugins = load_plugins(&sandbox, config)?;
         let output_partitions = if config.groups.is_empty() {
             BTreeMap::new()
@@ -336,15 +339,14 @@ fn show_versions(metrics: &Metrics, versions: &Versions) {
 
 type Plugins = BTreeMap<String, (Arc<Versions>, config::Plugin)>;
 
-/// Loads every plugin and makes one instance of each, so that what its `init` refuses is known now.
+/// Makes every plugin ready, as many at a time as there are cores. What is wrong is told of the first by name.
 fn load_plugins(sandbox: &Sandbox, config: &Config) -> Result<Plugins, DaemonError> {
     let mut plugins = Plugins::new();
-    for (name, plugin) in &config.plugins {
-        let loaded = Arc::new(LoadedPlugin::load(sandbox, name, plugin)?);
-        drop(Instance::new(&loaded)?);
+    for (name, loaded) in LoadedPlugin::prepare_all(sandbox, &config.plugins)? {
+        let plugin = &config.plugins[&name];
         tracing::info!(plugin = %name, version = %loaded.version, digest = %loaded.digest, path = %plugin.path.display(), "plugin loaded");
         let versions = Arc::new(Versions::new(Version::new(&loaded)));
-        plugins.insert(name.clone(), (versions, plugin.clone()));
+        plugins.insert(name, (versions, plugin.clone()));
     }
     Ok(plugins)
 }

@@ -23,6 +23,11 @@ pub(crate) fn tethered(program: impl AsRef<OsStr>) -> Command {
     command
         .args(["--pdeathsig", "KILL", "--"])
         .arg(program)
+        // One for all hosts, so that each plugin is compiled once; not that of the person who tests.
+        .env(
+            "XDG_CACHE_HOME",
+            concat!(env!("CARGO_TARGET_TMPDIR"), "/cache"),
+        )
         .stdin(Stdio::null());
     command
 }

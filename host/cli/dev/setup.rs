@@ -51,12 +51,14 @@ pub(super) fn example(
     let text = example_text(brokers, plugins, folder.stores());
     let file = folder.path().join("millrace.yaml");
     std::fs::write(&file, &text)?;
-    // Variables that configure a daemon are not meant for the example.
+    // Variables that configure a daemon are not meant for the example. Where this machine keeps its caches is.
+    let places = ["HOME", "XDG_CACHE_HOME"];
+    let env = config::process_environment().filter(|(name, _)| places.contains(&name.as_str()));
     let config = config::parse(
         &text,
         &file.display().to_string(),
         folder.path(),
-        std::iter::empty(),
+        env,
         &wishes.sets(brokers),
     )?;
     Ok(config)

@@ -1,6 +1,7 @@
 //! The configuration as operators meet it: what loads, what is refused, and with which words.
 
 mod refusals;
+mod sandbox;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -9,7 +10,7 @@ use super::*;
 use crate::config::Reload;
 use crate::config::{Breaker, DeadLetter, Dedup, Dialect, Grants, Group, GrpcIngest, IdSource};
 use crate::config::{
-    Journal, Kafka, Limits, Ordering, Plugin, Retry, RetryMode, StartFrom, places,
+    Journal, Kafka, Limits, Ordering, Plugin, Recycle, Retry, RetryMode, StartFrom, places,
 };
 
 const ENV: [(&str, &str); 2] = [("XDG_STATE_HOME", "/state"), ("WINDOW", "12h")];
@@ -151,6 +152,7 @@ fn the_defaults_are_the_documented_ones() {
                 }),
                 limits: Limits::default(),
                 reload: Reload::default(),
+                recycle: Recycle::default(),
             },
         )]
         .into(),
@@ -166,6 +168,7 @@ fn the_defaults_are_the_documented_ones() {
             listen: "127.0.0.1:9464".parse().unwrap(),
         },
         drain_timeout: Duration::from_secs(20),
+        compile_cache: None,
     };
     assert_eq!(folder.read(MINIMAL, &[], &[]).unwrap(), expected);
 }
@@ -205,7 +208,7 @@ fn each_default_in_the_tables_of_the_documentation_is_the_real_one() {
         checked += 1;
     }
     assert_eq!(
-        checked, 46,
+        checked, 54,
         "every row with a default in code marks is checked"
     );
 }

@@ -7,13 +7,8 @@ use super::super::batch::Batch;
 use super::super::messages::Settlement;
 use super::callee::{CalleeInstance, TakenUp};
 use super::{CALL_GOAL, Lane};
+use crate::delivery::restarts::Restarts;
 use crate::sandbox::{BatchAnswer, Fault, SLOT_WORDS};
-
-/// After this many faults in a row, with no success between, a new instance waits.
-const FAULTS_BEFORE_DELAY: u32 = 16;
-
-/// The longest such wait. It is short, because a lane that waits answers nobody.
-const RESTART_DELAY_MAX: Duration = Duration::from_secs(1);
 
 impl Lane {
     /// Runs the admitted events and judges them.
@@ -41,7 +36,7 @@ impl Lane {
         }
         let mut single = Batch::new(&self.settings.topic_table);
         for index in 0..batch.len() {
-            if self.park.holds(batch.events[index].group) || self.outage_is_on() {
+            if self.park.holds(batch.events[index].group) || self.events_wait() {
                 self.park_part(batch, index..index + 1, settlement);
                 continue;
             }
@@ -81,7 +76,13 @@ impl Lane {
         self.metrics.call(took, events);
         self.fit_batches(took, events);
         if answer.is_ok() {
-            self.faults_in_a_row = 0;
+            self.restarts.success(self.clock.now());
+        }
+        if let Some(instance) = self.called.instance.as_mut() {
+            let lines = instance.take_dropped_lines();
+            if lines > 0 {
+                self.metrics.limit("log_lines", lines);
+            }
         }
         answer
     }
@@ -118,7 +119,7 @@ impl Lane {
             None => {}
             Some(TakenUp::Swapped) => {
                 let version = self.called.version();
-                self.faults_in_a_row = 0;
+                self.restarts = Restarts::default();
                 self.metrics.set_version((&version.name, &version.digest));
                 tracing::info!(%group, plugin = %version.plugin, lane = self.settings.index,
                     version = %version.name, digest = %version.digest, took_us, "a lane calls another version");
@@ -137,21 +138,33 @@ impl Lane {
         &self.called.version().plugin
     }
 
-    /// The lane's instance, made where there is none.
+    /// The lane's instance, made where there is none, and made anew where it is worn.
     pub(super) fn instance(&mut self) -> Result<&mut Box<dyn CalleeInstance>, Fault> {
-        if self.called.instance.is_none()
-            && let Some(excess) = self.faults_in_a_row.checked_sub(FAULTS_BEFORE_DELAY)
-        {
-            let delay = Duration::from_millis(10) * 2_u32.pow(excess.min(8));
-            self.clock.sleep(delay.min(RESTART_DELAY_MAX));
+        let worn = self.called.instance.as_ref();
+        if let Some(worn) = worn.and_then(|instance| instance.worn()) {
+            self.metrics.recycled(worn);
+            self.called.instance = None;
         }
         self.called.instance()
     }
 
     /// Drops the instance after a fault. It must never be used again.
     pub(super) fn spent(&mut self, fault: &Fault) {
-        self.called.instance = None;
-        self.faults_in_a_row = self.faults_in_a_row.saturating_add(1);
+        let was_made = self.called.instance.take().is_some();
         self.metrics.fault(fault.kind);
+        if let Some(limit) = fault.limit {
+            self.metrics.limit(limit, 1);
+        }
+        let now = self.clock.now();
+        let wait_ms = if was_made {
+            self.restarts.fault(now)
+        } else {
+            self.restarts.not_made(now)
+        };
+        if let Some(wait_ms) = wait_ms {
+            self.metrics.restart_delayed();
+            tracing::warn!(group = %self.settings.group, plugin = self.plugin(), wait_ms,
+                reason = %fault.message, "nothing goes well in this plugin: its next instance waits, and its events with it");
+        }
     }
 }

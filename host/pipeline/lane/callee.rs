@@ -7,7 +7,7 @@ use std::sync::Arc;
 use crate::pipeline::messages::TickJob;
 use crate::pipeline::versions::{Version, Versions};
 use crate::sandbox::{
-    BatchAnswer, Effects, Fault, FaultKind, Instance, LoadedPlugin, StateSource, TickAnswer,
+    BatchAnswer, Effects, Fault, FaultKind, Instance, LoadedPlugin, StateSource, TickAnswer, Worn,
 };
 
 /// What instances are made of.
@@ -32,6 +32,12 @@ pub(crate) trait CalleeInstance: Debug + Send {
 
     /// Effects of the last call.
     fn effects(&mut self) -> &mut Effects;
+
+    /// Why it should make room for a new instance before the next call, where it should.
+    fn worn(&self) -> Option<Worn>;
+
+    /// Log lines of the plugin that were dropped and that nobody has counted yet.
+    fn take_dropped_lines(&mut self) -> u64;
 }
 
 /// The version that a lane calls, and its live instance where there is one.
@@ -115,6 +121,7 @@ impl Callee for Arc<LoadedPlugin> {
             Err(error) => Err(Fault {
                 kind: FaultKind::Host,
                 code: "instance".to_owned(),
+                limit: error.limit(),
                 message: error.to_string(),
                 frames: Vec::new(),
             }),
@@ -150,6 +157,14 @@ impl CalleeInstance for Instance {
     fn effects(&mut self) -> &mut Effects {
         Instance::effects(self)
     }
+
+    fn worn(&self) -> Option<Worn> {
+        Instance::worn(self)
+    }
+
+    fn take_dropped_lines(&mut self) -> u64 {
+        Instance::take_dropped_lines(self)
+    }
 }
 
 #[cfg(test)]
@@ -173,6 +188,7 @@ mod tests {
                 code: "instance".to_owned(),
                 message: "its init refused to start".to_owned(),
                 frames: Vec::new(),
+                limit: None,
             })
         }
     }
@@ -194,6 +210,14 @@ mod tests {
 
         fn effects(&mut self) -> &mut Effects {
             &mut self.0
+        }
+
+        fn worn(&self) -> Option<Worn> {
+            None
+        }
+
+        fn take_dropped_lines(&mut self) -> u64 {
+            0
         }
     }
 
