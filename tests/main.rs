@@ -29,6 +29,8 @@ mod main_job;
 mod crash;
 // Plugins that loop, eat memory or trap, beside neighbours that do not.
 mod isolation;
+// Plugins that attack the host in every way we could think of, and components that are damaged.
+mod hostile;
 // Retry in place: order, times, attempts, and a restart in between.
 mod retry;
 // Retry by topic, and what is evicted there: attempts that survive, times, places.

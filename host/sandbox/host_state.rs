@@ -14,7 +14,7 @@ use super::load::LoadedPlugin;
 use super::stdio::PluginLog;
 
 /// Handles that a guest may hold at once. The default of a million is a way to exhaust the host.
-const RESOURCES_MAX: usize = 1_000;
+pub(super) const RESOURCES_MAX: usize = 1_000;
 
 /// What an effect takes in the host's memory besides its text, counted so that many empty ones end too.
 const EFFECT_OVERHEAD_BYTES: usize = 64;
@@ -72,7 +72,7 @@ pub(super) struct Sums {
 
 impl HostState {
     pub(super) fn new(plugin: &LoadedPlugin) -> Self {
-        let log = PluginLog::new(&plugin.name);
+        let log = plugin.log.of_instance();
         let wasi = WasiCtx::builder()
             .stdout(log.clone())
             .stderr(log.clone())

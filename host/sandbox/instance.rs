@@ -3,13 +3,13 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use wasmtime::component::{ComponentType, Lift, Lower};
+use wasmtime::component::{ComponentType, Lift, Lower, ResourceTableError};
 use wasmtime::{Store, Trap};
 
 use super::effects::Effects;
 use super::engine::EPOCH_TICK;
 use super::fault::{Fault, FaultKind, Violation, frames};
-use super::host_state::{HostState, StateSource, Sums};
+use super::host_state::{HostState, RESOURCES_MAX, StateSource, Sums};
 use super::load::{Handler, LoadError, LoadedPlugin};
 use super::nested;
 use super::packed::{self, Answer, Output, SLOT_WORDS, Span};
@@ -384,6 +384,16 @@ impl Instance {
             return Fault::new(FaultKind::Memory, "memory", message);
         }
         let text = format!("{:#}", error.root_cause());
+        let table_is_full = matches!(
+            error.downcast_ref::<ResourceTableError>(),
+            Some(ResourceTableError::Full)
+        );
+        if table_is_full || text.contains("handle limit exceeded") {
+            let message = format!(
+                "holds more than {RESOURCES_MAX} handles of the host's resources at once; drop them"
+            );
+            return Fault::new(FaultKind::Fuel, "handles", message);
+        }
         if text.contains("fuel") {
             let message = format!(
                 "passed too many bytes to or from the host (limits.event_hostcall, \

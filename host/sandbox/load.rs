@@ -9,6 +9,7 @@ use wasmtime::component::{Component, ComponentExportIndex, InstancePre, Linker, 
 use super::engine::Sandbox;
 use super::host_state::HostState;
 use super::interfaces;
+use super::stdio::PluginLog;
 use crate::config;
 
 /// The exports that the host looks for.
@@ -98,6 +99,8 @@ pub struct LoadedPlugin {
     pub(super) init: Option<ComponentExportIndex>,
     pub(super) pre: InstancePre<HostState>,
     pub(super) settings: Arc<Vec<(String, String)>>,
+    /// One allowance of log lines for all instances.
+    pub(super) log: PluginLog,
 }
 
 /// Which of the two base worlds the component implements.
@@ -156,6 +159,7 @@ impl LoadedPlugin {
             init: export(LIFECYCLE, "init"),
             pre,
             settings: Arc::new(config.settings.clone().into_iter().collect()),
+            log: PluginLog::new(name),
         })
     }
 }

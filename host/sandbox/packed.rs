@@ -12,7 +12,7 @@ const OUTCOME_WORDS: usize = 4;
 const OUTPUT_WORDS: usize = 6;
 
 /// Longest code, message or topic name that is read; the contract keeps no more of a message either.
-const TEXT_BYTES_MAX: usize = 1024;
+pub(super) const TEXT_BYTES_MAX: usize = 1024;
 
 /// A start in its low and a length in its high 32 bits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

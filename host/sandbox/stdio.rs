@@ -9,14 +9,17 @@ use wasmtime_wasi::p2::{OutputStream, Pollable, StreamResult};
 /// Longest log line that is kept, in bytes.
 const LINE_BYTES_MAX: usize = 1024;
 
-/// Log lines of one instance a second; more are counted and reported once.
+/// Log lines of one plugin a second; more are counted and reported once. It counts over all instances: one that
+/// ends with every event must not bring a new allowance each time.
 const LINES_PER_SECOND_MAX: u32 = 100;
 
-/// Writes log lines for one plugin, within its limits.
+/// Writes log lines for one instance, within the limits of its plugin.
 #[derive(Debug, Clone)]
 pub(super) struct PluginLog {
     plugin: Arc<str>,
     window: Arc<Mutex<LogWindow>>,
+    /// The line of standard output or error that has not ended yet.
+    partial: Arc<Mutex<Vec<u8>>>,
 }
 
 #[derive(Debug)]
@@ -24,7 +27,6 @@ struct LogWindow {
     started: Instant,
     lines: u32,
     dropped: u64,
-    partial: Vec<u8>,
 }
 
 impl PluginLog {
@@ -33,11 +35,19 @@ impl PluginLog {
             started: Instant::now(),
             lines: 0,
             dropped: 0,
-            partial: Vec::new(),
         };
         Self {
             plugin: plugin.into(),
             window: Arc::new(Mutex::new(window)),
+            partial: Arc::default(),
+        }
+    }
+
+    /// The log of one more instance of the plugin.
+    pub(super) fn of_instance(&self) -> Self {
+        Self {
+            partial: Arc::default(),
+            ..self.clone()
         }
     }
 
@@ -49,16 +59,17 @@ impl PluginLog {
 
     fn bytes(&self, bytes: &[u8]) {
         let mut window = self.window.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut partial = self.partial.lock().unwrap_or_else(PoisonError::into_inner);
         for byte in bytes {
             if *byte == b'\n' {
-                let line = std::mem::take(&mut window.partial);
+                let line = std::mem::take(&mut *partial);
                 self.write(
                     &mut window,
                     tracing::Level::INFO,
                     &String::from_utf8_lossy(&line),
                 );
-            } else if window.partial.len() < LINE_BYTES_MAX {
-                window.partial.push(*byte);
+            } else if partial.len() < LINE_BYTES_MAX {
+                partial.push(*byte);
             }
         }
     }
@@ -76,11 +87,8 @@ impl PluginLog {
             return;
         }
         // Control characters could forge lines or drive the operator's terminal.
-        let text: String = text
-            .chars()
-            .filter(|c| !c.is_control())
-            .take(LINE_BYTES_MAX)
-            .collect();
+        let text = &text[..text.floor_char_boundary(LINE_BYTES_MAX)];
+        let text: String = text.chars().filter(|c| !c.is_control()).collect();
         let plugin = &*self.plugin;
         match level {
             tracing::Level::ERROR => tracing::error!(target: "plugin", plugin, "{text}"),
