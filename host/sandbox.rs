@@ -3,6 +3,7 @@
 //! The only user of wasmtime. It must not know Kafka, offsets or threads: it answers calls, one at a time,
 //! with outcomes and effects, and the caller decides what they mean.
 
+mod cause;
 mod effects;
 mod engine;
 mod fault;

@@ -3,12 +3,13 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use wasmtime::component::{ComponentType, Lift, Lower, ResourceTableError};
-use wasmtime::{Store, Trap};
+use wasmtime::Store;
+use wasmtime::component::{ComponentType, Lift, Lower};
 
+use super::cause;
 use super::effects::Effects;
 use super::engine::EPOCH_TICK;
-use super::fault::{Fault, FaultKind, Violation, frames};
+use super::fault::{Fault, FaultKind, shown};
 use super::host_state::{HostState, RESOURCES_MAX, StateSource, Sums};
 use super::load::{Handler, LoadError, LoadedPlugin};
 use super::nested;
@@ -66,6 +67,10 @@ struct PackedResults {
     outputs: Vec<u64>,
 }
 
+/// What `handle` and `on-tick` return.
+type Handled = (Result<nested::SuccessOut, nested::FailureOut>,);
+type Ticked = (Result<Vec<nested::OutputOut>, nested::FailureOut>,);
+
 /// A live instance. After a fault it is spent and must be dropped.
 pub struct Instance {
     plugin: Arc<LoadedPlugin>,
@@ -89,6 +94,7 @@ impl Instance {
     pub fn new(plugin: &Arc<LoadedPlugin>) -> Result<Self, LoadError> {
         let mut store = Store::new(plugin.pre.engine(), HostState::new(plugin));
         store.limiter(|state| &mut state.limits);
+        store.set_max_component_handles(RESOURCES_MAX);
         let refused = |message: String| LoadError::Init {
             plugin: plugin.name.clone(),
             message,
@@ -97,12 +103,17 @@ impl Instance {
         let instance = plugin
             .pre
             .instantiate(&mut store)
-            .map_err(|error| refused(format!("{error:#}")))?;
+            .map_err(|error| refused(cause::of_start(&store, plugin, &error).message))?;
         let mut made = Self {
             plugin: Arc::clone(plugin),
             store,
             instance,
         };
+        made.check_types()
+            .map_err(|(export, error)| LoadError::Mismatch {
+                plugin: plugin.name.clone(),
+                message: format!("{export}: {error:#}"),
+            })?;
         if let Some(export) = made.plugin.init {
             let init = made.instance.get_func(&mut made.store, export);
             let init = init.ok_or_else(|| refused("init is not a function".to_owned()))?;
@@ -110,9 +121,48 @@ impl Instance {
                 .typed::<(), (Result<(), String>,)>(&made.store)
                 .and_then(|init| init.call(&mut made.store, ()))
                 .map_err(|error| refused(made.fault(&error).message))?;
-            answer.0.map_err(refused)?;
+            answer.0.map_err(|said| refused(shown(&said)))?;
         }
         Ok(made)
+    }
+
+    /// Checks that what the host calls has the types of the contract, before an event finds out.
+    fn check_types(&mut self) -> Result<(), (&'static str, wasmtime::Error)> {
+        let Self {
+            plugin,
+            store,
+            instance,
+        } = self;
+        let mut func = |export| {
+            let func = instance.get_func(&mut *store, export);
+            func.ok_or_else(|| wasmtime::Error::msg("is not a function"))
+        };
+        let timer = plugin.on_tick.map(&mut func);
+        let (name, handler) = match plugin.handler {
+            Handler::Batch(export) => {
+                let typed = func(export).and_then(|f| {
+                    f.typed::<(PackedEvents<'_>,), (PackedResults,)>(&*store)
+                        .map(drop)
+                });
+                ("handle-batch", typed)
+            }
+            Handler::Single(export) => {
+                let typed = func(export).and_then(|f| {
+                    f.typed::<(nested::EventIn<'_>,), Handled>(&*store)
+                        .map(drop)
+                });
+                ("handle", typed)
+            }
+        };
+        handler.map_err(|error| (name, error))?;
+        timer.map_or(Ok(()), |timer| {
+            timer
+                .and_then(|f| {
+                    f.typed::<(&str, i32, i64, TickReason), Ticked>(&*store)
+                        .map(drop)
+                })
+                .map_err(|error| ("on-tick", error))
+        })
     }
 
     /// Where state is read from during the calls that follow.
@@ -168,12 +218,11 @@ impl Instance {
             left: sums,
             taken: Vec::new(),
         });
-        type Answered = (Result<Vec<nested::OutputOut>, nested::FailureOut>,);
         let answer = self
             .instance
             .get_func(&mut self.store, export)
             .ok_or_else(|| wasmtime::Error::msg("on-tick is not a function"))
-            .and_then(|f| f.typed::<(&str, i32, i64, TickReason), Answered>(&self.store))
+            .and_then(|f| f.typed::<(&str, i32, i64, TickReason), Ticked>(&self.store))
             .and_then(|f| f.call(&mut self.store, (topic, partition, now_ms, reason)));
         let sums = self.store.data_mut().sums.take().unwrap_or_default();
         let (outputs,) = answer.map_err(|error| self.fault(&error))?;
@@ -305,12 +354,11 @@ impl Instance {
             headers: &headers,
             attempt: slot[3] as u32,
         };
-        type Answered = (Result<nested::SuccessOut, nested::FailureOut>,);
         let answer = self
             .instance
             .get_func(&mut self.store, export)
             .ok_or_else(|| wasmtime::Error::msg("handle is not a function"))
-            .and_then(|f| f.typed::<(nested::EventIn<'_>,), Answered>(&self.store))
+            .and_then(|f| f.typed::<(nested::EventIn<'_>,), Handled>(&self.store))
             .and_then(|f| f.call(&mut self.store, (event,)));
         let (answer,) = answer.map_err(|error| self.fault(&error))?;
         Ok(match answer {
@@ -362,51 +410,8 @@ impl Instance {
         Ok(())
     }
 
-    /// Tells from an error of wasmtime, and from the limits, why a call ended.
     fn fault(&self, error: &wasmtime::Error) -> Fault {
-        if let Some(Violation(fault)) = error.downcast_ref::<Violation>() {
-            return fault.clone();
-        }
-        let limits = &self.plugin.limits;
-        if matches!(error.downcast_ref::<Trap>(), Some(Trap::Interrupt)) {
-            let message = format!(
-                "ran past the deadline of {} ms (limits.deadline)",
-                limits.deadline.as_millis()
-            );
-            return Fault::new(FaultKind::Deadline, "deadline", message);
-        }
-        let memory_refused = self.store.data().limits.memory_refused;
-        if memory_refused && error.downcast_ref::<Trap>().is_some() {
-            let message = format!(
-                "needs more memory than {} bytes (limits.memory)",
-                limits.memory_bytes
-            );
-            return Fault::new(FaultKind::Memory, "memory", message);
-        }
-        let text = format!("{:#}", error.root_cause());
-        let table_is_full = matches!(
-            error.downcast_ref::<ResourceTableError>(),
-            Some(ResourceTableError::Full)
-        );
-        if table_is_full || text.contains("handle limit exceeded") {
-            let message = format!(
-                "holds more than {RESOURCES_MAX} handles of the host's resources at once; drop them"
-            );
-            return Fault::new(FaultKind::Fuel, "handles", message);
-        }
-        if text.contains("fuel") {
-            let message = format!(
-                "passed too many bytes to or from the host (limits.event_hostcall, \
-                 limits.batch_hostcall): {text}"
-            );
-            return Fault::new(FaultKind::Fuel, "hostcall-fuel", message);
-        }
-        let code = error
-            .downcast_ref::<Trap>()
-            .map_or_else(|| "trap".to_owned(), |t| format!("{t:?}"));
-        let mut fault = Fault::new(FaultKind::Trap, &code, text);
-        fault.frames = frames(error);
-        fault
+        cause::of_call(&self.store, &self.plugin, error)
     }
 }
 

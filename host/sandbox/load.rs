@@ -7,6 +7,7 @@ use sha2::{Digest, Sha256};
 use wasmtime::component::{Component, ComponentExportIndex, InstancePre, Linker, types};
 
 use super::engine::Sandbox;
+use super::fault::shown;
 use super::host_state::HostState;
 use super::interfaces;
 use super::stdio::PluginLog;
@@ -142,7 +143,7 @@ impl LoadedPlugin {
         let mut linker = Linker::new(&sandbox.engine);
         let mismatch = |error: wasmtime::Error| LoadError::Mismatch {
             plugin: name.to_owned(),
-            message: format!("{error:#}"),
+            message: one_line(&format!("{error:#}")),
         };
         interfaces::link(&mut linker, &config.grants).map_err(mismatch)?;
         let pre = linker.instantiate_pre(&component).map_err(mismatch)?;
@@ -236,7 +237,9 @@ fn check_imports(
 ) -> Result<(), LoadError> {
     for import in imports(sandbox, component) {
         let plugin = plugin.to_owned();
-        match interfaces::needs(&import) {
+        let need = interfaces::needs(&import);
+        let import = shown(&import);
+        match need {
             interfaces::Need::Nothing => {}
             interfaces::Need::Grant(grant) if interfaces::granted(grants, grant) => {}
             interfaces::Need::Grant(grant) => {
@@ -262,5 +265,5 @@ fn hex(bytes: &[u8]) -> String {
 }
 /// wasmtime spreads some messages over several lines.
 fn one_line(message: &str) -> String {
-    message.split_whitespace().collect::<Vec<_>>().join(" ")
+    shown(&message.split_whitespace().collect::<Vec<_>>().join(" "))
 }

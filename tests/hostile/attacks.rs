@@ -110,7 +110,11 @@ groups:
         self.hostile.wait_for_no_lag(&self.group, TIMEOUT);
         let letters = self.dead_letters.read_from(&letters_before);
         for letter in &letters {
-            assert!(places.contains(&origin(letter)), "{}: of another event", deed.name);
+            assert!(
+                places.contains(&origin(letter)),
+                "{}: of another event",
+                deed.name
+            );
         }
         letters
     }
@@ -137,7 +141,11 @@ fn judge(deed: &Deed, letters: &[Stored]) -> (String, Option<String>) {
         return ("processed".to_owned(), wrong);
     };
     let (cause, code) = (told(letter, "cause"), told(letter, "code"));
-    let said = format!("{} dead letters; {code}: {}", letters.len(), told(letter, "message"));
+    let said = format!(
+        "{} dead letters; {code}: {}",
+        letters.len(),
+        told(letter, "message")
+    );
     let wrong = match deed.comes_to {
         ComesTo::Processed => Some(said),
         ComesTo::Dead(wanted, text) if cause != wanted || !said.contains(text) => Some(said),
@@ -258,7 +266,9 @@ fn no_attack_costs_more_than_its_own_events() {
     let seen = attack_with_everything(&arena, &host);
 
     load.stop();
-    arena.neighbour.wait_for_no_lag(&arena.neighbour_group, TIMEOUT);
+    arena
+        .neighbour
+        .wait_for_no_lag(&arena.neighbour_group, TIMEOUT);
     eprintln!("{}", table(&seen));
     let wrong: Vec<String> = seen.iter().filter_map(complaint).collect();
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));

@@ -130,11 +130,21 @@ fn refused(what: &str, bytes: &[u8], parts: &[&str]) {
         Err(refusal) => refusal,
     };
     let took = began.elapsed();
-    eprintln!("refused after {took:.1?}: {what}: {}", refusal.replace('\n', " "));
+    eprintln!(
+        "refused after {took:.1?}: {what}: {}",
+        refusal.replace('\n', " ")
+    );
     assert!(took < REFUSAL_MAX, "{what}: after {took:?}");
-    assert!(refusal.len() <= MESSAGE_BYTES_MAX, "{what}: a message of {} bytes", refusal.len());
+    assert!(
+        refusal.len() <= MESSAGE_BYTES_MAX,
+        "{what}: a message of {} bytes",
+        refusal.len()
+    );
     for part in parts {
-        assert!(refusal.contains(part), "{what}: {part:?} is not in: {refusal}");
+        assert!(
+            refusal.contains(part),
+            "{what}: {part:?} is not in: {refusal}"
+        );
     }
 }
 
@@ -161,18 +171,34 @@ fn a_component_written_by_hand_handles_events_like_any_other() {
 #[test]
 fn what_declares_more_than_its_limits_is_refused_before_it_runs() {
     let memory = |memory| Written { memory, ..NOTHING };
-    refused("128 MiB of memory", &memory("2048").bytes(), &["limits.memory"]);
-    refused("4 GiB of memory", &memory("65536").bytes(), &["limits.memory"]);
-    let memories = "(memory 600)".repeat(3);
-    let memories = Written::with_module(memories);
-    refused("four memories of 112 MiB together", &memories.bytes(), &["limits.memory"]);
+    refused(
+        "128 MiB of memory",
+        &memory("2048").bytes(),
+        &["limits.memory"],
+    );
+    refused(
+        "4 GiB of memory",
+        &memory("65536").bytes(),
+        &["limits.memory"],
+    );
+    let memories = "(core module $n (memory 600)) (core instance (instantiate $n)) (core instance (instantiate $n))";
+    let memories = Written {
+        before: memories.to_owned(),
+        ..NOTHING
+    };
+    refused(
+        "two memories of 75 MiB together",
+        &memories.bytes(),
+        &["limits.memory"],
+    );
     let memories = Written::with_module("(memory 1)".repeat(50));
     refused("51 memories", &memories.bytes(), &["memor"]);
     let table = Written::with_module("(table 100000000 funcref)");
     refused("a table of 100 million", &table.bytes(), &["table"]);
     let tables = Written::with_module("(table 10 funcref)".repeat(100));
     refused("100 tables", &tables.bytes(), &["table"]);
-    let instances = "(core module $n)".to_owned() + &"(core instance (instantiate $n))".repeat(10_000);
+    let instances =
+        "(core module $n)".to_owned() + &"(core instance (instantiate $n))".repeat(10_000);
     let instances = Written {
         before: instances,
         ..NOTHING
@@ -183,19 +209,37 @@ fn what_declares_more_than_its_limits_is_refused_before_it_runs() {
 #[test]
 fn a_start_that_does_not_end_well_is_refused() {
     let start = |body: &str| Written::with_module(format!("(func $s {body}) (start $s)"));
-    refused("a start that loops", &start("(loop br 0)").bytes(), &["limits.deadline"]);
-    refused("a start that traps", &start("unreachable").bytes(), &["unreachable"]);
-    refused("a start that recurses", &start("call $s").bytes(), &["stack"]);
+    refused(
+        "a start that loops",
+        &start("(loop br 0)").bytes(),
+        &["limits.deadline"],
+    );
+    refused(
+        "a start that traps",
+        &start("unreachable").bytes(),
+        &["unreachable"],
+    );
+    refused(
+        "a start that recurses",
+        &start("call $s").bytes(),
+        &["stack"],
+    );
 }
 
 #[test]
 fn a_handler_of_another_type_is_refused_with_its_name() {
     let text = NOTHING.text();
-    let other = text
-        .replace("(func $f (param \"events\" $e) (result $r)", "(func $f (param \"events\" $e) (result u32)");
+    let other = text.replace(
+        "(func $f (param \"events\" $e) (result $r)",
+        "(func $f (param \"events\" $e) (result u32)",
+    );
     assert_ne!(text, other);
     let bytes = wat::parse_str(other).expect("it is in order");
-    refused("a handler of another type", &bytes, &["handle-batch", "millrace:plugin@0.1.0"]);
+    refused(
+        "a handler of another type",
+        &bytes,
+        &["handle-batch", "millrace:plugin@0.1.0"],
+    );
 }
 
 #[test]
@@ -205,15 +249,30 @@ fn what_a_call_does_ends_with_the_limit_that_it_hits() {
         handler: "call $f",
         ..endless
     };
-    ends("tail calls without end", &endless, FaultKind::Deadline, "limits.deadline");
+    ends(
+        "tail calls without end",
+        &endless,
+        FaultKind::Deadline,
+        "limits.deadline",
+    );
     let grow = "(loop (br_if 0 (i32.ne (memory.grow (i32.const 1)) (i32.const -1)))) unreachable";
-    ends("memory until there is none", &Written::with_handler(grow), FaultKind::Memory, "limits.memory");
+    ends(
+        "memory until there is none",
+        &Written::with_handler(grow),
+        FaultKind::Memory,
+        "limits.memory",
+    );
     let tables = Written {
         handler: "(loop (br_if 0 (i32.ne (table.grow $t (ref.null func) (i32.const 1000)) (i32.const -1)))) \
                   unreachable",
         ..Written::with_module("(table $t 0 funcref)")
     };
-    ends("tables until there is no more", &tables, FaultKind::Trap, "Unreachable");
+    ends(
+        "tables until there is no more",
+        &tables,
+        FaultKind::Trap,
+        "Unreachable",
+    );
     let resources = Written {
         before: "(type $res (resource (rep i32)))
             (core func $new (canon resource.new $res))
@@ -224,7 +283,12 @@ fn what_a_call_does_ends_with_the_limit_that_it_hits() {
         handler: "(loop (drop (call $new (i32.const 1))) br 0)",
         ..NOTHING
     };
-    ends("resources of its own without end", &resources, FaultKind::Fuel, "handles");
+    ends(
+        "resources of its own without end",
+        &resources,
+        FaultKind::Fuel,
+        "handles",
+    );
 }
 
 #[test]
@@ -233,20 +297,50 @@ fn what_lies_about_its_memory_ends_the_call() {
     let deadline = (FaultKind::Deadline, "limits.deadline");
     let looping = realloc("(loop br 0) unreachable");
     ends("an allocation that loops", &looping, deadline.0, deadline.1);
-    ends("an allocation outside", &realloc("i32.const -8"), FaultKind::Trap, "");
-    ends("an allocation that is not aligned", &realloc("i32.const 1025"), FaultKind::Trap, "");
+    ends(
+        "an allocation outside",
+        &realloc("i32.const -8"),
+        FaultKind::Trap,
+        "",
+    );
+    ends(
+        "an allocation that is not aligned",
+        &realloc("i32.const 1025"),
+        FaultKind::Trap,
+        "",
+    );
     let answer = |answer| Written { answer, ..NOTHING };
-    ends("an answer outside", &answer("i32.const -8"), FaultKind::Trap, "");
-    ends("an answer that is not aligned", &answer("i32.const 17"), FaultKind::Trap, "");
+    ends(
+        "an answer outside",
+        &answer("i32.const -8"),
+        FaultKind::Trap,
+        "",
+    );
+    ends(
+        "an answer that is not aligned",
+        &answer("i32.const 17"),
+        FaultKind::Trap,
+        "",
+    );
     let long = "(i32.store (i32.const 20) (i32.const 0x7fffffff)) i32.const 16";
     ends("an answer of 2 GiB", &answer(long), FaultKind::Trap, "");
     let words = "(i32.store (i32.const 28) (i32.const 0x1fffffff)) i32.const 16";
-    ends("an answer of half a billion words", &answer(words), FaultKind::Trap, "");
+    ends(
+        "an answer of half a billion words",
+        &answer(words),
+        FaultKind::Trap,
+        "",
+    );
     let large = Written {
         memory: "1000",
         ..answer("(i32.store (i32.const 20) (i32.const 60000000)) i32.const 16")
     };
-    ends("an answer of 60 MB", &large, FaultKind::Fuel, "limits.event_hostcall");
+    ends(
+        "an answer of 60 MB",
+        &large,
+        FaultKind::Fuel,
+        "limits.event_hostcall",
+    );
     let options = "(post-return (core func $i \"after\"))";
     let after = Written { options, ..NOTHING };
     ends("a loop after the answer", &after, deadline.0, deadline.1);

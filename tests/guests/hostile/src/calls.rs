@@ -25,7 +25,9 @@ pub(crate) fn attack(deed: &str, n: Option<u64>) -> bool {
             std::hint::black_box(wasip2::clocks::monotonic_clock::now());
         }),
         "flood-pollables" => (0..times).for_each(|_| drop(subscribe_duration(1))),
-        "flood-random" => (0..times).for_each(|_| drop(wasip2::random::random::get_random_bytes(65_536))),
+        "flood-random" => {
+            (0..times).for_each(|_| drop(wasip2::random::random::get_random_bytes(65_536)))
+        }
         "much-random" => drop(wasip2::random::random::get_random_bytes(1 << 32)),
         // All within the limits of one event, and again with each.
         "new-series" => series(times.min(5_000)),

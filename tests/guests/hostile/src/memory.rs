@@ -62,6 +62,8 @@ fn descend(levels: u64, each: &impl Fn()) -> u64 {
     if levels == 0 {
         1
     } else {
-        descend(levels - 1, each).wrapping_mul(31).wrapping_add(levels)
+        descend(levels - 1, each)
+            .wrapping_mul(31)
+            .wrapping_add(levels)
     }
 }

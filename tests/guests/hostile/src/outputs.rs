@@ -18,8 +18,14 @@ pub(crate) fn of(deed: &str, n: Option<u64>) -> Option<Vec<Output>> {
         "output" => vec![output()],
         "output-often" => vec![Output::new(to.as_str(), vec![b'x'; 900_000]); 4],
         "output-flood" => vec![output(); n.unwrap_or(100_000) as usize],
-        "output-huge" => vec![Output::new(to.as_str(), vec![b'x'; n.unwrap_or(20 << 20) as usize])],
-        "output-large" => vec![Output::new(to.as_str(), vec![b'x'; n.unwrap_or(2 << 20) as usize])],
+        "output-huge" => vec![Output::new(
+            to.as_str(),
+            vec![b'x'; n.unwrap_or(20 << 20) as usize],
+        )],
+        "output-large" => vec![Output::new(
+            to.as_str(),
+            vec![b'x'; n.unwrap_or(2 << 20) as usize],
+        )],
         "output-forbidden" => vec![to_topic("nobody-granted-this")],
         "output-bad-topic" => vec![to_topic("no topic/at all")],
         "output-nul-topic" => vec![to_topic(&format!("{to}\0"))],
@@ -31,9 +37,18 @@ pub(crate) fn of(deed: &str, n: Option<u64>) -> Option<Vec<Output>> {
             headers: vec![("h".to_owned(), None); n.unwrap_or(400_000) as usize],
             ..output()
         }],
-        "output-partition" => vec![Output { partition: Some(i32::MAX), ..output() }],
-        "output-future" => vec![Output { timestamp_ms: Some(MICROSECONDS), ..output() }],
-        "output-past" => vec![Output { timestamp_ms: Some(-2), ..output() }],
+        "output-partition" => vec![Output {
+            partition: Some(i32::MAX),
+            ..output()
+        }],
+        "output-future" => vec![Output {
+            timestamp_ms: Some(MICROSECONDS),
+            ..output()
+        }],
+        "output-past" => vec![Output {
+            timestamp_ms: Some(-2),
+            ..output()
+        }],
         _ => return None,
     };
     Some(outputs)
