@@ -24,4 +24,6 @@ pub use fault::{Fault, FaultKind, WAITING_DEADLINE};
 pub use host_state::StateSource;
 pub use instance::{BatchAnswer, Instance, TickAnswer, TickReason};
 pub use load::{LoadError, LoadedPlugin};
+#[cfg(feature = "fuzzing")]
+pub(crate) use packed::fuzz_results;
 pub use packed::{Answer, Output, Problem, SLOT_WORDS, Span, encode_topics};

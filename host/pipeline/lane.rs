@@ -398,7 +398,7 @@ impl Lane {
         }
     }
 
-    fn hand_over(&mut self, batch: &Batch, mut settlement: Settlement) {
+    pub(super) fn hand_over(&mut self, batch: &Batch, mut settlement: Settlement) {
         let (parked, copies) = (self.parked(), self.copies);
         self.gauge.parked_events.store(parked.0, Ordering::Relaxed);
         self.gauge.parked_bytes.store(parked.1, Ordering::Relaxed);

@@ -86,7 +86,9 @@ fn try_out(path: PathBuf) -> &'static str {
             return "refused when it was started";
         }
     };
-    let events: Vec<Event> = ["{}", "fine", r#"{"do":"output"}"#].map(Event::of_value).into();
+    let events: Vec<Event> = ["{}", "fine", r#"{"do":"output"}"#]
+        .map(Event::of_value)
+        .into();
     for event in &events {
         if run(&mut instance, std::slice::from_ref(event)).is_err() {
             return "ended with a fault";
@@ -132,12 +134,16 @@ fn a_file_of_500_megabytes_is_refused_without_being_read() {
     let folder = tempfile::tempdir().expect("a temporary folder can be made");
     let path = folder.path().join("large.wasm");
     let file = File::create(&path).expect("the folder can be written");
-    file.write_at(b"\0asm\x0d\0\x01\0", 0).expect("it can be written");
+    file.write_at(b"\0asm\x0d\0\x01\0", 0)
+        .expect("it can be written");
     // Sparse: it takes no room on the disk.
     file.set_len(500 << 20).expect("it can be made longer");
     let began = Instant::now();
     let error = LoadedPlugin::load(sandbox(), "large", &everything_granted(path));
     let message = error.expect_err("it is refused").to_string();
-    assert!(message.contains("524288000 bytes") && message.contains("limits.component_size"), "{message}");
+    assert!(
+        message.contains("524288000 bytes") && message.contains("limits.component_size"),
+        "{message}"
+    );
     assert!(began.elapsed() < Duration::from_secs(5), "it was read");
 }

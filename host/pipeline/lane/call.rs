@@ -7,6 +7,7 @@ use super::super::batch::Batch;
 use super::super::messages::Settlement;
 use super::callee::CalleeInstance;
 use super::{CALL_GOAL, Lane};
+use crate::delivery::ledger::Settled;
 use crate::sandbox::{BatchAnswer, Fault, FaultKind, SLOT_WORDS};
 
 /// After this many faults in a row, with no success between, a new instance waits.
@@ -14,6 +15,10 @@ const FAULTS_BEFORE_DELAY: u32 = 16;
 
 /// The longest such wait. It is short, because a lane that waits answers nobody.
 const RESTART_DELAY_MAX: Duration = Duration::from_secs(1);
+
+/// A settlement that has grown past this is handed over while its batch runs on, event by event: each event may write
+/// as much as a whole batch.
+const SETTLEMENT_BYTES_MAX: usize = 4 << 20;
 
 impl Lane {
     /// Runs the admitted events and judges them.
@@ -41,6 +46,12 @@ impl Lane {
         }
         let mut single = Batch::new(&self.settings.topic_table);
         for index in 0..batch.len() {
+            let meta = batch.events[index];
+            if batch.assignment_of(meta).is_revoked() {
+                // Each may take as long as a deadline, and whoever has the partition next waits.
+                settlement.settle(meta.assignment, Settled::Abandoned, meta.seq, meta.offset);
+                continue;
+            }
             if self.park.holds(batch.events[index].group) || self.outage_is_on() {
                 self.park_part(batch, index..index + 1, settlement);
                 continue;
@@ -58,6 +69,11 @@ impl Lane {
                     self.spent(&fault);
                     self.judge_fault(batch, index, &fault, settlement);
                 }
+            }
+            let slow = self.instance.is_none();
+            if slow || settlement.bytes() >= SETTLEMENT_BYTES_MAX {
+                // A batch of nothing but loops takes a deadline each: nobody waits for all of them.
+                self.hand_over(batch, std::mem::take(settlement));
             }
         }
     }

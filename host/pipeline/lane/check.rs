@@ -8,8 +8,8 @@ use super::{Lane, LaneSettings};
 use crate::sandbox::{Answer, BatchAnswer, Effects, Fault, FaultKind, Output};
 
 /// Settled sums of one partition that may wait to be taken. A tick gets all of them at once, and each takes up to
-/// about a kilobyte until then: 50 MiB, which no plugin's own memory limit covers.
-const SUMS_MAX: usize = 50_000;
+/// about 3 KiB until then: 60 MiB, which no plugin's own memory limit covers.
+const SUMS_MAX: usize = 20_000;
 
 /// What Kafka's format adds to a header, in bytes at most: two lengths.
 const HEADER_OVERHEAD_BYTES: usize = 10;
