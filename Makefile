@@ -180,6 +180,10 @@ bench-rivals: setup plugins ## the same beside franz-go, sarama and kafka-go; ne
 bench-boundary: setup-build plugins ## what a call into a plugin costs
 	@cargo bench --bench boundary
 
+.PHONY: bench-load
+bench-load: setup-build plugins ## what loading a plugin from the compile cache takes, and the memory of 500 of them
+	@cargo bench --bench load
+
 .PHONY: setup
 setup: setup-build setup-lint setup-kafka ## install what is missing: packages, the WebAssembly target, Kafka
 

@@ -18,9 +18,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use criterion::{Criterion, Throughput};
-use millrace::config::{Grants, Limits, Plugin};
+use millrace::config::{Grants, Limits, Plugin, Recycle};
 use millrace::sample::{SampleSettings, Sampler};
-use millrace::sandbox::{Instance, LoadedPlugin, SLOT_WORDS, Sandbox, Span, encode_topics};
+use millrace::sandbox::{
+    Instance, LoadedPlugin, SLOT_WORDS, Sandbox, SandboxSettings, Span, encode_topics,
+};
 use millrace_sdk::{Event, packed, testing};
 use wasmtime::component::{Component, ComponentType, Linker, Lower, TypedFunc};
 use wasmtime::{Config, Engine, Store};
@@ -169,6 +171,7 @@ fn instance(sandbox: &Sandbox, name: &str) -> Instance {
         settings: [].into(),
         journal: None,
         limits: Limits::default(),
+        recycle: Recycle::default(),
     };
     let plugin = LoadedPlugin::load(sandbox, name, &config).unwrap_or_else(|e| panic!("{e}"));
     Instance::new(&Arc::new(plugin)).unwrap_or_else(|e| panic!("{e}"))
@@ -304,7 +307,7 @@ fn main() {
         .warm_up_time(Duration::from_millis(500))
         .measurement_time(Duration::from_secs(3))
         .configure_from_args();
-    let sandbox = Sandbox::start().expect("the engine starts");
+    let sandbox = Sandbox::start(SandboxSettings::default()).expect("the engine starts");
     for (group, with_headers) in GROUPS.into_iter().zip([false, true]) {
         bench(&mut criterion, &sandbox, group, &Batch::new(with_headers));
     }

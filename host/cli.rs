@@ -3,6 +3,7 @@
 //! A command prints its answer on standard output and nothing else. It must not hold logic that the
 //! daemon needs too.
 
+pub mod compile_component;
 pub mod dev;
 pub mod produce;
 pub mod run;

@@ -13,7 +13,7 @@ pub mod read;
 mod tree;
 pub mod units;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -38,7 +38,26 @@ pub struct Config {
     /// How long a shutdown or a revoked partition may take to finish what is in flight.
     /// Below the session timeout, because the group gives the partition away after that.
     pub drain_timeout: Duration,
+    /// Folder of compiled components; none compiles at every start.
+    pub compile_cache: Option<PathBuf>,
 }
+
+impl Config {
+    /// Lanes over all groups; each has an instance of its plugin.
+    #[must_use]
+    pub fn lanes(&self) -> usize {
+        let plugins = |group: &Group| {
+            let plugins: BTreeSet<&String> = group.routes.values().collect();
+            plugins.len()
+        };
+        let lanes = self.groups.iter();
+        lanes.map(|group| plugins(group) * group.concurrency).sum()
+    }
+}
+
+/// The most lanes that one host may have over all groups. An instance takes 4 GiB of the address space, and
+/// a processor gives 128 TiB of it.
+pub const LANES_MAX: usize = 8_000;
 
 /// Connection to the Kafka cluster.
 #[derive(Debug, Clone, PartialEq)]
@@ -66,6 +85,8 @@ pub struct Plugin {
     pub journal: Option<Journal>,
     /// Limits of each instance.
     pub limits: Limits,
+    /// When an instance that is well makes room for a new one.
+    pub recycle: Recycle,
 }
 
 /// What a plugin may use. Nothing by default.
@@ -96,13 +117,25 @@ pub struct Journal {
     pub rotate_bytes: u64,
 }
 
-/// Limits of one plugin instance; the defaults are those of the sandbox checklist.
+/// Limits of one plugin and of each of its instances; the defaults are those of the sandbox checklist.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limits {
     /// Linear memory, summed over all memories of the instance.
     pub memory_bytes: usize,
     /// One call: an event, or a batch whose events then run again singly.
     pub deadline: Duration,
+    /// Fuel of one event, about one unit an instruction; none switches metering off.
+    pub fuel: Option<u64>,
+    /// Core instances that one instance is made of.
+    pub instances: u32,
+    /// Linear memories of one instance.
+    pub memories: u32,
+    /// Tables of one instance.
+    pub tables: u32,
+    /// Table elements, summed over all tables of the instance.
+    pub table_elements: usize,
+    /// Handles of host resources that one instance may hold.
+    pub resources: usize,
     /// Bytes that one event's call may pass to and from the host.
     pub event_hostcall_bytes: usize,
     /// Bytes that one batch's call may pass to and from the host.
@@ -113,8 +146,25 @@ pub struct Limits {
     pub output_bytes: usize,
     /// Calls of host functions that one event may make.
     pub host_calls: u32,
+    /// A log line, in bytes; the rest of a longer one is cut off.
+    pub log_line_bytes: usize,
+    /// Log lines a second of all instances together; further ones are dropped and counted.
+    pub log_lines: u32,
     /// Size of the component file.
     pub component_bytes: u64,
+    /// Time for compiling the component.
+    pub compile_time: Duration,
+}
+
+impl Limits {
+    /// The most core instances that a plugin can be given: what the engine's pool allows one instance.
+    pub const INSTANCES_MAX: u32 = 100;
+    /// The most memories; each takes 4 GiB of the pool's address space.
+    pub const MEMORIES_MAX: u32 = 16;
+    /// The most tables.
+    pub const TABLES_MAX: u32 = 100;
+    /// The most table elements; each table takes this many in the pool's address space.
+    pub const TABLE_ELEMENTS_MAX: usize = 100_000;
 }
 
 impl Default for Limits {
@@ -122,14 +172,33 @@ impl Default for Limits {
         Self {
             memory_bytes: 64 << 20,
             deadline: Duration::from_secs(1),
+            fuel: None,
+            instances: 20,
+            memories: 4,
+            tables: 20,
+            table_elements: 20_000,
+            resources: 1_000,
             event_hostcall_bytes: 4 << 20,
             batch_hostcall_bytes: 16 << 20,
             outputs: 1_000,
             output_bytes: 4 << 20,
             host_calls: 10_000,
+            log_line_bytes: 1 << 10,
+            log_lines: 100,
             component_bytes: 32 << 20,
+            compile_time: Duration::from_mins(1),
         }
     }
+}
+
+/// When an instance that is well makes room for a new one, between two calls. Never by default: an instance
+/// keeps what it has cached, and the limit of memory bounds what it can leak.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Recycle {
+    /// After this many events.
+    pub events: Option<u64>,
+    /// Once its linear memory is larger than this.
+    pub memory_bytes: Option<usize>,
 }
 
 /// One Kafka consumer group.

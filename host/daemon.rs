@@ -19,7 +19,7 @@ use crate::ingest::grpc::{GatewayError, GrpcGateway};
 use crate::kafka::KafkaError;
 use crate::kafka::publisher::Publisher;
 use crate::pipeline::{Group, GroupParts, GroupStatus, StartError};
-use crate::sandbox::{Instance, LoadError, LoadedPlugin, Sandbox};
+use crate::sandbox::{Compiler, LoadError, LoadedPlugin, Sandbox, SandboxSettings};
 use crate::telemetry::metrics::Metrics;
 
 /// Threads for gateways and health checks; nothing of the data path runs on them. Two, so that a slow
@@ -96,9 +96,11 @@ impl Daemon {
     /// Starts everything that is configured. Ports are bound and plugins loaded before any group is
     /// joined, so that what cannot work fails before anything is consumed.
     ///
+    /// `compiler` is who compiles the plugins; only a child of the host's own executable holds to their limits.
+    ///
     /// # Errors
     /// Says what is wrong and what to do.
-    pub fn start(config: &Config) -> Result<Self, DaemonError> {
+    pub fn start(config: &Config, compiler: Compiler) -> Result<Self, DaemonError> {
         let runtime = runtime()?;
         let metrics = Metrics::new().map_err(|error| DaemonError::Host(error.to_string()))?;
         let admin = AdminServer::bind(config.admin.listen)?;
@@ -112,7 +114,7 @@ impl Daemon {
             (Some(grpc), Some(publisher)) => Some(GrpcGateway::bind(grpc, Arc::clone(publisher))?),
             _ => None,
         };
-        let sandbox = Sandbox::start()?;
+        let sandbox = Sandbox::start(SandboxSettings::new(config, compiler))?;
         let plugins = load_plugins(&sandbox, config, &metrics)?;
         let output_partitions = if config.groups.is_empty() {
             BTreeMap::new()
@@ -295,19 +297,18 @@ fn runtime() -> Result<Runtime, DaemonError> {
 
 type Plugins = BTreeMap<String, (Arc<LoadedPlugin>, config::Plugin)>;
 
-/// Loads every plugin and makes one instance of each, so that what its `init` refuses is known now.
+/// Makes every plugin ready, as many at a time as there are cores. What is wrong is told of the first by name.
 fn load_plugins(
     sandbox: &Sandbox,
     config: &Config,
     metrics: &Metrics,
 ) -> Result<Plugins, DaemonError> {
     let mut plugins = Plugins::new();
-    for (name, plugin) in &config.plugins {
-        let loaded = Arc::new(LoadedPlugin::load(sandbox, name, plugin)?);
-        drop(Instance::new(&loaded)?);
-        metrics.plugin_loaded(name, &loaded.digest);
+    for (name, loaded) in LoadedPlugin::prepare_all(sandbox, &config.plugins)? {
+        let plugin = &config.plugins[&name];
+        metrics.plugin_loaded(&name, &loaded.digest);
         tracing::info!(plugin = %name, digest = %loaded.digest, path = %plugin.path.display(), "plugin loaded");
-        plugins.insert(name.clone(), (loaded, plugin.clone()));
+        plugins.insert(name, (loaded, plugin.clone()));
     }
     Ok(plugins)
 }

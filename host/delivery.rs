@@ -12,5 +12,6 @@ pub mod ledger;
 pub mod offsets;
 pub mod park;
 pub mod progress;
+pub mod restarts;
 pub mod retry;
 pub mod retry_copy;

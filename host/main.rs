@@ -3,10 +3,11 @@
 use std::process::ExitCode;
 
 use clap::Parser;
-use millrace::cli::{dev, produce, run, topics, validate};
+use millrace::cli::{compile_component, dev, produce, run, topics, validate};
 use millrace::config::ConfigError;
 use millrace::daemon::DaemonError;
 use millrace::kafka::KafkaError;
+use millrace::sandbox::{COMPILE_COMMAND, CompileError, INVALID_COMPONENT};
 
 /// Records are allocated by one thread and freed by another, which the system's allocator is slow at.
 #[global_allocator]
@@ -41,6 +42,9 @@ const UNAVAILABLE: u8 = 69;
 enum Command {
     /// Tries everything out in one process: broker, gateway, groups and sample events.
     Dev(dev::DevArgs),
+    /// Compiles a component; the host calls this itself.
+    #[command(name = COMPILE_COMMAND, hide = true)]
+    Compile(compile_component::CompileArgs),
     /// Runs the daemon.
     Run(run::RunArgs),
     /// Checks a configuration and its plugins without touching Kafka.
@@ -55,6 +59,7 @@ pub(crate) fn main() -> ExitCode {
     keep_freed_memory_for_a_while();
     let done = match Command::parse() {
         Command::Dev(args) => dev::run(&args),
+        Command::Compile(args) => compile_component::run(&args),
         Command::Run(args) => run::run(&args),
         Command::Validate(args) => validate::run(&args),
         Command::Topics(args) => topics::run(args),
@@ -91,6 +96,9 @@ fn code(error: &anyhow::Error) -> u8 {
     let unreachable = |error: &KafkaError| matches!(error, KafkaError::Unreachable { .. });
     if error.is::<ConfigError>() {
         return BAD_CONFIGURATION;
+    }
+    if let Some(CompileError::Invalid(_)) = error.downcast_ref() {
+        return INVALID_COMPONENT;
     }
     match error.downcast_ref::<DaemonError>() {
         Some(DaemonError::Plugin(_)) => BAD_CONFIGURATION,

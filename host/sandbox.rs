@@ -3,7 +3,8 @@
 //! The only user of wasmtime. It must not know Kafka, offsets or threads: it answers calls, one at a time,
 //! with outcomes and effects, and the caller decides what they mean.
 
-mod cause;
+mod compile;
+mod compile_cache;
 mod effects;
 mod engine;
 mod fault;
@@ -12,18 +13,21 @@ mod instance;
 mod interfaces;
 mod limits;
 mod load;
+mod load_error;
 mod nested;
 mod packed;
 mod stdio;
 
+pub use compile::{COMPILE_COMMAND, CompileError, Compiler, INVALID_COMPONENT, compile_for_parent};
 pub use effects::{
     Effects, JournalLine, MetricChange, MetricKind, StateWrite, TallyChange, TallyOp,
 };
-pub use engine::Sandbox;
+pub use engine::{Sandbox, SandboxSettings};
 pub use fault::{Fault, FaultKind, WAITING_DEADLINE};
 pub use host_state::StateSource;
-pub use instance::{BatchAnswer, Instance, TickAnswer, TickReason};
-pub use load::{LoadError, LoadedPlugin};
+pub use instance::{BatchAnswer, Instance, TickAnswer, TickReason, Worn};
+pub use load::LoadedPlugin;
+pub use load_error::LoadError;
 #[cfg(feature = "fuzzing")]
 pub(crate) use packed::fuzz_results;
 pub use packed::{Answer, Output, Problem, SLOT_WORDS, Span, encode_topics};

@@ -3,7 +3,9 @@
 //!
 //! The guests are in `tests/guests`; `make plugins` builds them.
 
+mod compiling;
 mod effects;
+mod life;
 mod limits;
 mod loading;
 
@@ -11,16 +13,23 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
-use millrace::config::{Grants, Limits, Plugin};
+use millrace::config::{Grants, Limits, Plugin, Recycle};
 use millrace::sandbox::{
-    BatchAnswer, Effects, Fault, Instance, LoadError, LoadedPlugin, SLOT_WORDS, Sandbox, Span,
-    encode_topics,
+    BatchAnswer, Effects, Fault, Instance, LoadError, LoadedPlugin, SLOT_WORDS, Sandbox,
+    SandboxSettings, Span, encode_topics,
 };
 
 /// The one engine, as in the host.
 pub(crate) fn sandbox() -> &'static Sandbox {
-    static SANDBOX: LazyLock<Sandbox> =
-        LazyLock::new(|| Sandbox::start().expect("the engine starts"));
+    static SANDBOX: LazyLock<Sandbox> = LazyLock::new(|| {
+        // The guests are loaded again and again, with other limits each time.
+        let cache = Path::new(env!("CARGO_TARGET_TMPDIR")).join("sandbox");
+        let settings = SandboxSettings {
+            compile_cache: Some(cache),
+            ..SandboxSettings::default()
+        };
+        Sandbox::start(settings).expect("the engine starts")
+    });
     &SANDBOX
 }
 
@@ -55,6 +64,7 @@ pub(crate) fn everything_granted(path: PathBuf) -> Plugin {
         settings: [("window".to_owned(), "60s".to_owned())].into(),
         journal: None,
         limits: Limits::default(),
+        recycle: Recycle::default(),
     }
 }
 
@@ -91,6 +101,11 @@ impl Event {
             group: 0,
             attempt: 1,
         }
+    }
+
+    fn with_key(mut self, key: &str) -> Self {
+        self.key = Some(key.to_owned());
+        self
     }
 
     fn in_group(mut self, group: u32) -> Self {

@@ -33,6 +33,7 @@ use crate::config::Config;
 use crate::daemon::{Daemon, Summary};
 use crate::kafka::embedded::EmbeddedBroker;
 use crate::sample::SampleSettings;
+use crate::sandbox::Compiler;
 use crate::telemetry::logs::{self, LogFormat};
 
 /// How often figures are shown.
@@ -143,7 +144,7 @@ pub fn run(args: &DevArgs) -> anyhow::Result<()> {
     let config = configuration(args, &broker, &folder)?;
     let topic = args.sample_topic();
     let topics = setup::create_topics(&broker, &config, topic, args.partitions)?;
-    let daemon = Daemon::start(&config)?;
+    let daemon = Daemon::start(&config, Compiler::own_child()?)?;
     let mut running = Running {
         watch: Watch::new(daemon.metrics().clone(), &config, Instant::now()),
         samples: match topic {

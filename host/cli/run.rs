@@ -10,6 +10,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use super::Output;
 use crate::config::{self, Config, ConfigError};
 use crate::daemon::{Daemon, Summary};
+use crate::sandbox::Compiler;
 use crate::telemetry::logs::{self, LogFormat};
 
 /// How often a running daemon looks whether a group has stopped for good.
@@ -64,7 +65,7 @@ pub struct RunArgs {
 pub fn run(args: &RunArgs) -> anyhow::Result<()> {
     logs::start(&args.log, LogFormat::Auto).map_err(anyhow::Error::msg)?;
     let config = args.config.load()?;
-    let daemon = Daemon::start(&config)?;
+    let daemon = Daemon::start(&config, Compiler::own_child()?)?;
     tracing::info!(admin = %daemon.admin_address(), grpc = ?daemon.grpc_address(), "started");
     let failure = daemon.wait(until_stopped(&daemon, args.run_for))?;
     tracing::info!("stopping: finishing what is in flight");

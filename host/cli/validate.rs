@@ -1,10 +1,11 @@
 //! `millrace validate`: the configuration and its plugins, without touching Kafka.
 
 use std::io::Write as _;
+use std::sync::Arc;
 
 use super::Output;
 use super::run::ConfigArgs;
-use crate::sandbox::{Instance, LoadedPlugin, Sandbox};
+use crate::sandbox::{Compiler, LoadedPlugin, Sandbox, SandboxSettings};
 
 /// Arguments of `millrace validate`.
 #[derive(Debug, Clone, clap::Args)]
@@ -23,13 +24,10 @@ pub struct ValidateArgs {
 /// Everything that is wrong.
 pub fn run(args: &ValidateArgs) -> anyhow::Result<()> {
     let config = args.config.load()?;
-    let sandbox = Sandbox::start()?;
-    let mut plugins = Vec::new();
-    for (name, plugin) in &config.plugins {
-        let loaded = std::sync::Arc::new(LoadedPlugin::load(&sandbox, name, plugin)?);
-        drop(Instance::new(&loaded)?);
-        plugins.push(serde_json::json!({ "plugin": name, "digest": loaded.digest }));
-    }
+    let settings = SandboxSettings::new(&config, Compiler::own_child()?);
+    let plugins = LoadedPlugin::prepare_all(&Sandbox::start(settings)?, &config.plugins)?;
+    let digest = |(name, loaded): (_, &Arc<LoadedPlugin>)| serde_json::json!({ "plugin": name, "digest": loaded.digest });
+    let plugins: Vec<_> = plugins.iter().map(digest).collect();
     let mut out = std::io::stdout().lock();
     match args.output {
         Output::Json => writeln!(

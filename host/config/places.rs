@@ -43,16 +43,25 @@ pub(super) fn default_store(env: &Environment, group_id: &str) -> Result<PathBuf
     if group_id.contains(['/', '\\', '\0']) || matches!(group_id, "" | "." | "..") {
         return Err(PlaceError::NotAFolderName(group_id.to_owned()));
     }
-    // The XDG specification says that a relative path there is to be ignored.
+    base_folder(env, "XDG_STATE_HOME", ".local/state")
+        .map(|state| state.join("millrace").join(group_id))
+        .ok_or(PlaceError::NoStateFolder)
+}
+
+/// The folder of compiled components where the configuration does not say; none where the environment names
+/// no folder for caches.
+pub(super) fn default_compile_cache(env: &Environment) -> Option<PathBuf> {
+    base_folder(env, "XDG_CACHE_HOME", ".cache").map(|cache| cache.join("millrace/compiled"))
+}
+
+/// A base folder of the XDG specification, which says that a relative path there is to be ignored.
+fn base_folder(env: &Environment, variable: &str, in_home: &str) -> Option<PathBuf> {
     let absolute = |name| {
         env.get(name)
             .map(PathBuf::from)
             .filter(|path| path.is_absolute())
     };
-    absolute("XDG_STATE_HOME")
-        .or_else(|| absolute("HOME").map(|home| home.join(".local/state")))
-        .map(|state| state.join("millrace").join(group_id))
-        .ok_or(PlaceError::NoStateFolder)
+    absolute(variable).or_else(|| absolute("HOME").map(|home| home.join(in_home)))
 }
 
 /// The path to compare by: two spellings of one place are equal. Links are not followed, because what

@@ -10,18 +10,20 @@ mod field;
 mod gateways;
 mod groups;
 mod kafka;
+mod limits;
 mod plugins;
 mod retry;
 mod section;
 
 use std::io::Read;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::finding::{ConfigError, Findings, Place};
 use super::places::Environment;
 use super::tree::{self, Node};
-use super::{Admin, Config, Ingest, interpolate, overrides};
+use super::{Admin, Config, Ingest, LANES_MAX, interpolate, overrides, places};
+use field::Field;
 use section::{Context, Section};
 
 /// A configuration is a page or two; a larger file was not meant.
@@ -130,15 +132,35 @@ fn document(root: &Node, context: &mut Context<'_>) -> Option<Config> {
              `ingest`",
         );
     }
+    let compile_cache = compile_cache(&section.take("compile_cache"), context);
     section.finish(context);
-    Some(Config {
+    let config = Config {
         kafka,
         plugins,
         groups,
         ingest,
         admin,
         drain_timeout,
-    })
+        compile_cache,
+    };
+    if config.lanes() > LANES_MAX {
+        let message = format!(
+            "the groups have {} lanes in all, and each lane has an instance of its plugin: lower \
+             `concurrency` until there are at most {LANES_MAX}",
+            config.lanes()
+        );
+        context.problem(&groups_field.place, message);
+    }
+    Some(config)
+}
+
+/// A folder, or `off`. Where it is absent and the environment names no folder, there is none.
+fn compile_cache(field: &Field<'_>, context: &mut Context<'_>) -> Option<PathBuf> {
+    match field.node {
+        None => places::default_compile_cache(context.env),
+        Some(_) if field.says("off") => None,
+        Some(_) => field.file_path(context),
+    }
 }
 
 fn check_addresses(ingest: &Ingest, admin: &Admin, place: &Place, context: &mut Context<'_>) {

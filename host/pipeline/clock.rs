@@ -48,20 +48,6 @@ impl Clock {
         }
     }
 
-    /// Stops the thread for this long.
-    pub(crate) fn sleep(&self, time: Duration) {
-        match self {
-            Self::Machine(_) => std::thread::sleep(time),
-            #[cfg(test)]
-            Self::Simulated(ms) => {
-                ms.fetch_add(
-                    time.as_millis() as u64,
-                    std::sync::atomic::Ordering::Relaxed,
-                );
-            }
-        }
-    }
-
     /// How long to wait for another thread that has this long. In a simulation the others stand still
     /// meanwhile, so that waiting would change nothing.
     pub(crate) fn patience(&self, time: Duration) -> Duration {

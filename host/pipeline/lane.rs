@@ -27,6 +27,7 @@ use crate::delivery::dedup::Window;
 use crate::delivery::lanes::GroupMap;
 use crate::delivery::ledger::Settled;
 use crate::delivery::park::{Allowance, Park};
+use crate::delivery::restarts::Restarts;
 use crate::delivery::retry::{Millis, RetryPolicy};
 use crate::sandbox::Problem;
 use crate::telemetry::metrics::LaneMetrics;
@@ -181,7 +182,7 @@ pub(crate) struct Lane {
     metrics: LaneMetrics,
     instance: Option<Box<dyn CalleeInstance>>,
     state: Option<LaneState>,
-    faults_in_a_row: u32,
+    restarts: Restarts,
     park: Park<OwnedEvent>,
     /// Events and bytes in the park that came from a retry topic.
     copies: (usize, usize),
@@ -221,7 +222,7 @@ impl Lane {
             metrics,
             instance: None,
             state,
-            faults_in_a_row: 0,
+            restarts: Restarts::default(),
             park: Park::default(),
             copies: (0, 0),
             windows: Vec::new(),
@@ -265,7 +266,7 @@ impl Lane {
         let mut settlement = Settlement::default();
         self.waited = !batch.come_back.is_empty();
         let repeats = self.admit(&mut batch, &mut settlement);
-        if self.outage_is_on() {
+        if self.events_wait() {
             self.park_part(&batch, 0..batch.len(), &mut settlement);
         } else if !batch.is_empty() {
             self.handle(&batch, &mut settlement);

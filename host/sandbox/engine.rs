@@ -1,27 +1,95 @@
-//! The one engine of the process, and the thread that advances its epochs.
+//! The engine of the process, how components come into it, and the thread that advances its epochs.
+//!
+//! Counting fuel is compiled into a component and slows it down, so there is a second engine for the plugins
+//! that want it, made with the first of them.
 
-use std::sync::Arc;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::thread;
 use std::time::Duration;
 
-use wasmtime::{Config, Engine, InstanceAllocationStrategy, PoolingAllocationConfig, Strategy};
+use wasmtime::component::Component;
+use wasmtime::{
+    Config, Engine, InstanceAllocationStrategy, PoolingAllocationConfig, Strategy,
+    WasmBacktraceDetails,
+};
 
-use super::load::LoadError;
+use super::compile::{self, Compiler};
+use super::compile_cache::CompileCache;
+use super::load_error::LoadError;
+use crate::config::{self, Limits};
 
 /// How often epochs advance: deadlines are exact to this, and the ticker costs nothing that shows.
 pub(super) const EPOCH_TICK: Duration = Duration::from_millis(10);
 
-/// Instances that may live at once, over all lanes and plugins. A group has at most 256 lanes a plugin; the
-/// pool reserves address space only, so the number is generous.
-const INSTANCES_MAX: u32 = 1_000;
+/// Instances beside those of the lanes: one of each version that is made ready, and one that a lane has made
+/// before its old one was gone.
+const INSTANCES_SPARE: u32 = 200;
+
+/// How a sandbox comes by its components.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SandboxSettings {
+    /// Who compiles them.
+    pub compiler: Compiler,
+    /// Folder of the compile cache; none compiles every time.
+    pub compile_cache: Option<PathBuf>,
+    /// Lanes that may have an instance at once.
+    pub lanes: usize,
+}
+
+impl SandboxSettings {
+    /// What a configured host needs.
+    #[must_use]
+    pub fn new(config: &config::Config, compiler: Compiler) -> Self {
+        Self {
+            compiler,
+            compile_cache: config.compile_cache.clone(),
+            lanes: config.lanes().min(config::LANES_MAX),
+        }
+    }
+}
+
+impl Default for SandboxSettings {
+    /// Compiles in this very process, without a cache: for tests and benches.
+    fn default() -> Self {
+        Self {
+            compiler: Compiler::InProcess,
+            compile_cache: None,
+            lanes: 800,
+        }
+    }
+}
 
 /// Where components are compiled and run. Dropping it stops the ticker.
 #[derive(Debug)]
 pub struct Sandbox {
-    pub(super) engine: Engine,
+    engines: Arc<Engines>,
+    compiler: Compiler,
+    cache: Option<CompileCache>,
     stop: Arc<AtomicBool>,
     ticker: Option<thread::JoinHandle<()>>,
+}
+
+#[derive(Debug)]
+struct Engines {
+    plain: Engine,
+    /// Counts fuel.
+    metered: OnceLock<Engine>,
+    instances_max: u32,
+}
+
+/// A component file that was read, and how it is to be compiled.
+#[derive(Debug)]
+pub(super) struct Source<'a> {
+    pub(super) plugin: &'a str,
+    pub(super) path: &'a Path,
+    /// SHA-256 of the bytes, in hexadecimal.
+    pub(super) digest: &'a str,
+    pub(super) bytes: &'a [u8],
+    /// Whether it counts fuel.
+    pub(super) metered: bool,
+    pub(super) compile_time: Duration,
 }
 
 impl Sandbox {
@@ -29,20 +97,23 @@ impl Sandbox {
     ///
     /// # Errors
     /// The machine cannot run the engine: too little address space, or an unknown processor.
-    pub fn start() -> Result<Self, LoadError> {
-        let engine = Engine::new(&config(pooling()))
-            // Where the pool's address space cannot be reserved, instances are made one by one.
-            .or_else(|_| Engine::new(&config(InstanceAllocationStrategy::OnDemand)))
-            .map_err(|error| LoadError::Engine {
-                message: format!("{error:#}"),
-            })?;
+    pub fn start(settings: SandboxSettings) -> Result<Self, LoadError> {
+        let instances_max = settings.lanes as u32 + INSTANCES_SPARE;
+        let engines = Arc::new(Engines {
+            plain: engine(false, instances_max)?,
+            metered: OnceLock::new(),
+            instances_max,
+        });
         let stop = Arc::new(AtomicBool::new(false));
         let ticker = thread::Builder::new().name("epochs".to_owned()).spawn({
-            let (engine, stop) = (engine.clone(), Arc::clone(&stop));
+            let (engines, stop) = (Arc::clone(&engines), Arc::clone(&stop));
             move || {
                 while !stop.load(Ordering::Relaxed) {
                     thread::sleep(EPOCH_TICK);
-                    engine.increment_epoch();
+                    engines.plain.increment_epoch();
+                    if let Some(metered) = engines.metered.get() {
+                        metered.increment_epoch();
+                    }
                 }
             }
         });
@@ -50,11 +121,65 @@ impl Sandbox {
             message: error.to_string(),
         })?;
         Ok(Self {
-            engine,
+            engines,
+            compiler: settings.compiler,
+            cache: settings.compile_cache.and_then(CompileCache::open),
             stop,
             ticker: Some(ticker),
         })
     }
+
+    fn engine(&self, metered: bool) -> Result<&Engine, LoadError> {
+        let engines = &*self.engines;
+        if !metered {
+            return Ok(&engines.plain);
+        }
+        if let Some(engine) = engines.metered.get() {
+            return Ok(engine);
+        }
+        let made = engine(true, engines.instances_max)?;
+        // Where another thread was quicker, its engine is the one.
+        Ok(engines.metered.get_or_init(|| made))
+    }
+
+    /// The machine code of a component: from the cache where it has been compiled before, else compiled now.
+    pub(super) fn component(&self, source: &Source<'_>) -> Result<Component, LoadError> {
+        let engine = self.engine(source.metered)?;
+        let Some(cache) = &self.cache else {
+            return believed(engine, &self.compiler.compile(engine, source)?, source);
+        };
+        let entry = cache.entry(engine, source.digest);
+        if let Some(artefact) = cache.get(&entry) {
+            match believed(engine, &artefact, source) {
+                Ok(component) => return Ok(component),
+                Err(error) => {
+                    tracing::warn!(plugin = source.plugin, %error, "compiled again: its entry in the compile cache does not load");
+                }
+            }
+        }
+        let artefact = self.compiler.compile(engine, source)?;
+        let component = believed(engine, &artefact, source)?;
+        cache.put(&entry, &artefact);
+        Ok(component)
+    }
+}
+
+/// Takes machine code in that this host's compiler has made.
+#[allow(
+    unsafe_code,
+    reason = "machine code can only be believed; it comes from the host's own compiler, through a pipe or \
+              through the cache, which has checked it with the key of this host"
+)]
+fn believed(engine: &Engine, artefact: &[u8], source: &Source<'_>) -> Result<Component, LoadError> {
+    // SAFETY: the bytes were written by wasmtime in this process, or in a process of this very executable, and
+    // arrive as they were written: over a pipe that nobody else holds, or from the cache after its check. They
+    // are in memory, where nobody changes them.
+    let component = unsafe { Component::deserialize(engine, artefact) };
+    component.map_err(|error| LoadError::Invalid {
+        plugin: source.plugin.to_owned(),
+        path: source.path.to_owned(),
+        message: compile::one_line(&error),
+    })
 }
 
 impl Drop for Sandbox {
@@ -67,11 +192,26 @@ impl Drop for Sandbox {
     }
 }
 
-fn config(allocation: InstanceAllocationStrategy) -> Config {
+fn engine(metered: bool, instances_max: u32) -> Result<Engine, LoadError> {
+    Engine::new(&config(pooling(instances_max), metered))
+        // Where the pool's address space cannot be reserved, instances are made one by one.
+        .or_else(|_| Engine::new(&config(InstanceAllocationStrategy::OnDemand, metered)))
+        .map_err(|error| LoadError::Engine {
+            message: format!("{error:#}"),
+        })
+}
+
+/// An engine that compiles and never runs anything. Its machine code fits the engines that do.
+pub(super) fn compiling_engine(metered: bool) -> wasmtime::Result<Engine> {
+    Engine::new(&config(InstanceAllocationStrategy::OnDemand, metered))
+}
+
+fn config(allocation: InstanceAllocationStrategy, metered: bool) -> Config {
     let mut config = Config::new();
     config
         .strategy(Strategy::Cranelift)
         .epoch_interruption(true)
+        .consume_fuel(metered)
         .allocation_strategy(allocation)
         .wasm_component_model(true)
         .wasm_multi_memory(true)
@@ -79,21 +219,29 @@ fn config(allocation: InstanceAllocationStrategy) -> Config {
         .wasm_relaxed_simd(false)
         .concurrency_support(false)
         .wasm_backtrace_max_frames(std::num::NonZeroUsize::new(16))
+        // Otherwise a variable of the environment would change what is compiled.
+        .wasm_backtrace_details(WasmBacktraceDetails::Disable)
         // Plugins come and go; registering their unwind tables with the system is quadratic.
         .native_unwind_info(false);
     config
 }
 
-fn pooling() -> InstanceAllocationStrategy {
+/// The pool refuses nothing that a plugin's limits allow: those end where it does. It reserves address space
+/// only, so its numbers are generous.
+fn pooling(instances_max: u32) -> InstanceAllocationStrategy {
     let mut pool = PoolingAllocationConfig::default();
-    pool.total_component_instances(INSTANCES_MAX)
-        .total_core_instances(INSTANCES_MAX * 4)
-        .total_memories(INSTANCES_MAX)
-        .total_tables(INSTANCES_MAX * 4)
-        .table_elements(20_000)
-        .max_memories_per_component(4)
-        .max_tables_per_component(20)
-        .max_core_instances_per_component(20)
+    pool.total_component_instances(instances_max)
+        // Numbers without a reservation behind them.
+        .total_core_instances(instances_max.saturating_mul(Limits::INSTANCES_MAX))
+        // Toolchains make one memory and two tables.
+        .total_memories(instances_max * 2)
+        .total_tables(instances_max * 4)
+        .table_elements(Limits::TABLE_ELEMENTS_MAX)
+        .max_memories_per_component(Limits::MEMORIES_MAX)
+        .max_tables_per_component(Limits::TABLES_MAX)
+        .max_memories_per_module(Limits::MEMORIES_MAX)
+        .max_tables_per_module(Limits::TABLES_MAX)
+        .max_core_instances_per_component(Limits::INSTANCES_MAX)
         // Go's metadata, the largest seen, takes about 1 MiB.
         .max_component_instance_size(4 << 20)
         .max_core_instance_size(4 << 20)

@@ -1,8 +1,12 @@
 //! Why a call ended without an answer: a trap, or a limit.
 
-use std::fmt;
+use std::fmt::{self, Write as _};
 
-use wasmtime::WasmBacktrace;
+use wasmtime::component::ResourceTableError;
+use wasmtime::{Trap, WasmBacktrace};
+
+use super::limits::InstanceLimits;
+use crate::config::Limits;
 
 /// The code of a deadline that a plugin met while it waited for something outside.
 pub const WAITING_DEADLINE: &str = "deadline-waiting";
@@ -28,6 +32,8 @@ pub struct Fault {
     pub code: String,
     /// For a person: what happened, the limit and its value.
     pub message: String,
+    /// The limit that was gone past, as `plugins.NAME.limits` names it; none where it was no limit.
+    pub limit: Option<&'static str>,
     /// For a trap: functions of the plugin that it happened in, innermost first, at most three.
     pub frames: Vec<String>,
 }
@@ -39,9 +45,9 @@ pub enum FaultKind {
     Trap,
     /// The call ran past its deadline.
     Deadline,
-    /// The instance asked for more memory than its limit, and gave up.
+    /// The instance asked for more memory or table elements than its limit, and gave up.
     Memory,
-    /// The call passed more bytes, or made more calls, than its limit.
+    /// The call passed more bytes, made more calls, held more handles or ran more instructions than its limit.
     Fuel,
     /// The plugin used what it was not granted, or used it wrongly.
     Capability,
@@ -73,14 +79,160 @@ impl Fault {
             kind,
             code: code.to_owned(),
             message: message.to_string(),
+            limit: None,
             frames: Vec::new(),
         }
+    }
+
+    /// A limit was gone past. The message says how far; where the limit is set is added by the instance.
+    pub(super) fn of_limit(
+        kind: FaultKind,
+        code: &str,
+        limit: &'static str,
+        message: impl fmt::Display,
+    ) -> Self {
+        Self {
+            limit: Some(limit),
+            ..Self::new(kind, code, message)
+        }
+    }
+
+    /// Says where the limit is set that was gone past.
+    pub(super) fn of_plugin(mut self, plugin: &str) -> Self {
+        if let Some(limit) = self.limit {
+            // Writing to a String cannot fail.
+            let _written = write!(self.message, " (plugins.{plugin}.limits.{limit})");
+        }
+        self
+    }
+
+    /// Tells from an error of wasmtime, and from what the instance was refused, why a call ended.
+    pub(super) fn of_error(
+        error: &wasmtime::Error,
+        limits: &Limits,
+        refused: &InstanceLimits,
+        events: u32,
+    ) -> Self {
+        if let Some(Violation(fault)) = error.downcast_ref::<Violation>() {
+            return fault.clone();
+        }
+        let trap = error.downcast_ref::<Trap>();
+        match trap {
+            Some(Trap::Interrupt) => {
+                let message = format!(
+                    "ran past the deadline of {} ms",
+                    limits.deadline.as_millis()
+                );
+                return Self::of_limit(FaultKind::Deadline, "deadline", "deadline", message);
+            }
+            Some(Trap::OutOfFuel) => {
+                let message = format!(
+                    "used more than {} units of fuel an event",
+                    limits.fuel.unwrap_or_default()
+                );
+                return Self::of_limit(FaultKind::Fuel, "fuel", "fuel", message);
+            }
+            // What was refused matters only to what gave up over it.
+            Some(_) if refused.memory_refused => {
+                let message = format!("needs more memory than {} bytes", limits.memory_bytes);
+                return Self::of_limit(FaultKind::Memory, "memory", "memory", message);
+            }
+            Some(_) if refused.table_refused => return too_many_elements(limits),
+            _ => {}
+        }
+        let text = format!("{:#}", error.root_cause());
+        if let Some(fault) = told_in_words(error, &text, limits, refused, events) {
+            return fault;
+        }
+        let code = trap.map_or_else(|| "trap".to_owned(), |trap| format!("{trap:?}"));
+        Self {
+            frames: frames(error),
+            ..Self::new(FaultKind::Trap, &code, text)
+        }
+    }
+}
+
+fn too_many_elements(limits: &Limits) -> Fault {
+    let message = format!("needs more than {} table elements", limits.table_elements);
+    Fault::of_limit(
+        FaultKind::Memory,
+        "table-elements",
+        "table_elements",
+        message,
+    )
+}
+
+/// Limits whose errors wasmtime tells apart by their words only.
+fn told_in_words(
+    error: &wasmtime::Error,
+    text: &str,
+    limits: &Limits,
+    refused: &InstanceLimits,
+    events: u32,
+) -> Option<Fault> {
+    let full = ResourceTableError::Full.to_string();
+    // The words are those of handles of the component's own resources.
+    if text.contains(&full) || text.contains("handle limit exceeded") {
+        let message = format!("holds more than {} handles of resources", limits.resources);
+        return Some(Fault::of_limit(
+            FaultKind::Fuel,
+            "resources",
+            "resources",
+            message,
+        ));
+    }
+    if text.contains("fuel") {
+        let (limit, bytes) = hostcall_limit(limits, events);
+        let message = format!("passed more than {bytes} bytes to or from the host: {text}");
+        return Some(Fault::of_limit(
+            FaultKind::Fuel,
+            "hostcall-fuel",
+            limit,
+            message,
+        ));
+    }
+    // The rest comes from making an instance, so it is no trap.
+    if error.is::<Trap>() {
+        return None;
+    }
+    if refused.memory_refused {
+        let message = format!("needs more memory than {} bytes", limits.memory_bytes);
+        return Some(Fault::of_limit(
+            FaultKind::Memory,
+            "memory",
+            "memory",
+            message,
+        ));
+    }
+    if refused.table_refused {
+        return Some(too_many_elements(limits));
+    }
+    let counted = [
+        ("instance", "instances", limits.instances),
+        ("table", "tables", limits.tables),
+        ("memory", "memories", limits.memories),
+    ];
+    counted.into_iter().find_map(|(word, limit, most)| {
+        let found = text.contains(&format!("{word} count too high"));
+        found.then(|| {
+            let message = format!("is made of more than {most} {limit}");
+            Fault::of_limit(FaultKind::Memory, limit, limit, message)
+        })
+    })
+}
+
+/// The limit of the bytes that pass to and from the host in a call of so many events, and its value.
+pub(super) fn hostcall_limit(limits: &Limits, events: u32) -> (&'static str, usize) {
+    if events > 1 {
+        ("batch_hostcall", limits.batch_hostcall_bytes)
+    } else {
+        ("event_hostcall", limits.event_hostcall_bytes)
     }
 }
 
 /// The innermost functions of the guest in the backtrace of an error, by name where the component has
 /// names, else by number.
-pub(super) fn frames(error: &wasmtime::Error) -> Vec<String> {
+fn frames(error: &wasmtime::Error) -> Vec<String> {
     let Some(backtrace) = error.downcast_ref::<WasmBacktrace>() else {
         return Vec::new();
     };
@@ -129,6 +281,16 @@ impl Violation {
         message: impl fmt::Display,
     ) -> wasmtime::Error {
         wasmtime::Error::new(Self(Fault::new(kind, code, message)))
+    }
+
+    /// A limit of the plugin's was gone past.
+    pub(super) fn of_limit(
+        kind: FaultKind,
+        code: &str,
+        limit: &'static str,
+        message: impl fmt::Display,
+    ) -> wasmtime::Error {
+        wasmtime::Error::new(Self(Fault::of_limit(kind, code, limit, message)))
     }
 }
 

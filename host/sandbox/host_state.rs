@@ -13,9 +13,6 @@ use super::limits::InstanceLimits;
 use super::load::LoadedPlugin;
 use super::stdio::PluginLog;
 
-/// Handles that a guest may hold at once. The default of a million is a way to exhaust the host.
-pub(super) const RESOURCES_MAX: usize = 1_000;
-
 /// What an effect takes in the host's memory besides its text, counted so that many empty ones end too.
 const EFFECT_OVERHEAD_BYTES: usize = 64;
 
@@ -46,7 +43,7 @@ pub(super) struct HostState {
     /// What earlier events of a batch wrote, where each event is a call of its own.
     pub(super) earlier_state: Vec<StateWrite>,
     /// Events of the running call; an effect belongs to one of them.
-    events: u32,
+    pub(super) events: u32,
     /// What the effects of the running call may still take, in bytes.
     effect_bytes_left: usize,
     effect_bytes_max: usize,
@@ -72,7 +69,7 @@ pub(super) struct Sums {
 
 impl HostState {
     pub(super) fn new(plugin: &LoadedPlugin) -> Self {
-        let log = plugin.log.of_instance();
+        let log = PluginLog::new(&plugin.log);
         let wasi = WasiCtx::builder()
             .stdout(log.clone())
             .stderr(log.clone())
@@ -82,11 +79,11 @@ impl HostState {
             .max_random_size(RANDOM_BYTES_MAX)
             .build();
         let mut table = ResourceTable::new();
-        table.set_max_capacity(RESOURCES_MAX);
+        table.set_max_capacity(plugin.limits.resources);
         Self {
             wasi,
             table,
-            limits: InstanceLimits::new(plugin.limits.memory_bytes),
+            limits: InstanceLimits::new(&plugin.limits),
             log,
             settings: Arc::clone(&plugin.settings),
             effects: Effects::default(),
@@ -112,7 +109,7 @@ impl HostState {
         effect_bytes_max: usize,
     ) {
         self.effects.clear();
-        self.limits.memory_refused = false;
+        (self.limits.memory_refused, self.limits.table_refused) = (false, false);
         (self.event_index, self.events) = (0, events);
         (self.effect_bytes_left, self.effect_bytes_max) = (effect_bytes_max, effect_bytes_max);
         (self.calls_left, self.calls_max) = (calls_max, calls_max);
@@ -129,13 +126,11 @@ impl HostState {
                 self.calls_left = left;
                 Ok(())
             }
-            None => Err(Violation::error(
+            None => Err(Violation::of_limit(
                 FaultKind::Fuel,
                 "host-calls",
-                format!(
-                    "more than {} calls of host functions (limits.host_calls)",
-                    self.calls_max
-                ),
+                "host_calls",
+                format!("more than {} calls of host functions", self.calls_max),
             )),
         }
     }
@@ -170,13 +165,15 @@ impl HostState {
                 self.effect_bytes_left = left;
                 Ok(())
             }
-            None => Err(Violation::error(
+            None => Err(Violation::of_limit(
                 FaultKind::Fuel,
                 "effect-bytes",
-                format!(
-                    "more than {} bytes of effects (limits.event_hostcall, limits.batch_hostcall)",
-                    self.effect_bytes_max
-                ),
+                if self.events > 1 {
+                    "batch_hostcall"
+                } else {
+                    "event_hostcall"
+                },
+                format!("more than {} bytes of effects", self.effect_bytes_max),
             )),
         }
     }

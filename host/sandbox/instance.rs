@@ -1,20 +1,21 @@
 //! One instance of a plugin, owned by one lane: calls it, and says how the call ended.
 
+mod around;
+mod types;
+
 use std::sync::Arc;
-use std::time::Instant;
 
 use wasmtime::Store;
 use wasmtime::component::{ComponentType, Lift, Lower};
 
-use super::cause;
+use self::around::{arm, arm_other, caught};
 use super::effects::Effects;
-use super::engine::EPOCH_TICK;
-use super::fault::{Fault, FaultKind, shown};
-use super::host_state::{HostState, RESOURCES_MAX, StateSource, Sums};
-use super::load::{Handler, LoadError, LoadedPlugin};
+use super::fault::{Fault, FaultKind, hostcall_limit, shown};
+use super::host_state::{HostState, StateSource, Sums};
+use super::load::{Handler, LoadedPlugin};
+use super::load_error::LoadError;
 use super::nested;
 use super::packed::{self, Answer, Output, SLOT_WORDS, Span};
-use crate::config::Limits;
 
 /// What a batch came to.
 #[derive(Debug, Default)]
@@ -67,6 +68,26 @@ struct PackedResults {
     outputs: Vec<u64>,
 }
 
+/// Why an instance that is well makes room for a new one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Worn {
+    /// It has handled as many events as it may.
+    Events,
+    /// Its memory has grown as far as it may.
+    Memory,
+}
+
+impl Worn {
+    /// The word in metrics.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Events => "events",
+            Self::Memory => "memory",
+        }
+    }
+}
+
 /// What `handle` and `on-tick` return.
 type Handled = (Result<nested::SuccessOut, nested::FailureOut>,);
 type Ticked = (Result<Vec<nested::OutputOut>, nested::FailureOut>,);
@@ -76,6 +97,10 @@ pub struct Instance {
     plugin: Arc<LoadedPlugin>,
     store: Store<HostState>,
     instance: wasmtime::component::Instance,
+    /// Events that were handed to it.
+    events: u64,
+    /// Its memory when it was ready, in bytes.
+    memory_bytes_at_first: usize,
 }
 
 impl std::fmt::Debug for Instance {
@@ -92,77 +117,70 @@ impl Instance {
     /// # Errors
     /// The instance does not fit its limits, its start traps, or its `init` refuses.
     pub fn new(plugin: &Arc<LoadedPlugin>) -> Result<Self, LoadError> {
-        let mut store = Store::new(plugin.pre.engine(), HostState::new(plugin));
-        store.limiter(|state| &mut state.limits);
-        store.set_max_component_handles(RESOURCES_MAX);
-        let refused = |message: String| LoadError::Init {
-            plugin: plugin.name.clone(),
-            message,
-        };
-        arm(&mut store, plugin, 1);
-        let instance = plugin
-            .pre
-            .instantiate(&mut store)
-            .map_err(|error| refused(cause::of_start(&store, plugin, &error).message))?;
-        let mut made = Self {
-            plugin: Arc::clone(plugin),
-            store,
-            instance,
-        };
-        made.check_types()
-            .map_err(|(export, error)| LoadError::Mismatch {
+        let made = caught(|| Self::make(plugin)).and_then(|made| made);
+        let mut made = made.map_err(|fault| {
+            let fault = fault.of_plugin(&plugin.name);
+            LoadError::Init {
                 plugin: plugin.name.clone(),
-                message: format!("{export}: {error:#}"),
-            })?;
-        if let Some(export) = made.plugin.init {
-            let init = made.instance.get_func(&mut made.store, export);
-            let init = init.ok_or_else(|| refused("init is not a function".to_owned()))?;
-            let answer = init
-                .typed::<(), (Result<(), String>,)>(&made.store)
-                .and_then(|init| init.call(&mut made.store, ()))
-                .map_err(|error| refused(made.fault(&error).message))?;
-            answer.0.map_err(|said| refused(shown(&said)))?;
-        }
+                message: fault.message,
+                limit: fault.limit,
+            }
+        })?;
+        made.check_types()?;
         Ok(made)
     }
 
-    /// Checks that what the host calls has the types of the contract, before an event finds out.
-    fn check_types(&mut self) -> Result<(), (&'static str, wasmtime::Error)> {
-        let Self {
-            plugin,
+    fn make(plugin: &Arc<LoadedPlugin>) -> Result<Self, Fault> {
+        let mut store = Store::new(plugin.pre.engine(), HostState::new(plugin));
+        store.limiter(|state| &mut state.limits);
+        // Handles of the component's own resources lie in the host's memory too.
+        store.set_max_component_handles(plugin.limits.resources);
+        let made = arm_other(&mut store, plugin)
+            .and_then(|()| plugin.pre.instantiate(&mut store))
+            .map_err(|error| {
+                let state = store.data();
+                Fault::of_error(&error, &plugin.limits, &state.limits, state.events)
+            });
+        let mut made = Self {
+            plugin: Arc::clone(plugin),
+            instance: made?,
             store,
-            instance,
-        } = self;
-        let mut func = |export| {
-            let func = instance.get_func(&mut *store, export);
-            func.ok_or_else(|| wasmtime::Error::msg("is not a function"))
+            events: 0,
+            memory_bytes_at_first: 0,
         };
-        let timer = plugin.on_tick.map(&mut func);
-        let (name, handler) = match plugin.handler {
-            Handler::Batch(export) => {
-                let typed = func(export).and_then(|f| {
-                    f.typed::<(PackedEvents<'_>,), (PackedResults,)>(&*store)
-                        .map(drop)
-                });
-                ("handle-batch", typed)
-            }
-            Handler::Single(export) => {
-                let typed = func(export).and_then(|f| {
-                    f.typed::<(nested::EventIn<'_>,), Handled>(&*store)
-                        .map(drop)
-                });
-                ("handle", typed)
-            }
-        };
-        handler.map_err(|error| (name, error))?;
-        timer.map_or(Ok(()), |timer| {
-            timer
-                .and_then(|f| {
-                    f.typed::<(&str, i32, i64, TickReason), Ticked>(&*store)
-                        .map(drop)
-                })
-                .map_err(|error| ("on-tick", error))
-        })
+        if let Some(export) = made.plugin.init {
+            let answer = made
+                .instance
+                .get_func(&mut made.store, export)
+                .ok_or_else(|| wasmtime::Error::msg("init is not a function"))
+                .and_then(|init| init.typed::<(), (Result<(), String>,)>(&made.store))
+                .and_then(|init| init.call(&mut made.store, ()));
+            let (answer,) = answer.map_err(|error| made.fault(&error))?;
+            answer.map_err(|message| Fault::new(FaultKind::Host, "init", shown(&message)))?;
+        }
+        made.memory_bytes_at_first = made.store.data().limits.memory_bytes();
+        Ok(made)
+    }
+
+    /// Why the instance should make room for a new one, where it should.
+    #[must_use]
+    pub fn worn(&self) -> Option<Worn> {
+        let recycle = self.plugin.recycle;
+        let memory_bytes = self.store.data().limits.memory_bytes();
+        // A new instance has no less than it began with.
+        let grown = memory_bytes > self.memory_bytes_at_first;
+        if recycle.events.is_some_and(|events| self.events >= events) {
+            Some(Worn::Events)
+        } else if grown && recycle.memory_bytes.is_some_and(|max| memory_bytes > max) {
+            Some(Worn::Memory)
+        } else {
+            None
+        }
+    }
+
+    /// Log lines of the plugin that were dropped since this was asked last, of any of its instances.
+    pub fn take_dropped_lines(&mut self) -> u64 {
+        self.plugin.log.take_dropped()
     }
 
     /// Where state is read from during the calls that follow.
@@ -182,12 +200,17 @@ impl Instance {
         topics: &[Arc<str>],
     ) -> Result<BatchAnswer, Fault> {
         let events = slots.len().saturating_sub(2) / SLOT_WORDS;
-        let answer = match self.plugin.handler {
-            Handler::Batch(_) => self.call_batch(bytes, slots, events)?,
-            Handler::Single(_) => self.call_each(bytes, slots, topics)?,
-        };
-        self.check_outputs(&answer.outputs)?;
-        Ok(answer)
+        self.events += events as u64;
+        let answer = caught(|| {
+            let answer = match self.plugin.handler {
+                Handler::Batch(_) => self.call_batch(bytes, slots, events)?,
+                Handler::Single(_) => self.call_each(bytes, slots, topics)?,
+            };
+            self.check_outputs(&answer.outputs)?;
+            Ok(answer)
+        });
+        let answer = answer.and_then(|answer| answer);
+        answer.map_err(|fault| fault.of_plugin(&self.plugin.name))
     }
 
     /// Effects of the last call. They count only where the outcome of their event does.
@@ -207,13 +230,23 @@ impl Instance {
         reason: TickReason,
         sums: Vec<(String, i64)>,
     ) -> Result<TickAnswer, Fault> {
+        let call = (topic, partition, now_ms, reason);
+        let answer = caught(|| self.call_tick(call, sums)).and_then(|answer| answer);
+        answer.map_err(|fault| fault.of_plugin(&self.plugin.name))
+    }
+
+    fn call_tick(
+        &mut self,
+        call: (&str, i32, i64, TickReason),
+        sums: Vec<(String, i64)>,
+    ) -> Result<TickAnswer, Fault> {
         let Some(export) = self.plugin.on_tick else {
             return Ok(TickAnswer {
                 left: sums,
                 ..TickAnswer::default()
             });
         };
-        arm(&mut self.store, &self.plugin, 1);
+        arm_other(&mut self.store, &self.plugin).map_err(|error| self.fault(&error))?;
         self.store.data_mut().sums = Some(Sums {
             left: sums,
             taken: Vec::new(),
@@ -223,7 +256,7 @@ impl Instance {
             .get_func(&mut self.store, export)
             .ok_or_else(|| wasmtime::Error::msg("on-tick is not a function"))
             .and_then(|f| f.typed::<(&str, i32, i64, TickReason), Ticked>(&self.store))
-            .and_then(|f| f.call(&mut self.store, (topic, partition, now_ms, reason)));
+            .and_then(|f| f.call(&mut self.store, call));
         let sums = self.store.data_mut().sums.take().unwrap_or_default();
         let (outputs,) = answer.map_err(|error| self.fault(&error))?;
         let outputs = outputs.map_err(|failure| {
@@ -251,7 +284,7 @@ impl Instance {
         let Handler::Batch(export) = self.plugin.handler else {
             return Ok(BatchAnswer::default());
         };
-        arm(&mut self.store, &self.plugin, events);
+        arm(&mut self.store, &self.plugin, events).map_err(|error| self.fault(&error))?;
         let answer = self
             .instance
             .get_func(&mut self.store, export)
@@ -265,7 +298,7 @@ impl Instance {
                 &results.outputs,
                 &results.bytes,
                 events,
-                call_bytes(&self.plugin.limits, events),
+                hostcall_limit(&self.plugin.limits, events as u32),
             )?,
         })
     }
@@ -296,11 +329,14 @@ impl Instance {
             bytes_made += state.effect_bytes() + outputs.iter().map(Output::bytes).sum::<usize>();
             // Each event is bounded by itself; an event alone is never refused for its neighbours.
             if index > 0 && bytes_made > bytes_max {
-                let message = format!(
-                    "the effects and outputs of a batch take more than {bytes_max} bytes \
-                     (limits.batch_hostcall)"
-                );
-                return Err(Fault::new(FaultKind::Fuel, "effect-bytes", message));
+                let message =
+                    format!("the effects and outputs of a batch take more than {bytes_max} bytes");
+                return Err(Fault::of_limit(
+                    FaultKind::Fuel,
+                    "effect-bytes",
+                    "batch_hostcall",
+                    message,
+                ));
             }
             match answer {
                 Answer::Processed => take_effects(&mut effects, state, index),
@@ -332,7 +368,7 @@ impl Instance {
         let Handler::Single(export) = self.plugin.handler else {
             return Ok(Answer::Processed);
         };
-        arm(&mut self.store, &self.plugin, 1);
+        arm(&mut self.store, &self.plugin, 1).map_err(|error| self.fault(&error))?;
         self.store.data_mut().event_index = index;
         let headers = packed::headers(Span(slot[6]).of(bytes).unwrap_or_default())?;
         let headers: Vec<nested::HeaderIn<'_>> = headers
@@ -396,47 +432,31 @@ impl Instance {
             count += 1;
             bytes += output.bytes();
             if count > limits.outputs {
-                let message = format!("more than {} outputs (limits.outputs)", limits.outputs);
-                return Err(Fault::new(FaultKind::Output, "outputs", message));
+                let message = format!("more than {} outputs", limits.outputs);
+                return Err(Fault::of_limit(
+                    FaultKind::Output,
+                    "outputs",
+                    "outputs",
+                    message,
+                ));
             }
             if bytes > limits.output_bytes {
-                let message = format!(
-                    "more than {} bytes of outputs (limits.output_size)",
-                    limits.output_bytes
-                );
-                return Err(Fault::new(FaultKind::Output, "output-size", message));
+                let message = format!("more than {} bytes of outputs", limits.output_bytes);
+                return Err(Fault::of_limit(
+                    FaultKind::Output,
+                    "output-size",
+                    "output_size",
+                    message,
+                ));
             }
         }
         Ok(())
     }
 
     fn fault(&self, error: &wasmtime::Error) -> Fault {
-        cause::of_call(&self.store, &self.plugin, error)
+        let state = self.store.data();
+        Fault::of_error(error, &self.plugin.limits, &state.limits, state.events)
     }
-}
-
-/// What a call may pass to and from the host at once, and what its effects and outputs may take.
-fn call_bytes(limits: &Limits, events: usize) -> usize {
-    if events > 1 {
-        limits.batch_hostcall_bytes
-    } else {
-        limits.event_hostcall_bytes
-    }
-}
-
-/// Sets every limit of the next call.
-fn arm(store: &mut Store<HostState>, plugin: &LoadedPlugin, events: usize) {
-    let limits = &plugin.limits;
-    // One tick more, because the current one may be nearly over.
-    let ticks = limits.deadline.as_millis() / EPOCH_TICK.as_millis() + 1;
-    store.set_epoch_deadline(ticks as u64);
-    let bytes = call_bytes(limits, events);
-    store.set_hostcall_fuel(bytes);
-    let events = events.max(1) as u32;
-    let calls = limits.host_calls.saturating_mul(events);
-    store
-        .data_mut()
-        .begin_call(Instant::now() + limits.deadline, events, calls, bytes);
 }
 
 /// Moves the effects of one event's call to those of its batch.

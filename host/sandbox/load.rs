@@ -1,16 +1,24 @@
-//! From a component file to something that can be instantiated: size, kind, grants, exports, link.
+//! From a component file to something that can be instantiated: size, kind, grants, exports, link. How it is
+//! compiled is the engine's.
 
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::Read as _;
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
 
-use sha2::{Digest, Sha256};
+use sha2::{Digest as _, Sha256};
+use wasmtime::Engine;
 use wasmtime::component::{Component, ComponentExportIndex, InstancePre, Linker, types};
 
-use super::engine::Sandbox;
+use super::engine::{Sandbox, Source};
 use super::fault::shown;
 use super::host_state::HostState;
+use super::instance::Instance;
 use super::interfaces;
-use super::stdio::PluginLog;
+use super::load_error::LoadError;
+use super::stdio::LogLimit;
 use crate::config;
 
 /// The exports that the host looks for.
@@ -18,68 +26,6 @@ const BATCH_HANDLER: &str = "millrace:plugin/batch-event-handler@0.1.0";
 const EVENT_HANDLER: &str = "millrace:plugin/event-handler@0.1.0";
 const TIMER: &str = "millrace:plugin/timer@0.1.0";
 const LIFECYCLE: &str = "millrace:plugin/lifecycle@0.1.0";
-
-/// Why a plugin cannot be used. The operator or the plugin's author must act; retrying does not help.
-#[derive(Debug, thiserror::Error)]
-#[expect(missing_docs, reason = "the messages say what each field is")]
-pub enum LoadError {
-    #[error("the WebAssembly engine does not start: {message}")]
-    Engine { message: String },
-    #[error("plugin {plugin}: cannot read {}: {source}", path.display())]
-    Read {
-        plugin: String,
-        path: PathBuf,
-        source: std::io::Error,
-    },
-    #[error("plugin {plugin}: {} is empty; build it again", path.display())]
-    Empty { plugin: String, path: PathBuf },
-    #[error(
-        "plugin {plugin}: {} has {bytes} bytes, more than the limit of {limit} \
-         (limits.component_size); build it smaller or raise the limit", path.display()
-    )]
-    TooLarge {
-        plugin: String,
-        path: PathBuf,
-        bytes: u64,
-        limit: u64,
-    },
-    #[error(
-        "plugin {plugin}: {} is a core module, not a component; build it for wasm32-wasip2, or turn it \
-         into a component with `wasm-tools component new`", path.display()
-    )]
-    CoreModule { plugin: String, path: PathBuf },
-    #[error(
-        "plugin {plugin}: {} is compiled machine code, which is never loaded; give the .wasm component \
-         it was made from", path.display()
-    )]
-    Compiled { plugin: String, path: PathBuf },
-    #[error("plugin {plugin}: {} is not a valid component: {message}", path.display())]
-    Invalid {
-        plugin: String,
-        path: PathBuf,
-        message: String,
-    },
-    #[error(
-        "plugin {plugin}: imports {import}, which is not granted; add `{grant}` to plugins.{plugin}.grants \
-         if it may have it"
-    )]
-    NotGranted {
-        plugin: String,
-        import: String,
-        grant: String,
-    },
-    #[error("plugin {plugin}: imports {import}, which this host does not have")]
-    UnknownImport { plugin: String, import: String },
-    #[error(
-        "plugin {plugin}: exports neither {BATCH_HANDLER} nor {EVENT_HANDLER}; implement one of the worlds \
-         `batch-handler` and `handler` of millrace:plugin@0.1.0"
-    )]
-    NoHandler { plugin: String },
-    #[error("plugin {plugin}: does not fit the contract millrace:plugin@0.1.0: {message}")]
-    Mismatch { plugin: String, message: String },
-    #[error("plugin {plugin}: its init refused to start: {message}")]
-    Init { plugin: String, message: String },
-}
 
 /// A component that has been checked, compiled and linked.
 pub struct LoadedPlugin {
@@ -89,6 +35,8 @@ pub struct LoadedPlugin {
     pub digest: String,
     /// The limits of each instance.
     pub limits: config::Limits,
+    /// When an instance that is well makes room for a new one.
+    pub recycle: config::Recycle,
     /// Topics that outputs may go to.
     pub output_topics: Vec<String>,
     /// Whether `on-tick` is exported.
@@ -100,8 +48,7 @@ pub struct LoadedPlugin {
     pub(super) init: Option<ComponentExportIndex>,
     pub(super) pre: InstancePre<HostState>,
     pub(super) settings: Arc<Vec<(String, String)>>,
-    /// One allowance of log lines for all instances.
-    pub(super) log: PluginLog,
+    pub(super) log: Arc<LogLimit>,
 }
 
 /// Which of the two base worlds the component implements.
@@ -121,14 +68,82 @@ impl std::fmt::Debug for LoadedPlugin {
 }
 
 impl LoadedPlugin {
+    /// Makes a version of a plugin ready to run: loads it, and makes one instance, so that what its `init`
+    /// refuses is known before any event. It takes as long as a compile may, so no lane calls it; any other
+    /// thread may, several at a time.
+    ///
+    /// # Errors
+    /// Says what is wrong with the file, its grants or its start, and what to do.
+    pub fn prepare(
+        sandbox: &Sandbox,
+        name: &str,
+        config: &config::Plugin,
+    ) -> Result<Arc<Self>, LoadError> {
+        let loaded = Arc::new(Self::load(sandbox, name, config)?);
+        drop(Instance::new(&loaded)?);
+        Ok(loaded)
+    }
+
+    /// Makes plugins ready, as many at a time as there are cores.
+    ///
+    /// # Errors
+    /// Says what is wrong with the first of them, by name, that cannot be used.
+    pub fn prepare_all(
+        sandbox: &Sandbox,
+        plugins: &BTreeMap<String, config::Plugin>,
+    ) -> Result<BTreeMap<String, Arc<Self>>, LoadError> {
+        let work = Mutex::new(plugins.iter());
+        let prepare = || {
+            let mut ready = Vec::new();
+            loop {
+                // Not held while a plugin is prepared.
+                let next = work.lock().unwrap_or_else(PoisonError::into_inner).next();
+                match next {
+                    Some((name, config)) => {
+                        ready.push((name, Self::prepare(sandbox, name, config)));
+                    }
+                    None => return ready,
+                }
+            }
+        };
+        let cores = thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        let mut ready = thread::scope(|scope| {
+            let others: Vec<_> = (1..cores.min(plugins.len()))
+                .filter_map(|_| thread::Builder::new().spawn_scoped(scope, prepare).ok())
+                .collect();
+            // This thread is one of them, so it is done even where no other can be started.
+            let mut ready = prepare();
+            for other in others {
+                match other.join() {
+                    Ok(more) => ready.extend(more),
+                    Err(panic) => std::panic::resume_unwind(panic),
+                }
+            }
+            ready
+        });
+        ready.sort_by_key(|(name, _)| *name);
+        let named = |(name, loaded): (&String, Result<_, _>)| Ok((name.clone(), loaded?));
+        ready.into_iter().map(named).collect()
+    }
+
     /// Reads, checks, compiles and links a component. Nothing of it runs yet.
     ///
     /// # Errors
     /// Says what is wrong with the file or with its grants, and what to do.
     pub fn load(sandbox: &Sandbox, name: &str, config: &config::Plugin) -> Result<Self, LoadError> {
         let bytes = read(name, &config.path, config.limits.component_bytes)?;
-        let component = compile(sandbox, name, &config.path, &bytes)?;
-        check_imports(sandbox, name, &component, &config.grants)?;
+        check_kind(name, &config.path, &bytes)?;
+        let digest = hex(&Sha256::digest(&bytes));
+        let component = sandbox.component(&Source {
+            plugin: name,
+            path: &config.path,
+            digest: &digest,
+            bytes: &bytes,
+            metered: config.limits.fuel.is_some(),
+            compile_time: config.limits.compile_time,
+        })?;
+        let engine = component.engine();
+        check_imports(engine, name, &component, &config.grants)?;
         let export = |interface: &str, function: &str| {
             let (_, instance) = component.get_export(None, interface)?;
             component.get_export_index(Some(&instance), function)
@@ -140,27 +155,28 @@ impl LoadedPlugin {
                 plugin: name.to_owned(),
             })?;
         let on_tick = export(TIMER, "on-tick");
-        let mut linker = Linker::new(&sandbox.engine);
+        let mut linker = Linker::new(engine);
         let mismatch = |error: wasmtime::Error| LoadError::Mismatch {
             plugin: name.to_owned(),
-            message: one_line(&format!("{error:#}")),
+            message: format!("{error:#}"),
         };
         interfaces::link(&mut linker, &config.grants).map_err(mismatch)?;
         let pre = linker.instantiate_pre(&component).map_err(mismatch)?;
         Ok(Self {
             name: name.to_owned(),
-            digest: hex(&Sha256::digest(&bytes)),
+            digest,
             limits: config.limits.clone(),
+            recycle: config.recycle,
             output_topics: config.grants.output_topics.clone(),
             has_timer: on_tick.is_some(),
-            uses_state: imports(sandbox, &component)
+            uses_state: imports(engine, &component)
                 .any(|import| import == "millrace:plugin/state@0.1.0"),
             handler,
             on_tick,
             init: export(LIFECYCLE, "init"),
             pre,
             settings: Arc::new(config.settings.clone().into_iter().collect()),
-            log: PluginLog::new(name),
+            log: Arc::new(LogLimit::new(name, &config.limits)),
         })
     }
 }
@@ -169,15 +185,12 @@ fn read(plugin: &str, path: &Path, limit: u64) -> Result<Vec<u8>, LoadError> {
     let plugin = plugin.to_owned();
     let path = path.to_owned();
     let read = || {
-        let size = std::fs::metadata(&path)?.len();
-        Ok((
-            size,
-            if size > limit {
-                Vec::new()
-            } else {
-                std::fs::read(&path)?
-            },
-        ))
+        let file = File::open(&path)?;
+        let size = file.metadata()?.len();
+        let mut bytes = Vec::new();
+        // The file may grow meanwhile.
+        file.take(limit + 1).read_to_end(&mut bytes)?;
+        Ok((size.max(bytes.len() as u64), bytes))
     };
     match read() {
         Err(source) => Err(LoadError::Read {
@@ -196,12 +209,7 @@ fn read(plugin: &str, path: &Path, limit: u64) -> Result<Vec<u8>, LoadError> {
     }
 }
 
-fn compile(
-    sandbox: &Sandbox,
-    plugin: &str,
-    path: &Path,
-    bytes: &[u8],
-) -> Result<Component, LoadError> {
+fn check_kind(plugin: &str, path: &Path, bytes: &[u8]) -> Result<(), LoadError> {
     let (plugin, path) = (plugin.to_owned(), path.to_owned());
     if bytes.starts_with(b"\x7fELF") {
         return Err(LoadError::Compiled { plugin, path });
@@ -210,17 +218,13 @@ fn compile(
     if bytes.starts_with(b"\0asm\x01\0\0\0") {
         return Err(LoadError::CoreModule { plugin, path });
     }
-    Component::from_binary(&sandbox.engine, bytes).map_err(|error| LoadError::Invalid {
-        plugin,
-        path,
-        message: one_line(&format!("{error:#}")),
-    })
+    Ok(())
 }
 
-fn imports(sandbox: &Sandbox, component: &Component) -> impl Iterator<Item = String> {
+fn imports(engine: &Engine, component: &Component) -> impl Iterator<Item = String> {
     let component_type = component.component_type();
     let names: Vec<String> = component_type
-        .imports(&sandbox.engine)
+        .imports(engine)
         .map(|(name, item)| match item.ty {
             types::ComponentItem::ComponentInstance(_) => name.to_owned(),
             _ => format!("{name} (not an interface)"),
@@ -230,12 +234,12 @@ fn imports(sandbox: &Sandbox, component: &Component) -> impl Iterator<Item = Str
 }
 
 fn check_imports(
-    sandbox: &Sandbox,
+    engine: &Engine,
     plugin: &str,
     component: &Component,
     grants: &config::Grants,
 ) -> Result<(), LoadError> {
-    for import in imports(sandbox, component) {
+    for import in imports(engine, component) {
         let plugin = plugin.to_owned();
         let need = interfaces::needs(&import);
         let import = shown(&import);
@@ -255,15 +259,11 @@ fn check_imports(
     Ok(())
 }
 
-fn hex(bytes: &[u8]) -> String {
+pub(super) fn hex(bytes: &[u8]) -> String {
     use std::fmt::Write as _;
     bytes.iter().fold(String::new(), |mut text, byte| {
         // Writing to a String cannot fail.
         let _written = write!(text, "{byte:02x}");
         text
     })
-}
-/// wasmtime spreads some messages over several lines.
-fn one_line(message: &str) -> String {
-    shown(&message.split_whitespace().collect::<Vec<_>>().join(" "))
 }

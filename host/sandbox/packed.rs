@@ -174,7 +174,7 @@ pub(super) fn outputs(
     words: &[u64],
     bytes: &[u8],
     events: usize,
-    bytes_max: usize,
+    (limit, bytes_max): (&'static str, usize),
 ) -> Result<Vec<Output>, Fault> {
     let mut outputs: Vec<Output> = Vec::new();
     let mut bytes_left = bytes_max;
@@ -195,11 +195,8 @@ pub(super) fn outputs(
             .map(|span| Span(*span).len())
             .sum();
         bytes_left = bytes_left.checked_sub(named).ok_or_else(|| {
-            let message = format!(
-                "outputs of more than {bytes_max} bytes in one call (limits.event_hostcall, \
-                 limits.batch_hostcall)"
-            );
-            Fault::new(FaultKind::Output, "output-size", message)
+            let message = format!("outputs of more than {bytes_max} bytes in one call");
+            Fault::of_limit(FaultKind::Output, "output-size", limit, message)
         })?;
         let partition = (slot[0] >> 32) as u32 as i32;
         let optional = |span: u64| match Span(span) {
@@ -340,7 +337,7 @@ mod tests {
             0,
             0,
         ];
-        assert!(outputs(&words, b"t", 1, 1_000).is_err());
+        assert!(outputs(&words, b"t", 1, ("x", 1_000)).is_err());
     }
 
     /// An output of an event: one byte of topic, and a value over all of the bytes.
@@ -366,8 +363,8 @@ mod tests {
     fn outputs_that_share_their_bytes_count_as_often_as_they_name_them() {
         let bytes = [b'x'; 100];
         let shared = words(&[output(0, 100); 9]);
-        assert_eq!(outputs(&shared, &bytes, 1, 909).unwrap().len(), 9);
-        let fault = outputs(&shared, &bytes, 1, 908).unwrap_err();
+        assert_eq!(outputs(&shared, &bytes, 1, ("x", 909)).unwrap().len(), 9);
+        let fault = outputs(&shared, &bytes, 1, ("x", 908)).unwrap_err();
         assert_eq!(
             (fault.kind, fault.code.as_str()),
             (FaultKind::Output, "output-size")
@@ -377,9 +374,9 @@ mod tests {
     #[test]
     fn outputs_out_of_order_are_refused() {
         let mixed = words(&[output(0, 1), output(1, 1), output(0, 1)]);
-        assert!(outputs(&mixed, b"xy", 2, 1_000).is_err());
+        assert!(outputs(&mixed, b"xy", 2, ("x", 1_000)).is_err());
         let in_order = words(&[output(0, 1), output(0, 1), output(1, 1)]);
-        assert_eq!(outputs(&in_order, b"xy", 2, 1_000).unwrap().len(), 3);
+        assert_eq!(outputs(&in_order, b"xy", 2, ("x", 1_000)).unwrap().len(), 3);
     }
 
     #[test]

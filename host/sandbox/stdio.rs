@@ -1,25 +1,24 @@
 //! Standard output and error of a plugin, as log lines: bounded in length and in rate.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
 use wasmtime_wasi::p2::{OutputStream, Pollable, StreamResult};
 
-/// Longest log line that is kept, in bytes.
-const LINE_BYTES_MAX: usize = 1024;
+use crate::config::Limits;
 
-/// Log lines of one plugin a second; more are counted and reported once. It counts over all instances: one that
-/// ends with every event must not bring a new allowance each time.
-const LINES_PER_SECOND_MAX: u32 = 100;
-
-/// Writes log lines for one instance, within the limits of its plugin.
-#[derive(Debug, Clone)]
-pub(super) struct PluginLog {
-    plugin: Arc<str>,
-    window: Arc<Mutex<LogWindow>>,
-    /// The line of standard output or error that has not ended yet.
-    partial: Arc<Mutex<Vec<u8>>>,
+/// The log of one plugin, over all of its instances: a plugin that keeps dying has no more lines than one
+/// that lives.
+#[derive(Debug)]
+pub(super) struct LogLimit {
+    plugin: Box<str>,
+    line_bytes_max: usize,
+    lines_per_second_max: u32,
+    window: Mutex<LogWindow>,
+    /// Lines that were dropped and that nobody has counted yet.
+    dropped: AtomicU64,
 }
 
 #[derive(Debug)]
@@ -29,8 +28,8 @@ struct LogWindow {
     dropped: u64,
 }
 
-impl PluginLog {
-    pub(super) fn new(plugin: &str) -> Self {
+impl LogLimit {
+    pub(super) fn new(plugin: &str, limits: &Limits) -> Self {
         let window = LogWindow {
             started: Instant::now(),
             lines: 0,
@@ -38,63 +37,90 @@ impl PluginLog {
         };
         Self {
             plugin: plugin.into(),
-            window: Arc::new(Mutex::new(window)),
-            partial: Arc::default(),
+            line_bytes_max: limits.log_line_bytes,
+            lines_per_second_max: limits.log_lines,
+            window: Mutex::new(window),
+            dropped: AtomicU64::new(0),
         }
     }
 
-    /// The log of one more instance of the plugin.
-    pub(super) fn of_instance(&self) -> Self {
-        Self {
-            partial: Arc::default(),
-            ..self.clone()
+    /// Lines dropped since this was asked last.
+    pub(super) fn take_dropped(&self) -> u64 {
+        if self.dropped.load(Ordering::Relaxed) == 0 {
+            return 0;
         }
+        self.dropped.swap(0, Ordering::Relaxed)
     }
 
-    /// Logs one line at a level of `wasi:logging`.
-    pub(super) fn line(&self, level: tracing::Level, text: &str) {
+    /// Whether another line may be written in this second.
+    fn admits(&self) -> bool {
         let mut window = self.window.lock().unwrap_or_else(PoisonError::into_inner);
-        self.write(&mut window, level, text);
-    }
-
-    fn bytes(&self, bytes: &[u8]) {
-        let mut window = self.window.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut partial = self.partial.lock().unwrap_or_else(PoisonError::into_inner);
-        for byte in bytes {
-            if *byte == b'\n' {
-                let line = std::mem::take(&mut *partial);
-                self.write(
-                    &mut window,
-                    tracing::Level::INFO,
-                    &String::from_utf8_lossy(&line),
-                );
-            } else if partial.len() < LINE_BYTES_MAX {
-                partial.push(*byte);
-            }
-        }
-    }
-
-    fn write(&self, window: &mut LogWindow, level: tracing::Level, text: &str) {
         if window.started.elapsed().as_secs() >= 1 {
             if window.dropped > 0 {
-                tracing::warn!(plugin = %self.plugin, dropped = window.dropped, "log lines dropped");
+                tracing::warn!(plugin = %self.plugin, dropped = window.dropped,
+                    "log lines dropped: more than {} in a second (plugins.{}.limits.log_lines)",
+                    self.lines_per_second_max, self.plugin);
             }
             (window.started, window.lines, window.dropped) = (Instant::now(), 0, 0);
         }
-        window.lines += 1;
-        if window.lines > LINES_PER_SECOND_MAX {
+        window.lines = window.lines.saturating_add(1);
+        let admits = window.lines <= self.lines_per_second_max;
+        if !admits {
             window.dropped += 1;
+            self.dropped.fetch_add(1, Ordering::Relaxed);
+        }
+        admits
+    }
+
+    fn write(&self, level: tracing::Level, text: &str) {
+        if !self.admits() {
             return;
         }
         // Control characters could forge lines or drive the operator's terminal.
-        let text = &text[..text.floor_char_boundary(LINE_BYTES_MAX)];
-        let text: String = text.chars().filter(|c| !c.is_control()).collect();
+        let kept = text.chars().filter(|c| !c.is_control());
+        let mut text: String = kept.take(self.line_bytes_max).collect();
+        text.truncate(text.floor_char_boundary(self.line_bytes_max));
         let plugin = &*self.plugin;
         match level {
             tracing::Level::ERROR => tracing::error!(target: "plugin", plugin, "{text}"),
             tracing::Level::WARN => tracing::warn!(target: "plugin", plugin, "{text}"),
             tracing::Level::INFO => tracing::info!(target: "plugin", plugin, "{text}"),
             _ => tracing::debug!(target: "plugin", plugin, "{text}"),
+        }
+    }
+}
+
+/// Writes the log lines of one instance, within the limits of its plugin.
+#[derive(Debug, Clone)]
+pub(super) struct PluginLog {
+    limit: Arc<LogLimit>,
+    /// What was written since the last line break.
+    partial: Arc<Mutex<Vec<u8>>>,
+}
+
+impl PluginLog {
+    pub(super) fn new(limit: &Arc<LogLimit>) -> Self {
+        Self {
+            limit: Arc::clone(limit),
+            partial: Arc::default(),
+        }
+    }
+
+    /// Logs one line at a level of `wasi:logging`.
+    pub(super) fn line(&self, level: tracing::Level, text: &str) {
+        self.limit.write(level, text);
+    }
+
+    fn bytes(&self, bytes: &[u8]) {
+        let mut partial = self.partial.lock().unwrap_or_else(PoisonError::into_inner);
+        for byte in bytes {
+            if *byte == b'\n' {
+                self.limit
+                    .write(tracing::Level::INFO, &String::from_utf8_lossy(&partial));
+                partial.clear();
+            } else if partial.len() < self.limit.line_bytes_max {
+                partial.push(*byte);
+            }
         }
     }
 }

@@ -19,7 +19,7 @@ use self::plugin::{PluginMetrics, Registered};
 use crate::delivery::dead_letter::Cause;
 use crate::delivery::ledger::{Ledger, Settled};
 use crate::delivery::progress::Reason;
-use crate::sandbox::{FaultKind, MetricChange};
+use crate::sandbox::{FaultKind, MetricChange, Worn};
 
 /// All figures of the process.
 #[derive(Debug, Clone)]
@@ -307,6 +307,26 @@ impl LaneMetrics {
     pub fn fault(&self, kind: FaultKind) {
         let labels = [self.group.as_str(), self.plugin.as_str(), kind.word()];
         self.families.traps.with_label_values(&labels).inc();
+    }
+
+    /// A limit of the plugin was gone past, so often. Rare, so its handle is looked up.
+    pub fn limit(&self, limit: &str, times: u64) {
+        let labels = [self.group.as_str(), self.plugin.as_str(), limit];
+        let counter = self.families.limits.with_label_values(&labels);
+        counter.inc_by(times);
+    }
+
+    /// One instance has made room for a new one. Rare, so its handle is looked up.
+    pub fn recycled(&self, worn: Worn) {
+        let labels = [self.group.as_str(), self.plugin.as_str(), worn.word()];
+        self.families.recycled.with_label_values(&labels).inc();
+    }
+
+    /// The next instance waits. Rare, so its handle is looked up.
+    pub fn restart_delayed(&self) {
+        let labels = [self.group.as_str(), self.plugin.as_str()];
+        let delays = &self.families.restart_delays;
+        delays.with_label_values(&labels).inc();
     }
 
     /// One event given up on. Rare, so its handle is looked up.

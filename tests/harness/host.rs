@@ -142,6 +142,11 @@ impl Setup {
             .current_dir(&self.folder)
             // A store without a configured place must not land in the home of whoever runs the tests.
             .env("XDG_STATE_HOME", self.folder.join("state"))
+            // One for all hosts, so that each plugin is compiled once.
+            .env(
+                "XDG_CACHE_HOME",
+                concat!(env!("CARGO_TARGET_TMPDIR"), "/cache"),
+            )
             .envs(self.env.iter().map(|(name, value)| (name, value)))
             .stdout(stdout)
             .stderr(stderr);

@@ -29,6 +29,11 @@ impl<'t> Field<'t> {
         self.node.is_none()
     }
 
+    /// Whether it is exactly this word.
+    pub(super) fn says(&self, word: &str) -> bool {
+        matches!(self.node.map(|node| &node.value), Some(Value::Scalar(scalar)) if scalar.text == word)
+    }
+
     /// Where its value stands.
     pub(super) fn value_place(&self) -> &Place {
         self.node.map_or(&self.place, |node| &node.place)

@@ -5,9 +5,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::field::{Field, is_topic, not_a_topic};
+use super::limits;
 use super::section::{Context, Section, suggest};
-use crate::config::units::show_bytes;
-use crate::config::{Grants, Journal, Limits, Plugin, places};
+use crate::config::{Grants, Journal, Plugin, places};
 
 const TICK_DEFAULT: Duration = Duration::from_secs(10);
 
@@ -103,7 +103,8 @@ fn one(
         ),
         _ => {}
     }
-    let limits = limits(&section.take("limits"), context);
+    let limits = limits::limits(&section.take("limits"), context);
+    let recycle = limits::recycle(&section.take("recycle"), limits.memory_bytes, context);
     section.finish(context);
     let has_journal = grants.journal || !journal_field.is_absent();
     Some((
@@ -114,6 +115,7 @@ fn one(
             settings,
             journal,
             limits,
+            recycle,
         },
         has_journal,
     ))
@@ -202,63 +204,4 @@ fn journal(
         path_field.problem(context, message);
     }
     Some(Journal { path, rotate_bytes })
-}
-
-fn limits(field: &Field<'_>, context: &mut Context<'_>) -> Limits {
-    const GIB: u64 = 1 << 30;
-    let default = Limits::default();
-    let Some(mut section) = field.section(context) else {
-        return default;
-    };
-    // From one page of WebAssembly to all that 32-bit memory can address.
-    let memory_bytes =
-        section
-            .take("memory")
-            .memory_bytes(context, default.memory_bytes, 64 << 10..=4 * GIB);
-    // A deadline is measured by ticks of 10 ms.
-    let deadline = section.take("deadline").duration(
-        context,
-        default.deadline,
-        Duration::from_millis(10)..=Duration::from_mins(5),
-    );
-    let event_hostcall_bytes = section.take("event_hostcall").memory_bytes(
-        context,
-        default.event_hostcall_bytes,
-        1 << 10..=GIB,
-    );
-    let batch_hostcall = section.take("batch_hostcall");
-    let batch_hostcall_bytes =
-        batch_hostcall.memory_bytes(context, default.batch_hostcall_bytes, 1 << 10..=GIB);
-    if batch_hostcall_bytes < event_hostcall_bytes {
-        let message = format!(
-            "is {}, below `event_hostcall` of a single event: write at least {}",
-            show_bytes(batch_hostcall_bytes as u64),
-            show_bytes(event_hostcall_bytes as u64)
-        );
-        batch_hostcall.problem(context, message);
-    }
-    let limits = Limits {
-        memory_bytes,
-        deadline,
-        event_hostcall_bytes,
-        batch_hostcall_bytes,
-        outputs: section
-            .take("outputs")
-            .number(context, default.outputs, 0..=1_000_000),
-        output_bytes: section.take("output_size").memory_bytes(
-            context,
-            default.output_bytes,
-            0..=GIB,
-        ),
-        host_calls: section
-            .take("host_calls")
-            .number(context, default.host_calls, 1..=100_000_000),
-        component_bytes: section.take("component_size").bytes(
-            context,
-            default.component_bytes,
-            1 << 10..=GIB,
-        ),
-    };
-    section.finish(context);
-    limits
 }

@@ -1,6 +1,7 @@
 //! The configuration as operators meet it: what loads, what is refused, and with which words.
 
 mod refusals;
+mod sandbox;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -8,7 +9,7 @@ use std::path::PathBuf;
 use super::*;
 use crate::config::{Breaker, DeadLetter, Dedup, Dialect, Grants, Group, GrpcIngest, IdSource};
 use crate::config::{
-    Journal, Kafka, Limits, Ordering, Plugin, Retry, RetryMode, StartFrom, places,
+    Journal, Kafka, Limits, Ordering, Plugin, Recycle, Retry, RetryMode, StartFrom, places,
 };
 
 const ENV: [(&str, &str); 2] = [("XDG_STATE_HOME", "/state"), ("WINDOW", "12h")];
@@ -149,6 +150,7 @@ fn the_defaults_are_the_documented_ones() {
                     rotate_bytes: 100 << 20,
                 }),
                 limits: Limits::default(),
+                recycle: Recycle::default(),
             },
         )]
         .into(),
@@ -164,6 +166,7 @@ fn the_defaults_are_the_documented_ones() {
             listen: "127.0.0.1:9464".parse().unwrap(),
         },
         drain_timeout: Duration::from_secs(20),
+        compile_cache: None,
     };
     assert_eq!(folder.read(MINIMAL, &[], &[]).unwrap(), expected);
 }
@@ -203,7 +206,7 @@ fn each_default_in_the_tables_of_the_documentation_is_the_real_one() {
         checked += 1;
     }
     assert_eq!(
-        checked, 44,
+        checked, 52,
         "every row with a default in code marks is checked"
     );
 }

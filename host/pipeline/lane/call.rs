@@ -8,13 +8,7 @@ use super::super::messages::Settlement;
 use super::callee::CalleeInstance;
 use super::{CALL_GOAL, Lane};
 use crate::delivery::ledger::Settled;
-use crate::sandbox::{BatchAnswer, Fault, FaultKind, SLOT_WORDS};
-
-/// After this many faults in a row, with no success between, a new instance waits.
-const FAULTS_BEFORE_DELAY: u32 = 16;
-
-/// The longest such wait. It is short, because a lane that waits answers nobody.
-const RESTART_DELAY_MAX: Duration = Duration::from_secs(1);
+use crate::sandbox::{BatchAnswer, Fault, SLOT_WORDS};
 
 /// A settlement that has grown past this is handed over while its batch runs on, event by event: each event may write
 /// as much as a whole batch.
@@ -52,7 +46,7 @@ impl Lane {
                 settlement.settle(meta.assignment, Settled::Abandoned, meta.seq, meta.offset);
                 continue;
             }
-            if self.park.holds(batch.events[index].group) || self.outage_is_on() {
+            if self.park.holds(meta.group) || self.events_wait() {
                 self.park_part(batch, index..index + 1, settlement);
                 continue;
             }
@@ -97,7 +91,13 @@ impl Lane {
         self.metrics.call(took, events);
         self.fit_batches(took, events);
         if answer.is_ok() {
-            self.faults_in_a_row = 0;
+            self.restarts.success(self.clock.now());
+        }
+        if let Some(instance) = self.instance.as_mut() {
+            let lines = instance.take_dropped_lines();
+            if lines > 0 {
+                self.metrics.limit("log_lines", lines);
+            }
         }
         answer
     }
@@ -113,27 +113,36 @@ impl Lane {
         );
     }
 
-    /// The lane's instance, made where there is none.
+    /// The lane's instance, made where there is none, and made anew where it is worn.
     pub(super) fn instance(&mut self) -> Result<&mut Box<dyn CalleeInstance>, Fault> {
-        if self.instance.is_none() {
-            if let Some(excess) = self.faults_in_a_row.checked_sub(FAULTS_BEFORE_DELAY) {
-                let delay = Duration::from_millis(10) * 2_u32.pow(excess.min(8));
-                self.clock.sleep(delay.min(RESTART_DELAY_MAX));
-            }
-            self.instance = Some(self.settings.plugin.instance()?);
+        let worn = self.instance.as_ref().and_then(|instance| instance.worn());
+        if let Some(worn) = worn {
+            self.metrics.recycled(worn);
+            self.instance = None;
         }
-        self.instance.as_mut().ok_or_else(|| Fault {
-            kind: FaultKind::Host,
-            code: "instance".to_owned(),
-            message: "no instance".to_owned(),
-            frames: Vec::new(),
-        })
+        match &mut self.instance {
+            Some(instance) => Ok(instance),
+            none => Ok(none.insert(self.settings.plugin.instance()?)),
+        }
     }
 
     /// Drops the instance after a fault. It must never be used again.
     pub(super) fn spent(&mut self, fault: &Fault) {
-        self.instance = None;
-        self.faults_in_a_row = self.faults_in_a_row.saturating_add(1);
+        let was_made = self.instance.take().is_some();
         self.metrics.fault(fault.kind);
+        if let Some(limit) = fault.limit {
+            self.metrics.limit(limit, 1);
+        }
+        let now = self.clock.now();
+        let wait_ms = if was_made {
+            self.restarts.fault(now)
+        } else {
+            self.restarts.not_made(now)
+        };
+        if let Some(wait_ms) = wait_ms {
+            self.metrics.restart_delayed();
+            tracing::warn!(group = %self.settings.group, plugin = self.settings.plugin.name(), wait_ms,
+                reason = %fault.message, "nothing goes well in this plugin: its next instance waits, and its events with it");
+        }
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::pipeline::messages::TickJob;
 use crate::sandbox::{
-    BatchAnswer, Effects, Fault, FaultKind, Instance, LoadedPlugin, StateSource, TickAnswer,
+    BatchAnswer, Effects, Fault, FaultKind, Instance, LoadedPlugin, StateSource, TickAnswer, Worn,
 };
 
 /// A plugin of which instances are made.
@@ -32,6 +32,12 @@ pub(crate) trait CalleeInstance: Debug + Send {
 
     /// Effects of the last call.
     fn effects(&mut self) -> &mut Effects;
+
+    /// Why it should make room for a new instance before the next call, where it should.
+    fn worn(&self) -> Option<Worn>;
+
+    /// Log lines of the plugin that were dropped and that nobody has counted yet.
+    fn take_dropped_lines(&mut self) -> u64;
 }
 
 impl Callee for Arc<LoadedPlugin> {
@@ -49,6 +55,7 @@ impl Callee for Arc<LoadedPlugin> {
             Err(error) => Err(Fault {
                 kind: FaultKind::Host,
                 code: "instance".to_owned(),
+                limit: error.limit(),
                 message: error.to_string(),
                 frames: Vec::new(),
             }),
@@ -83,5 +90,13 @@ impl CalleeInstance for Instance {
 
     fn effects(&mut self) -> &mut Effects {
         Instance::effects(self)
+    }
+
+    fn worn(&self) -> Option<Worn> {
+        Instance::worn(self)
+    }
+
+    fn take_dropped_lines(&mut self) -> u64 {
+        Instance::take_dropped_lines(self)
     }
 }

@@ -88,6 +88,7 @@ fn fault(code: &str, message: String) -> Fault {
         kind: FaultKind::Output,
         code: code.to_owned(),
         message,
+        limit: None,
         frames: Vec::new(),
     }
 }

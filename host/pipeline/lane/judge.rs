@@ -93,10 +93,15 @@ impl Lane {
             FaultKind::Output => Cause::Output,
             FaultKind::Host => {
                 // The host's own trouble is no attempt of the event.
-                tracing::error!(plugin = %self.settings.plugin.name(), reason = %fault.message,
-                    "no instance of the plugin could be made; its events wait");
-                let after_ms = self.settings.retry.backoff.max_ms;
-                self.wait_for(batch, index, after_ms, settlement);
+                if self.restarts.ailing() {
+                    // The next instance waits, and that is wait enough.
+                    self.park_part(batch, index..index + 1, settlement);
+                } else {
+                    tracing::error!(plugin = %self.settings.plugin.name(), reason = %fault.message,
+                        "the host could not serve a plugin's call; its event waits");
+                    let after_ms = self.settings.retry.backoff.max_ms;
+                    self.wait_for(batch, index, after_ms, settlement);
+                }
                 return;
             }
         };

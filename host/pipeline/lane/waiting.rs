@@ -36,13 +36,25 @@ impl Lane {
             self.probe();
             return OUTAGE_LOOK;
         }
-        self.run_due(BATCH_EVENTS_MAX);
+        let wait_left_ms = self.restarts.wait_left_ms(self.clock.now());
+        if wait_left_ms > 0 {
+            return Duration::from_millis(wait_left_ms);
+        }
+        // Where nothing goes well, each event finds out by itself whether the next does.
+        let ailing = self.restarts.ailing();
+        self.run_due(if ailing { 1 } else { BATCH_EVENTS_MAX });
         // What it evicts lets go of the events behind it, and those are due at once.
         self.relieve();
         match self.park.next_due() {
             Some(due) => Duration::from_millis(due.0.saturating_sub(self.clock.now().0)),
             None => IDLE,
         }
+    }
+
+    /// Whether events wait for something else than their own time: for the end of an outage, or for a plugin
+    /// of which nothing goes well.
+    pub(super) fn events_wait(&self) -> bool {
+        self.outage_is_on() || self.restarts.ailing()
     }
 
     /// Whether events have to wait until a probe has found that an outage is over.

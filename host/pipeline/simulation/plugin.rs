@@ -15,7 +15,7 @@ use crate::pipeline::lane::{Callee, CalleeInstance};
 use crate::pipeline::messages::TickJob;
 use crate::sandbox::{
     Answer, BatchAnswer, Effects, Fault, FaultKind, Output, Problem, SLOT_WORDS, StateSource,
-    TallyChange, TallyOp, TickAnswer,
+    TallyChange, TallyOp, TickAnswer, Worn,
 };
 
 /// Larger than this no record may be.
@@ -55,6 +55,8 @@ impl SimulatedCallee {
 struct Running {
     plugin: Shared<Plugin>,
     effects: Effects,
+    /// Calls until it makes room for another.
+    calls_left: u32,
 }
 
 impl fmt::Debug for SimulatedCallee {
@@ -87,6 +89,7 @@ impl Callee for SimulatedCallee {
         Ok(Box::new(Running {
             plugin: Arc::clone(&self.0),
             effects: Effects::default(),
+            calls_left: plugin.random.u32(1..200),
         }))
     }
 }
@@ -100,6 +103,7 @@ impl CalleeInstance for Running {
         _state: Option<Box<dyn StateSource>>,
     ) -> Result<BatchAnswer, Fault> {
         self.effects.clear();
+        self.calls_left = self.calls_left.saturating_sub(1);
         let mut plugin = self.plugin.lock().unwrap();
         plugin.call(slots, &mut self.effects)
     }
@@ -110,6 +114,14 @@ impl CalleeInstance for Running {
 
     fn effects(&mut self) -> &mut Effects {
         &mut self.effects
+    }
+
+    fn worn(&self) -> Option<Worn> {
+        (self.calls_left == 0).then_some(Worn::Events)
+    }
+
+    fn take_dropped_lines(&mut self) -> u64 {
+        0
     }
 }
 
@@ -357,6 +369,7 @@ fn fault(kind: FaultKind) -> Fault {
         kind,
         code: kind.word().to_owned(),
         message: String::new(),
+        limit: None,
         frames: Vec::new(),
     }
 }

@@ -47,14 +47,15 @@ pub(super) fn link(linker: &mut Linker<HostState>) -> wasmtime::Result<()> {
 }
 
 fn until<T>(deadline: Instant, wait: impl Future<Output = T>) -> wasmtime::Result<T> {
-    let violation =
-        |message: &str| Violation::error(FaultKind::Deadline, WAITING_DEADLINE, message);
+    let violation = |message: &str| {
+        Violation::of_limit(FaultKind::Deadline, WAITING_DEADLINE, "deadline", message)
+    };
     TIMERS.with(|timers| {
-        let timers = timers
-            .as_ref()
-            .ok_or_else(|| violation("the host has no timer left"))?;
+        let timers = timers.as_ref().ok_or_else(|| {
+            Violation::error(FaultKind::Host, "timer", "the host has no timer left")
+        })?;
         timers
             .block_on(async { tokio::time::timeout_at(deadline.into(), wait).await })
-            .map_err(|_elapsed| violation("waited past the deadline of the call (limits.deadline)"))
+            .map_err(|_elapsed| violation("waited past the deadline of the call"))
     })
 }

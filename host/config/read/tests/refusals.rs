@@ -232,6 +232,23 @@ fn values_of_plugins_are_checked() {
              100000000",
         ),
         (
+            with_plugin("limits: { table_elements: 200000 }"),
+            "m.yaml:5:31: `plugins.p.limits.table_elements`: `200000` is out of range: write 1 to 100000",
+        ),
+        (
+            with_plugin("limits: { memories: 17 }"),
+            "m.yaml:5:25: `plugins.p.limits.memories`: `17` is out of range: write 1 to 16",
+        ),
+        (
+            with_plugin("limits: { compile_time: 2h }"),
+            "m.yaml:5:29: `plugins.p.limits.compile_time`: `2h` is out of range: write 10ms to 1h",
+        ),
+        (
+            with_plugin("recycle: { memory: 65MiB }"),
+            "m.yaml:5:24: `plugins.p.recycle.memory`: is more than `limits.memory`, which no instance \
+             gets past: write at most 64MiB",
+        ),
+        (
             with_plugin("tick:"),
             "m.yaml:5:5: `plugins.p.tick` has no value: write a duration such as `10s`",
         ),

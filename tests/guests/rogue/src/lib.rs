@@ -69,6 +69,8 @@ enum Deed {
     PrintLong,
     /// A tally is taken outside of a tick.
     Take,
+    /// `n` handles of the host at once, a million by default.
+    Hold,
 }
 
 fn handle(event: &Event<'_>) -> Result<Success, Failure> {
@@ -166,8 +168,14 @@ fn misbehave(order: &Order) {
         }
         Deed::PrintLong => eprintln!("{}", "x".repeat(large)),
         Deed::Take => drop(host::tally::take("")),
+        Deed::Hold => hold(n.unwrap_or(1_000_000)),
         _ => {}
     }
+}
+
+fn hold(handles: u64) {
+    let timer = |_| wasip2::clocks::monotonic_clock::subscribe_duration(1);
+    std::hint::black_box((0..handles).map(timer).collect::<Vec<_>>());
 }
 
 fn eat_memory() {
