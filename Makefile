@@ -151,24 +151,20 @@ hostile: setup-build setup-kafka plugins ## every attack, a thousand damaged com
 	@MILLRACE_CORRUPTED=1000 cargo test --release --workspace --test integration hostile:: -- --nocapture --test-threads 1
 	$(MAKE) bench-hostile
 
-# Seconds for each target, and the flags that give stable Rust libFuzzer's coverage without a sanitizer.
+# Seconds for each target.
 FUZZ_FOR ?= 60
 FUZZ_TARGETS ?= packed batch config headers commit_map
-FUZZ_FLAGS := -Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 \
-  -Cllvm-args=-sanitizer-coverage-inline-8bit-counters -Cllvm-args=-sanitizer-coverage-pc-table \
-  -Cllvm-args=-sanitizer-coverage-trace-compares
-FUZZ_BUILD = $(CARGO_TARGET_DIR)/fuzz
+# Where the inputs are kept that reach something new, and those that break something.
+FUZZ_FOUND := $(CARGO_TARGET_DIR)/fuzz
 
 .PHONY: fuzz
 fuzz: setup-build ## what reads the bytes of others, FUZZ_FOR=60 seconds for each of FUZZ_TARGETS
-	@host=$$(rustc -vV | sed -n 's/^host: //p')
-	RUSTFLAGS="$(FUZZ_FLAGS)" cargo build --release --manifest-path fuzz/Cargo.toml --target "$$host" --target-dir "$(FUZZ_BUILD)"
+	@RUSTC_WRAPPER="$(CURDIR)/fuzz/with-coverage" cargo build --release --manifest-path fuzz/Cargo.toml
 	for target in $(FUZZ_TARGETS); do
 	  echo "==> $$target"
-	  mkdir -p "$(FUZZ_BUILD)/corpus/$$target" "$(FUZZ_BUILD)/artifacts/$$target"
-	  "$(FUZZ_BUILD)/$$host/release/$$target" "$(FUZZ_BUILD)/corpus/$$target" "fuzz/seeds/$$target" \
-	    -max_total_time=$(FUZZ_FOR) -max_len=65536 -timeout=10 -rss_limit_mb=2048 -print_final_stats=1 \
-	    -artifact_prefix="$(FUZZ_BUILD)/artifacts/$$target/"
+	  mkdir -p "$(FUZZ_FOUND)/$$target"
+	  "$(CARGO_TARGET_DIR)/release/$$target" "$(FUZZ_FOUND)/$$target" "fuzz/seeds/$$target" -max_total_time=$(FUZZ_FOR) \
+	    -max_len=65536 -timeout=10 -rss_limit_mb=2048 -print_final_stats=1 -artifact_prefix="$(FUZZ_FOUND)/$$target-"
 	done
 
 .PHONY: bench-rivals

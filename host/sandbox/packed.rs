@@ -268,7 +268,7 @@ pub(crate) fn fuzz_results(outcomes: &[u64], outputs: &[u64], bytes: &[u8], even
     if let Ok(answers) = self::outcomes(outcomes, bytes, events) {
         assert!(answers.len() <= events, "an answer for each event at most");
     }
-    if let Ok(outputs) = self::outputs(outputs, bytes, events, BYTES_MAX) {
+    if let Ok(outputs) = self::outputs(outputs, bytes, events, ("event_hostcall", BYTES_MAX)) {
         let taken: usize = outputs.iter().map(Output::bytes).sum();
         assert!(
             taken <= BYTES_MAX,

@@ -237,7 +237,7 @@ fn attack_with_everything(arena: &Arena, host: &Host) -> Vec<Seen> {
     thread::scope(|scope| {
         let watch = Watch::over(scope, host);
         let attack = |(at, deed): (usize, &'static Deed)| {
-            if at % 10 == 0 {
+            if at % 4 == 0 {
                 // After sixteen faults in a row a new instance would wait.
                 arena.handle_one_that_is_well();
             }

@@ -123,7 +123,7 @@ pub(super) const DEEDS: &[Deed] = &[
     deed(
         "F18",
         "log-and-trap",
-        "a hundred lines, then a trap, 15 times",
+        "a hundred lines, then a trap, 8 times",
         Dead("trap", "Unreachable"),
     ),
     deed(
@@ -274,7 +274,7 @@ pub(super) const DEEDS: &[Deed] = &[
     deed(
         "-",
         "new-sums",
-        "5 000 sums with each of 50 events",
+        "5 000 sums with each of 10 events",
         Dead("fuel", "sums of the partition"),
     ),
     of(
@@ -312,9 +312,10 @@ pub(super) const DEEDS: &[Deed] = &[
 /// These do little by one event, and are done by as many.
 pub(super) fn events_of(deed: &Deed) -> usize {
     match (deed.name, deed.n) {
-        // One more, and the host waits before it makes another instance.
-        ("log-and-trap", _) => 15,
-        ("new-series" | "new-sums", _) => 50,
+        // After sixteen faults in a row the host waits before it makes another instance.
+        ("log-and-trap", _) => 8,
+        ("new-sums", _) => 10,
+        ("new-series", _) => 50,
         ("output-often", _) => 100,
         ("huge-line" | "huge-state", Some(_)) => 200,
         _ => 1,
