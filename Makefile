@@ -142,6 +142,31 @@ bench: setup-build setup-kafka plugins ## throughput on a real Kafka beside a ba
 bench-delivery: setup-build setup-kafka plugins ## what keys that fail cost those that do not, and handlers that wait
 	@cargo bench --bench delivery
 
+.PHONY: bench-hostile
+bench-hostile: setup-build setup-kafka plugins ## loops on every core beside a healthy topic: latency, health, stalls
+	@cargo bench --bench hostile
+
+.PHONY: hostile
+hostile: setup-build setup-kafka plugins ## every attack, a thousand damaged components, then the loops with their figures
+	@MILLRACE_CORRUPTED=1000 cargo test --release --workspace --test integration hostile:: -- --nocapture --test-threads 1
+	$(MAKE) bench-hostile
+
+# Seconds for each target.
+FUZZ_FOR ?= 60
+FUZZ_TARGETS ?= packed batch config headers commit_map
+# Where the inputs are kept that reach something new, and those that break something.
+FUZZ_FOUND := $(CARGO_TARGET_DIR)/fuzz
+
+.PHONY: fuzz
+fuzz: setup-build ## what reads the bytes of others, FUZZ_FOR=60 seconds for each of FUZZ_TARGETS
+	@RUSTC_WRAPPER="$(CURDIR)/fuzz/with-coverage" cargo build --release --manifest-path fuzz/Cargo.toml
+	for target in $(FUZZ_TARGETS); do
+	  echo "==> $$target"
+	  mkdir -p "$(FUZZ_FOUND)/$$target"
+	  "$(CARGO_TARGET_DIR)/release/$$target" "$(FUZZ_FOUND)/$$target" "fuzz/seeds/$$target" -max_total_time=$(FUZZ_FOR) \
+	    -max_len=65536 -timeout=10 -rss_limit_mb=2048 -print_final_stats=1 -artifact_prefix="$(FUZZ_FOUND)/$$target-"
+	done
+
 .PHONY: bench-rivals
 bench-rivals: setup plugins ## the same beside franz-go, sarama and kafka-go; needs Go
 	cd benches/rivals && go build -o $(CARGO_TARGET_DIR)/rivals .

@@ -8,6 +8,9 @@ pub mod cli;
 pub mod config;
 pub mod daemon;
 pub mod delivery;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod ingest;
 pub mod kafka;
 pub mod pipeline;

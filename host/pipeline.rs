@@ -42,6 +42,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+#[cfg(feature = "fuzzing")]
+pub(crate) use self::batch::fuzz_batch;
 pub use start::{GroupParts, StartError};
 pub use status::GroupStatus;
 pub use versions::{Published, Refusal, Version, Versions};

@@ -30,4 +30,6 @@ pub use host_state::StateSource;
 pub use instance::{BatchAnswer, Instance, TickAnswer, TickReason, Worn};
 pub use load::{LoadedPlugin, digest_of};
 pub use load_error::LoadError;
+#[cfg(feature = "fuzzing")]
+pub(crate) use packed::fuzz_results;
 pub use packed::{Answer, Output, Problem, SLOT_WORDS, Span, encode_topics};

@@ -31,6 +31,8 @@ mod crash;
 mod isolation;
 // Versions of a plugin that are replaced while events flow.
 mod reload;
+// Plugins that attack the host in every way we could think of, and components that are damaged.
+mod hostile;
 // Instances that are renewed or delayed, and limits that are told and counted.
 mod plugin_life;
 // Retry in place: order, times, attempts, and a restart in between.

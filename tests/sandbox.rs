@@ -20,7 +20,7 @@ use millrace::sandbox::{
 };
 
 /// The one engine, as in the host.
-fn sandbox() -> &'static Sandbox {
+pub(crate) fn sandbox() -> &'static Sandbox {
     static SANDBOX: LazyLock<Sandbox> = LazyLock::new(|| {
         // The guests are loaded again and again, with other limits each time.
         let cache = Path::new(env!("CARGO_TARGET_TMPDIR")).join("sandbox");
@@ -34,7 +34,7 @@ fn sandbox() -> &'static Sandbox {
 }
 
 /// A guest's component file.
-fn guest(name: &str) -> PathBuf {
+pub(crate) fn guest(name: &str) -> PathBuf {
     let top = Path::new(env!("CARGO_MANIFEST_DIR"));
     let folders = ["tests/guests/target", "plugins/dist"];
     let file = format!("{name}.wasm");
@@ -46,7 +46,7 @@ fn guest(name: &str) -> PathBuf {
 }
 
 /// A configuration with everything granted that the guests use, and the default limits.
-fn everything_granted(path: PathBuf) -> Plugin {
+pub(crate) fn everything_granted(path: PathBuf) -> Plugin {
     Plugin {
         path,
         grants: Grants {
@@ -85,7 +85,7 @@ fn instance(plugin: &Arc<LoadedPlugin>) -> Instance {
 
 /// One event of a batch. Its offset is its place in the batch.
 #[derive(Debug, Clone)]
-struct Event {
+pub(crate) struct Event {
     value: Option<String>,
     key: Option<String>,
     partition: i32,
@@ -94,7 +94,7 @@ struct Event {
 }
 
 impl Event {
-    fn of_value(value: impl Into<String>) -> Self {
+    pub(crate) fn of_value(value: impl Into<String>) -> Self {
         Self {
             value: Some(value.into()),
             key: None,
@@ -116,7 +116,7 @@ impl Event {
 }
 
 /// Runs events as one batch.
-fn run(instance: &mut Instance, events: &[Event]) -> Result<BatchAnswer, Fault> {
+pub(crate) fn run(instance: &mut Instance, events: &[Event]) -> Result<BatchAnswer, Fault> {
     let mut bytes = encode_topics(["events"].into_iter());
     let mut slots = vec![SLOT_WORDS as u64, Span::new(0, bytes.len()).0];
     for (offset, event) in events.iter().enumerate() {

@@ -76,6 +76,15 @@ fn read(committed: Offset, metadata: &[u8]) -> Option<Vec<OffsetRange>> {
     }
 }
 
+/// What a body would claim in each of the forms, were its checksum right: it guards against damage, not against
+/// whoever can compute it.
+#[cfg(feature = "fuzzing")]
+pub(crate) fn fuzz_bodies(committed: Offset, body: &[u8]) -> Vec<Vec<OffsetRange>> {
+    let body = &body[..body.len().min(BODY_BYTES_MAX)];
+    let bodies = [read_runs(committed, body), read_bitmap(committed, body)];
+    bodies.into_iter().flatten().collect()
+}
+
 /// Covers the committed offset too: metadata that a tool has carried over to another offset claims nothing.
 fn checksum(committed: Offset, kind: u8, body: &[u8]) -> [u8; 4] {
     let mut bytes = committed.0.to_le_bytes().to_vec();

@@ -4,7 +4,7 @@
 //! for the new one's.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering};
 
 use super::rebuild::Rebuild;
 use crate::delivery::offsets::{Applied, Offset};
@@ -35,6 +35,8 @@ pub(crate) struct Assignment {
     revoked: AtomicBool,
     lost: AtomicBool,
     paused: AtomicBool,
+    /// How many settled sums wait to be taken.
+    sums: AtomicUsize,
     /// Reading behind the commit, where deduplication needs it.
     pub(crate) rebuild: Rebuild,
 }
@@ -64,6 +66,7 @@ impl Assignment {
             revoked: AtomicBool::new(false),
             lost: AtomicBool::new(false),
             paused: AtomicBool::new(false),
+            sums: AtomicUsize::new(0),
             rebuild: Rebuild::none(),
         }
     }
@@ -97,6 +100,15 @@ impl Assignment {
 
     pub(crate) fn is_paused(&self) -> bool {
         self.paused.load(Ordering::Relaxed)
+    }
+
+    /// How many settled sums wait to be taken by a tick.
+    pub(crate) fn set_sums(&self, sums: usize) {
+        self.sums.store(sums, Ordering::Relaxed);
+    }
+
+    pub(crate) fn sums(&self) -> usize {
+        self.sums.load(Ordering::Relaxed)
     }
 
     pub(crate) fn is_lost(&self) -> bool {

@@ -397,6 +397,40 @@ impl OwnedEvent {
     }
 }
 
+/// Takes headers apart that any bytes could be, and puts them together again.
+#[cfg(feature = "fuzzing")]
+pub(crate) fn fuzz_batch(data: &[u8]) {
+    let span = Span::new(0, data.len());
+    let slot = [0, 0, i64::MIN as u64, 1, span.0, Span::NULL.0, span.0];
+    let event = EventView {
+        bytes: data,
+        slot: &slot,
+    };
+    let list = event.header_list();
+    let mut packed = Vec::new();
+    for (name, value) in &list {
+        pack_header(&mut packed, name, value.as_deref());
+        assert!(value.is_none() || event.header(name).is_some());
+    }
+    assert!(
+        data.starts_with(&packed),
+        "headers are read as they were written"
+    );
+    let words: Vec<u64> = data
+        .chunks_exact(8)
+        .filter_map(|word| Some(u64::from_le_bytes(word.try_into().ok()?)))
+        .collect();
+    for slot in words.chunks_exact(SLOT_WORDS) {
+        let event = EventView { bytes: data, slot };
+        let _read = (
+            event.key(),
+            event.value(),
+            event.header_list(),
+            event.timestamp_ms(),
+        );
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

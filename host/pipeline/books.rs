@@ -1,6 +1,6 @@
 //! The books of one assigned partition: offsets, ledger, sums, and what waits to become durable.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -87,6 +87,8 @@ impl Books {
     pub(crate) fn add(&mut self, change: TallyChange) {
         self.changed_sums.insert(change.name.clone());
         join(&mut self.sums, change.name, change.op, change.value);
+        let lent = self.lent.as_ref().map_or(0, Sums::len);
+        self.assignment.set_sums(self.sums.len() + lent);
     }
 
     /// Gives all settled sums to a tick. They count as settled until [`Self::end_tick`].
@@ -107,13 +109,17 @@ impl Books {
 
     /// Takes back what a tick did not take; everything, when it failed.
     pub(crate) fn end_tick(&mut self, answer: Option<&TickAnswer>) {
+        // A plugin may take any number of sums, and this thread is shared: no search through a list.
+        let taken = answer.into_iter().flat_map(|answer| &answer.taken);
+        let taken: HashSet<&str> = taken.map(|(name, _)| name.as_str()).collect();
         for (name, (op, value)) in self.lent.take().unwrap_or_default() {
-            if answer.is_some_and(|answer| answer.taken.iter().any(|(taken, _)| *taken == name)) {
+            if taken.contains(name.as_str()) {
                 self.changed_sums.insert(name);
             } else {
                 join(&mut self.sums, name, op, value);
             }
         }
+        self.assignment.set_sums(self.sums.len());
     }
 
     /// The rows of the sums that changed since the last call, and whether each is still there.

@@ -48,6 +48,14 @@ const CALL_GOAL: Duration = Duration::from_millis(20);
 /// and keys that are well should not have to wait for keys that are not.
 pub(crate) const PRESSED_QUARTERS: usize = 3;
 
+/// Settlements that may wait for the settling thread, for each lane. Enough that a sync of the disk does
+/// not stop a lane at once.
+pub(crate) const SETTLEMENTS_PER_LANE: usize = 64;
+
+/// Bytes of a settlement that take a further place in that queue: what a plugin may write for each event, in every
+/// place, would be a quarter of a gigabyte. Those of ordinary batches take one place.
+const SETTLEMENT_PLACE_BYTES: usize = 256 << 10;
+
 /// How long an idle lane sleeps when nothing is due. It wakes earlier for anything sent to it.
 const IDLE: Duration = Duration::from_secs(1);
 
@@ -406,7 +414,7 @@ impl Lane {
         }
     }
 
-    fn hand_over(&mut self, batch: &Batch, mut settlement: Settlement) {
+    pub(super) fn hand_over(&mut self, batch: &Batch, mut settlement: Settlement) {
         let (parked, copies) = (self.parked(), self.copies);
         self.gauge.parked_events.store(parked.0, Ordering::Relaxed);
         self.gauge.parked_bytes.store(parked.1, Ordering::Relaxed);
@@ -424,6 +432,9 @@ impl Lane {
             settlement.state_serial = state.remember(&settlement.state);
         }
         // The settling thread outlives its lanes; a closed channel means that the process is ending.
+        for _ in 0..(settlement.bytes() / SETTLEMENT_PLACE_BYTES).min(SETTLEMENTS_PER_LANE - 1) {
+            let _ended = self.ends.settle.send(FromLane::Place);
+        }
         let _ended = self
             .ends
             .settle

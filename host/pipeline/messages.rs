@@ -44,6 +44,9 @@ pub(crate) struct TickJob {
 #[derive(Debug)]
 pub(crate) enum FromLane {
     Settlement(usize, Settlement),
+    /// Takes a place in the queue for a part of the settlement that follows, so that the queue is bounded in
+    /// bytes too.
+    Place,
     Ticked {
         assignment: u64,
         result: Result<TickAnswer, Fault>,
@@ -74,6 +77,20 @@ pub(crate) struct Settlement {
 impl Settlement {
     pub(crate) fn is_empty(&self) -> bool {
         self.runs.is_empty() && self.parked.is_empty() && self.records.is_empty()
+    }
+
+    /// What its effects take, in bytes.
+    pub(crate) fn effect_bytes(&self) -> usize {
+        let state = self.state.iter().map(|(_, write)| write.bytes());
+        let lines = self.journal.iter().map(|(_, lines)| lines.len());
+        let tallies = self.tallies.iter().map(|(_, change)| change.name.len());
+        state.sum::<usize>() + lines.sum::<usize>() + tallies.sum::<usize>()
+    }
+
+    /// What its effects and records take, in bytes.
+    pub(crate) fn bytes(&self) -> usize {
+        let records = self.records.iter().map(|(_, record)| record.bytes());
+        self.effect_bytes() + records.sum::<usize>()
     }
 
     /// Adds one line to the journal.

@@ -40,6 +40,10 @@ const UNACKNOWLEDGED_BYTES_MAX: usize = 64 << 20;
 /// Settlements that may wait for their records, over all lanes.
 const WAITING_SETTLEMENTS_MAX: usize = 1_024;
 
+/// Bytes of effects that may wait for records or for the next transaction: far more than ordinary handlers make in a
+/// commit interval, and no more than a host can hold for each group.
+const EFFECT_BYTES_MAX: usize = 32 << 20;
+
 /// One plugin of the group, as the settling thread needs it.
 #[derive(Debug)]
 pub(crate) struct SettlingPlugin {
@@ -82,6 +86,8 @@ pub(crate) struct SettlingEnds {
 struct Waiting {
     serial: u64,
     unacknowledged: usize,
+    /// What its effects take, in bytes.
+    bytes: usize,
     settlement: Settlement,
 }
 
@@ -116,11 +122,15 @@ pub(crate) struct Work {
     pub(super) books: BTreeMap<u64, Books>,
     /// Settlements in the order of their lane, which is the order of their effects.
     waiting: Vec<VecDeque<Waiting>>,
+    /// What the effects of those take, in bytes.
+    waiting_bytes: usize,
     next_serial: u64,
     next_assignment: u64,
     next_emission: u64,
     /// What the next transaction holds, apart from the rows of the books.
     pending: Settle,
+    /// What its state takes, in bytes.
+    pending_bytes: usize,
     /// State serials that the next transaction covers, by lane.
     pending_serials: HashMap<usize, u64>,
     /// Emissions that become durable with the next transaction and are sent after it.
@@ -175,7 +185,8 @@ impl Settling {
                 default(wake.saturating_duration_since(self.clock.instant())) => {}
             }
             let now = self.clock.instant();
-            if now >= next_settle && !self.thought_lost() {
+            let due = now >= next_settle || self.work.pending_bytes >= EFFECT_BYTES_MAX;
+            if due && !self.thought_lost() {
                 next_settle = now + self.commit_interval;
                 self.settle_and_offer(now, &ends.commit_desk);
             }
@@ -225,6 +236,7 @@ impl Settling {
         let waiting: usize = self.work.waiting.iter().map(VecDeque::len).sum();
         self.work.failing
             || waiting >= WAITING_SETTLEMENTS_MAX
+            || self.work.waiting_bytes >= EFFECT_BYTES_MAX
             || self.sending.bytes() >= UNACKNOWLEDGED_BYTES_MAX
     }
 
@@ -246,9 +258,12 @@ impl Settling {
                 let serial = self.work.next_serial;
                 self.work.next_serial += 1;
                 let unacknowledged = records.len();
+                let bytes = settlement.effect_bytes();
+                self.work.waiting_bytes += bytes;
                 self.work.waiting[lane].push_back(Waiting {
                     serial,
                     unacknowledged,
+                    bytes,
                     settlement,
                 });
                 for (assignment, record) in records {
@@ -260,6 +275,7 @@ impl Settling {
                     self.sending.send(record, by);
                 }
             }
+            FromLane::Place => {}
             FromLane::Ticked { assignment, result } => self.ticked(assignment, result),
             FromLane::FenceReached { lane, drain } => {
                 if let Some(running) = self.work.drain.as_mut() {
@@ -296,6 +312,7 @@ impl Settling {
             (first.unacknowledged == 0).then(|| waiting.pop_front())?
         };
         while let Some(first) = queue(&mut self.work) {
+            self.work.waiting_bytes -= first.bytes;
             self.apply(lane, first.settlement);
         }
     }
@@ -346,26 +363,25 @@ impl Settling {
             .state
             .into_iter()
             .filter(|(assignment, _)| kept(*assignment));
+        let mut pending_bytes = 0;
         let rows = rows.map(|(_, write)| {
+            pending_bytes += write.bytes();
             (
                 write.key,
                 write.value.map(|value| (value, write.expires_ms)),
             )
         });
         self.work.pending.state.extend(rows);
+        self.work.pending_bytes += pending_bytes;
         if settlement.state_serial > 0 {
             self.work
                 .pending_serials
                 .insert(lane, settlement.state_serial);
         }
-        let lines: Vec<u8> = settlement
-            .journal
-            .into_iter()
-            .filter(|(assignment, _)| kept(*assignment))
-            .flat_map(|(_, lines)| lines)
-            .collect();
-        if !lines.is_empty() {
-            self.append_journal(plugin_index, &lines);
+        let mut journal = settlement.journal;
+        journal.retain(|(assignment, _)| kept(*assignment));
+        for (_, lines) in &journal {
+            self.append_journal(plugin_index, lines);
         }
     }
 

@@ -11,7 +11,7 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 use super::batch::Batch;
 use super::clock::Clock;
 use super::intake::{Intake, IntakeLane, IntakePlugin, LANE_QUEUE_BATCHES};
-use super::lane::{Called, Lane, LaneEnds, LaneGauge, LaneSettings};
+use super::lane::{Called, Lane, LaneEnds, LaneGauge, LaneSettings, SETTLEMENTS_PER_LANE};
 use super::lane_state::LaneState;
 use super::lease::Lease;
 use super::member::Member;
@@ -32,10 +32,6 @@ use crate::kafka::producer::GroupProducer;
 use crate::sandbox::encode_topics;
 use crate::store::{Journal, JournalError, Settle, SettleStore, StoreError};
 use crate::telemetry::metrics::Metrics;
-
-/// Settlements that may wait for the settling thread, for each lane. Enough that a sync of the disk does
-/// not stop a lane at once.
-const SETTLEMENTS_PER_LANE: usize = 64;
 
 /// Commands that may wait for a lane: ticks of its partitions, and fences.
 const COMMANDS_PER_LANE: usize = 1_024;

@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use wasmtime::Engine;
 
 use super::engine::{self, Source};
+use super::fault::shown;
 use super::load_error::LoadError;
 
 /// The hidden subcommand of `millrace` that compiles.
@@ -309,5 +310,5 @@ fn step_back(memory_bytes: u64) -> rustix::io::Result<()> {
 /// wasmtime spreads some messages over several lines.
 pub(super) fn one_line(error: &wasmtime::Error) -> String {
     let message = format!("{error:#}");
-    message.split_whitespace().collect::<Vec<_>>().join(" ")
+    shown(&message.split_whitespace().collect::<Vec<_>>().join(" "))
 }

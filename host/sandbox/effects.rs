@@ -128,3 +128,11 @@ pub struct StateWrite {
     /// When the value runs out, in milliseconds since the Unix epoch; none is never.
     pub expires_ms: Option<u64>,
 }
+
+impl StateWrite {
+    /// Key and value together, in bytes.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.key.len() + self.value.as_ref().map_or(0, Vec::len)
+    }
+}

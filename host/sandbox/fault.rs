@@ -171,8 +171,9 @@ fn told_in_words(
     events: u32,
 ) -> Option<Fault> {
     let full = ResourceTableError::Full.to_string();
-    if text.contains(&full) {
-        let message = format!("holds more than {} handles of the host", limits.resources);
+    // The words are those of handles of the component's own resources.
+    if text.contains(&full) || text.contains("handle limit exceeded") {
+        let message = format!("holds more than {} handles of resources", limits.resources);
         return Some(Fault::of_limit(
             FaultKind::Fuel,
             "resources",
@@ -253,6 +254,20 @@ fn innermost(names: &[String]) -> Vec<String> {
         .collect()
 }
 
+/// Longest text of a component's own that is shown in a message, in bytes.
+const SHOWN_BYTES_MAX: usize = 500;
+
+/// What a component says, as it may stand in a message: short, and without control characters, which could forge
+/// lines or drive the operator's terminal.
+pub(super) fn shown(text: &str) -> String {
+    let kept = &text[..text.floor_char_boundary(SHOWN_BYTES_MAX)];
+    let mut shown: String = kept.chars().filter(|c| !c.is_control()).collect();
+    if kept.len() < text.len() {
+        shown.push_str("...");
+    }
+    shown
+}
+
 /// A limit or grant that a host function found violated; it ends the call as an error of wasmtime and is
 /// found again in the cause of the trap.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -286,6 +301,14 @@ mod tests {
     fn innermost(names: &[&str]) -> Vec<String> {
         let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
         super::innermost(&names)
+    }
+
+    #[test]
+    fn what_a_component_says_is_short_and_drives_no_terminal() {
+        assert_eq!(shown("no\u{1b}[2J\nway"), "no[2Jway");
+        let long = shown(&"é".repeat(1 << 20));
+        assert_eq!(long.len(), SHOWN_BYTES_MAX + 3);
+        assert!(long.ends_with("é..."));
     }
 
     #[test]

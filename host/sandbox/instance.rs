@@ -1,6 +1,7 @@
 //! One instance of a plugin, owned by one lane: calls it, and says how the call ended.
 
 mod around;
+mod types;
 
 use std::sync::Arc;
 
@@ -9,7 +10,7 @@ use wasmtime::component::{ComponentType, Lift, Lower};
 
 use self::around::{arm, arm_other, caught};
 use super::effects::Effects;
-use super::fault::{Fault, FaultKind, hostcall_limit};
+use super::fault::{Fault, FaultKind, hostcall_limit, shown};
 use super::host_state::{HostState, StateSource, Sums};
 use super::load::{Handler, LoadedPlugin};
 use super::load_error::LoadError;
@@ -87,6 +88,10 @@ impl Worn {
     }
 }
 
+/// What `handle` and `on-tick` return.
+type Handled = (Result<nested::SuccessOut, nested::FailureOut>,);
+type Ticked = (Result<Vec<nested::OutputOut>, nested::FailureOut>,);
+
 /// A live instance. After a fault it is spent and must be dropped.
 pub struct Instance {
     plugin: Arc<LoadedPlugin>,
@@ -112,21 +117,24 @@ impl Instance {
     /// # Errors
     /// The instance does not fit its limits, its start traps, or its `init` refuses.
     pub fn new(plugin: &Arc<LoadedPlugin>) -> Result<Self, LoadError> {
-        caught(|| Self::make(plugin))
-            .and_then(|made| made)
-            .map_err(|fault| {
-                let fault = fault.of_plugin(&plugin.name);
-                LoadError::Init {
-                    plugin: plugin.name.clone(),
-                    message: fault.message,
-                    limit: fault.limit,
-                }
-            })
+        let made = caught(|| Self::make(plugin)).and_then(|made| made);
+        let mut made = made.map_err(|fault| {
+            let fault = fault.of_plugin(&plugin.name);
+            LoadError::Init {
+                plugin: plugin.name.clone(),
+                message: fault.message,
+                limit: fault.limit,
+            }
+        })?;
+        made.check_types()?;
+        Ok(made)
     }
 
     fn make(plugin: &Arc<LoadedPlugin>) -> Result<Self, Fault> {
         let mut store = Store::new(plugin.pre.engine(), HostState::new(plugin));
         store.limiter(|state| &mut state.limits);
+        // Handles of the component's own resources lie in the host's memory too.
+        store.set_max_component_handles(plugin.limits.resources);
         let made = arm_other(&mut store, plugin)
             .and_then(|()| plugin.pre.instantiate(&mut store))
             .map_err(|error| {
@@ -148,7 +156,7 @@ impl Instance {
                 .and_then(|init| init.typed::<(), (Result<(), String>,)>(&made.store))
                 .and_then(|init| init.call(&mut made.store, ()));
             let (answer,) = answer.map_err(|error| made.fault(&error))?;
-            answer.map_err(|message| Fault::new(FaultKind::Host, "init", message))?;
+            answer.map_err(|message| Fault::new(FaultKind::Host, "init", shown(&message)))?;
         }
         made.memory_bytes_at_first = made.store.data().limits.memory_bytes();
         Ok(made)
@@ -243,12 +251,11 @@ impl Instance {
             left: sums,
             taken: Vec::new(),
         });
-        type Answered = (Result<Vec<nested::OutputOut>, nested::FailureOut>,);
         let answer = self
             .instance
             .get_func(&mut self.store, export)
             .ok_or_else(|| wasmtime::Error::msg("on-tick is not a function"))
-            .and_then(|f| f.typed::<(&str, i32, i64, TickReason), Answered>(&self.store))
+            .and_then(|f| f.typed::<(&str, i32, i64, TickReason), Ticked>(&self.store))
             .and_then(|f| f.call(&mut self.store, call));
         let sums = self.store.data_mut().sums.take().unwrap_or_default();
         let (outputs,) = answer.map_err(|error| self.fault(&error))?;
@@ -383,12 +390,11 @@ impl Instance {
             headers: &headers,
             attempt: slot[3] as u32,
         };
-        type Answered = (Result<nested::SuccessOut, nested::FailureOut>,);
         let answer = self
             .instance
             .get_func(&mut self.store, export)
             .ok_or_else(|| wasmtime::Error::msg("handle is not a function"))
-            .and_then(|f| f.typed::<(nested::EventIn<'_>,), Answered>(&self.store))
+            .and_then(|f| f.typed::<(nested::EventIn<'_>,), Handled>(&self.store))
             .and_then(|f| f.call(&mut self.store, (event,)));
         let (answer,) = answer.map_err(|error| self.fault(&error))?;
         Ok(match answer {

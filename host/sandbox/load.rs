@@ -14,6 +14,7 @@ use wasmtime::component::{Component, ComponentExportIndex, InstancePre, Linker, 
 
 use super::engine::{Sandbox, Source};
 use super::facts::ComponentFacts;
+use super::fault::shown;
 use super::host_state::HostState;
 use super::instance::Instance;
 use super::interfaces;
@@ -257,7 +258,9 @@ fn check_imports(
 ) -> Result<(), LoadError> {
     for import in imports(engine, component) {
         let plugin = plugin.to_owned();
-        match interfaces::needs(&import) {
+        let need = interfaces::needs(&import);
+        let import = shown(&import);
+        match need {
             interfaces::Need::Nothing => {}
             interfaces::Need::Grant(grant) if grants.has(grant) => {}
             interfaces::Need::Grant(grant) => {

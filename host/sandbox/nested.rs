@@ -4,7 +4,7 @@
 
 use wasmtime::component::{ComponentType, Lift, Lower};
 
-use super::packed::{Output, Problem};
+use super::packed::{Output, Problem, TEXT_BYTES_MAX};
 
 #[derive(ComponentType, Lower)]
 #[component(record)]
@@ -92,6 +92,12 @@ pub(super) fn output_of(event_index: u32, output: OutputOut) -> Output {
     }
 }
 
+/// No more of a text is kept than of a packed one.
+fn cut(mut text: String) -> String {
+    text.truncate(text.floor_char_boundary(TEXT_BYTES_MAX));
+    text
+}
+
 /// The kind by its number in the packed form, and the problem.
 pub(super) fn problem_of(failure: FailureOut) -> (u32, Problem) {
     let (kind, problem) = match failure {
@@ -107,8 +113,8 @@ pub(super) fn problem_of(failure: FailureOut) -> (u32, Problem) {
     (
         kind,
         Problem {
-            code,
-            message,
+            code: cut(code),
+            message: cut(message),
             after_ms,
             frames: Vec::new(),
         },

@@ -12,7 +12,7 @@ const OUTCOME_WORDS: usize = 4;
 const OUTPUT_WORDS: usize = 6;
 
 /// Longest code, message or topic name that is read; the contract keeps no more of a message either.
-const TEXT_BYTES_MAX: usize = 1024;
+pub(super) const TEXT_BYTES_MAX: usize = 1024;
 
 /// A start in its low and a length in its high 32 bits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -259,6 +259,23 @@ pub(super) fn headers(mut packed: &[u8]) -> Result<Vec<Header>, Fault> {
         packed = rest;
     }
     Ok(headers)
+}
+
+/// Reads whatever a guest could have returned, and checks what is believed of it.
+#[cfg(feature = "fuzzing")]
+pub(crate) fn fuzz_results(outcomes: &[u64], outputs: &[u64], bytes: &[u8], events: usize) {
+    const BYTES_MAX: usize = 1 << 16;
+    if let Ok(answers) = self::outcomes(outcomes, bytes, events) {
+        assert!(answers.len() <= events, "an answer for each event at most");
+    }
+    if let Ok(outputs) = self::outputs(outputs, bytes, events, ("event_hostcall", BYTES_MAX)) {
+        let taken: usize = outputs.iter().map(Output::bytes).sum();
+        assert!(
+            taken <= BYTES_MAX,
+            "spans that overlap count as often as they are named"
+        );
+        assert!(outputs.is_sorted_by_key(|output| output.event_index));
+    }
 }
 
 #[cfg(test)]

@@ -7,8 +7,13 @@ use super::super::batch::Batch;
 use super::super::messages::Settlement;
 use super::callee::{CalleeInstance, TakenUp};
 use super::{CALL_GOAL, Lane};
+use crate::delivery::ledger::Settled;
 use crate::delivery::restarts::Restarts;
 use crate::sandbox::{BatchAnswer, Fault, SLOT_WORDS};
+
+/// A settlement that has grown past this is handed over while its batch runs on, event by event: each event may write
+/// as much as a whole batch.
+const SETTLEMENT_BYTES_MAX: usize = 4 << 20;
 
 impl Lane {
     /// Runs the admitted events and judges them.
@@ -36,7 +41,13 @@ impl Lane {
         }
         let mut single = Batch::new(&self.settings.topic_table);
         for index in 0..batch.len() {
-            if self.park.holds(batch.events[index].group) || self.events_wait() {
+            let meta = batch.events[index];
+            if batch.assignment_of(meta).is_revoked() {
+                // Each may take as long as a deadline, and whoever has the partition next waits.
+                settlement.settle(meta.assignment, Settled::Abandoned, meta.seq, meta.offset);
+                continue;
+            }
+            if self.park.holds(meta.group) || self.events_wait() {
                 self.park_part(batch, index..index + 1, settlement);
                 continue;
             }
@@ -53,6 +64,11 @@ impl Lane {
                     self.spent(&fault);
                     self.judge_fault(batch, index, &fault, settlement);
                 }
+            }
+            let slow = self.called.instance.is_none();
+            if slow || settlement.bytes() >= SETTLEMENT_BYTES_MAX {
+                // A batch of nothing but loops takes a deadline each: nobody waits for all of them.
+                self.hand_over(batch, std::mem::take(settlement));
             }
         }
     }

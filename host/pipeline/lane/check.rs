@@ -7,6 +7,13 @@ use super::super::clock::wall_ms;
 use super::{Lane, LaneSettings};
 use crate::sandbox::{Answer, BatchAnswer, Effects, Fault, FaultKind, Output};
 
+/// Settled sums of one partition that may wait to be taken. A tick gets all of them at once, and each takes up to
+/// about 3 KiB until then: 60 MiB, which no plugin's own memory limit covers.
+const SUMS_MAX: usize = 20_000;
+
+/// What Kafka's format adds to a header, in bytes at most: two lengths.
+const HEADER_OVERHEAD_BYTES: usize = 10;
+
 /// What the host adds to a record beside key, value and headers, in bytes; more than Kafka's framing.
 pub(super) const RECORD_OVERHEAD_BYTES: usize = 512;
 
@@ -28,6 +35,16 @@ impl Lane {
         if effects.is_some_and(|effects| names_no_event(effects, batch.len() as u32)) {
             let message = "an effect belongs to an event that is not in the batch".to_owned();
             return Some(fault("effect-index", message));
+        }
+        if effects.is_some_and(|effects| has_too_many_sums(batch, effects)) {
+            let message = format!(
+                "{SUMS_MAX} sums of the partition wait to be taken, which is the limit: take them in \
+                 `on-tick`, or tally under fewer names"
+            );
+            return Some(Fault {
+                kind: FaultKind::Fuel,
+                ..fault("tally-names", message)
+            });
         }
         breaks_order(batch, answer).map(|message| fault("order", message.to_owned()))
     }
@@ -99,6 +116,14 @@ fn names_no_event(effects: &Effects, events: u32) -> bool {
             .any(|write| write.event_index >= events)
 }
 
+/// Whether an effect adds to the sums of a partition that has as many as it may.
+fn has_too_many_sums(batch: &Batch, effects: &Effects) -> bool {
+    effects.tallies.iter().any(|change| {
+        let meta = batch.events[change.event_index as usize];
+        batch.assignment_of(meta).sums() >= SUMS_MAX
+    })
+}
+
 /// After a failure, later events of the order group must be held; and nothing may be held without one,
 /// because it would be run again for ever.
 fn breaks_order(batch: &Batch, answer: &BatchAnswer) -> Option<&'static str> {
@@ -130,7 +155,7 @@ fn bytes_of(output: &Output) -> usize {
     let headers: usize = output
         .headers
         .iter()
-        .map(|(name, value)| name.len() + len(value))
+        .map(|(name, value)| name.len() + len(value) + HEADER_OVERHEAD_BYTES)
         .sum();
     len(&output.key) + len(&output.value) + headers
 }

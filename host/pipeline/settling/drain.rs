@@ -223,6 +223,7 @@ impl Settling {
         }
         if drain.lost && self.work.books.is_empty() {
             self.work.waiting.iter_mut().for_each(VecDeque::clear);
+            self.work.waiting_bytes = 0;
             self.sending.forget_all();
         } else {
             self.forget_given_up();

@@ -47,6 +47,7 @@ impl Settling {
                 return;
             }
             self.work.pending = Settle::default();
+            self.work.pending_bytes = 0;
         }
         self.work.failing = false;
         self.status.set_unable(false);
