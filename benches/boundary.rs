@@ -170,6 +170,7 @@ fn instance(sandbox: &Sandbox, name: &str) -> Instance {
         journal: None,
         limits: Limits::default(),
         reload: Reload::default(),
+        trial: None,
     };
     let plugin = LoadedPlugin::load(sandbox, name, &config).unwrap_or_else(|e| panic!("{e}"));
     Instance::new(&Arc::new(plugin)).unwrap_or_else(|e| panic!("{e}"))

@@ -14,3 +14,4 @@ pub mod park;
 pub mod progress;
 pub mod retry;
 pub mod retry_copy;
+pub mod trial;

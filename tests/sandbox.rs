@@ -56,6 +56,7 @@ fn everything_granted(path: PathBuf) -> Plugin {
         journal: None,
         limits: Limits::default(),
         reload: Reload::default(),
+        trial: None,
     }
 }
 

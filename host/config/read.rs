@@ -13,6 +13,7 @@ mod kafka;
 mod plugins;
 mod retry;
 mod section;
+mod trial;
 
 use std::io::Read;
 use std::path::Path;

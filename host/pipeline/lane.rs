@@ -4,7 +4,9 @@
 mod call;
 mod callee;
 mod check;
+mod compare;
 mod judge;
+mod trying;
 mod waiting;
 
 use std::collections::HashMap;
@@ -18,6 +20,7 @@ use crossbeam_channel::{Receiver, Sender, select};
 pub(crate) use self::callee::CalleeInstance;
 pub(crate) use self::callee::{Called, Callee};
 pub(crate) use self::check::OutputPartitions;
+use self::trying::Trying;
 use super::assignment::Assignment;
 use super::batch::{Batch, EventKind, OwnedEvent};
 use super::clock::Clock;
@@ -31,6 +34,7 @@ use crate::delivery::lanes::GroupMap;
 use crate::delivery::ledger::Settled;
 use crate::delivery::park::{Allowance, Park};
 use crate::delivery::retry::{Millis, RetryPolicy};
+use crate::delivery::trial::Record;
 use crate::sandbox::{Output, Problem};
 use crate::telemetry::metrics::LaneMetrics;
 
@@ -174,6 +178,8 @@ pub(crate) struct Lane {
     clock: Clock,
     metrics: LaneMetrics,
     called: Called,
+    /// A candidate for the next version, where one is tried.
+    trying: Option<Trying>,
     state: Option<LaneState>,
     faults_in_a_row: u32,
     park: Park<OwnedEvent>,
@@ -190,6 +196,8 @@ pub(crate) struct Lane {
     /// Events that went well, and events that were judged, in the lane's life.
     well: u64,
     judged: u64,
+    /// Events that were judged, and those that failed at their first attempt.
+    record: Record,
     /// Whether events of the current batch have waited here; others cannot have failed before.
     waited: bool,
     /// Whether the one event that runs now probes whether an outage is over.
@@ -208,7 +216,8 @@ impl Lane {
         state: Option<LaneState>,
     ) -> Self {
         let version = called.version();
-        metrics.set_version((&version.name, &version.digest));
+        metrics.set_version(version.labels());
+        let trying = Trying::of(called.versions(), &metrics);
         gauge.events_limit.store(64, Ordering::Relaxed);
         Self {
             settings,
@@ -217,6 +226,7 @@ impl Lane {
             clock,
             metrics,
             called,
+            trying,
             state,
             faults_in_a_row: 0,
             park: Park::default(),
@@ -228,6 +238,7 @@ impl Lane {
             waited: false,
             well: 0,
             judged: 0,
+            record: Record::default(),
             probing: false,
             random: fastrand::Rng::new(),
         }
@@ -259,7 +270,7 @@ impl Lane {
 
     /// The path of a fresh batch through the lane.
     pub(super) fn take_in(&mut self, mut batch: Batch) {
-        self.take_up_version();
+        self.take_up_versions();
         let mut settlement = Settlement::default();
         self.waited = !batch.come_back.is_empty();
         let repeats = self.admit(&mut batch, &mut settlement);
@@ -422,7 +433,7 @@ impl Lane {
 
     /// Runs `on-tick`.
     pub(super) fn tick(&mut self, job: TickJob) {
-        self.take_up_version();
+        self.take_up_versions();
         let assignment = job.assignment.id;
         let result = self.instance().and_then(|instance| instance.tick(job));
         let result = result.and_then(|mut answer| {

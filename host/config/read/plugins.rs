@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::field::{Field, is_topic, not_a_topic};
 use super::section::{Context, Section, suggest};
+use super::trial;
 use crate::config::units::show_bytes;
 use crate::config::{Grants, Journal, Limits, Plugin, Reload, places};
 
@@ -105,6 +106,7 @@ fn one(
     }
     let limits = limits(&section.take("limits"), context);
     let reload = reload(&section.take("reload"), context);
+    let trial = trial::read(&mut section, context);
     section.finish(context);
     let has_journal = grants.journal || !journal_field.is_absent();
     Some((
@@ -116,12 +118,13 @@ fn one(
             journal,
             limits,
             reload,
+            trial,
         },
         has_journal,
     ))
 }
 
-fn component(section: &mut Section<'_>, context: &mut Context<'_>) -> PathBuf {
+pub(super) fn component(section: &mut Section<'_>, context: &mut Context<'_>) -> PathBuf {
     let field = section.require("path", "plugins/audit.wasm", context);
     let Some(path) = field.file_path(context) else {
         return PathBuf::new();

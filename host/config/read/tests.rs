@@ -151,6 +151,7 @@ fn the_defaults_are_the_documented_ones() {
                 }),
                 limits: Limits::default(),
                 reload: Reload::default(),
+                trial: None,
             },
         )]
         .into(),

@@ -64,6 +64,11 @@ impl Called {
         }
     }
 
+    /// The versions of what is called.
+    pub(super) fn versions(&self) -> &Arc<Versions> {
+        &self.versions
+    }
+
     /// The version that is called.
     pub(super) fn version(&self) -> &Arc<Version> {
         &self.version
