@@ -23,13 +23,15 @@ pub enum Differs {
     Outcome,
     /// The same outcome, and other outputs.
     Outputs,
-    /// The same outcome and outputs, and other state or sums.
+    /// The same outcome and outputs, and other state.
     State,
+    /// The same outcomes in a whole batch, and other sums; the offset is that of its first event.
+    Sums,
 }
 
 impl Differs {
     /// All of them, in the order of their places.
-    pub const ALL: [Self; 3] = [Self::Outcome, Self::Outputs, Self::State];
+    pub const ALL: [Self; 4] = [Self::Outcome, Self::Outputs, Self::State, Self::Sums];
 
     /// The word in metrics and answers.
     #[must_use]
@@ -38,6 +40,7 @@ impl Differs {
             Self::Outcome => "outcome",
             Self::Outputs => "outputs",
             Self::State => "state",
+            Self::Sums => "sums",
         }
     }
 }
@@ -89,7 +92,7 @@ pub struct Round {
     candidate: Counts,
     serving: Counts,
     /// By the place in [`Differs::ALL`].
-    differences: [AtomicU64; 3],
+    differences: [AtomicU64; 4],
     /// Events without a difference since the last one with one.
     same_in_a_row: AtomicU64,
     samples: Mutex<VecDeque<Difference>>,

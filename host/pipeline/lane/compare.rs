@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::super::batch::Batch;
 use super::super::trial::{Difference, Differs, Found};
-use crate::sandbox::{Answer, BatchAnswer, Effects, Fault, Output, StateSource, TallyOp};
+use crate::sandbox::{Answer, BatchAnswer, Effects, Fault, Output, StateSource};
 
 /// Characters of each side of a difference that are kept.
 const SHOWN_MAX: usize = 400;
@@ -19,7 +19,36 @@ pub(super) struct Seen {
     outputs: Vec<Output>,
     /// The last value of each key; none is deleted.
     state: BTreeMap<Vec<u8>, Option<Vec<u8>>>,
-    sums: Vec<(String, u8, i64)>,
+}
+
+/// What a call did to sums, by assignment, name and operation. The SDK adds up what the events of a batch do to
+/// a sum, so there is no telling which event it was.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Sums(BTreeMap<(u32, String, u8), i64>);
+
+impl Sums {
+    /// Adds those of one call, without those of failed events. `start` is the place in the batch of its first.
+    pub(super) fn add(
+        &mut self,
+        effects: Option<&Effects>,
+        seen: &[Seen],
+        batch: &Batch,
+        start: usize,
+    ) {
+        for change in effects.iter().flat_map(|effects| &effects.tallies) {
+            let index = change.event_index as usize;
+            let (Some(seen), Some(meta)) = (seen.get(index), batch.events.get(start + index))
+            else {
+                continue;
+            };
+            if seen.succeeded() {
+                let key = (meta.assignment, change.name.clone(), change.op as u8);
+                let sum = self.0.entry(key);
+                sum.and_modify(|sum| *sum = change.op.join(*sum, change.value))
+                    .or_insert(change.value);
+            }
+        }
+    }
 }
 
 impl Seen {
@@ -29,7 +58,6 @@ impl Seen {
             code: code.to_owned(),
             outputs: Vec::new(),
             state: BTreeMap::new(),
-            sums: Vec::new(),
         }
     }
 
@@ -85,19 +113,6 @@ pub(super) fn seen(
             seen.state.insert(write.key.clone(), write.value.clone());
         });
     }
-    for change in effects.iter().flat_map(|effects| &effects.tallies) {
-        let op = match change.op {
-            TallyOp::Add => 0,
-            TallyOp::Max => 1,
-            TallyOp::Min => 2,
-        };
-        add(change.event_index, &mut |seen| {
-            seen.sums.push((change.name.clone(), op, change.value));
-        });
-    }
-    for seen in &mut all {
-        seen.sums.sort_unstable();
-    }
     all
 }
 
@@ -148,11 +163,52 @@ fn differs(served: &Seen, tried: &Seen) -> Option<Differs> {
         Some(Differs::Outcome)
     } else if served.outputs != tried.outputs {
         Some(Differs::Outputs)
-    } else if (&served.state, &served.sums) != (&tried.state, &tried.sums) {
+    } else if served.state != tried.state {
         Some(Differs::State)
     } else {
         None
     }
+}
+
+/// Compares what both did to sums in a whole call. Where an outcome differs, sums must.
+pub(super) fn compare_sums(
+    (batch, topics): (&Batch, &[Arc<str>]),
+    served: &Sums,
+    tried: &Sums,
+    found: &mut Found,
+) {
+    let by_outcome = |difference: &Difference| difference.differs == Differs::Outcome;
+    if served == tried || found.differences.iter().any(by_outcome) {
+        return;
+    }
+    for (at, assignment) in batch.assignments.iter().enumerate() {
+        let [serving, candidate] = [(served, tried), (tried, served)].map(|(own, other)| {
+            let own = own.0.iter().filter(|(key, _)| key.0 as usize == at);
+            let own = own.filter(|(key, value)| other.0.get(*key) != Some(value));
+            let own: Vec<_> = own
+                .map(|((_, name, _), value)| format!("{name} {value}"))
+                .collect();
+            shortened(&format!("sums of a batch [{}]", own.join(", ")))
+        });
+        let first = batch
+            .events
+            .iter()
+            .find(|meta| meta.assignment as usize == at);
+        if let Some(first) = first.filter(|_| serving != candidate) {
+            found.differences.push(Difference {
+                differs: Differs::Sums,
+                topic: Arc::clone(&topics[assignment.source_index() as usize]),
+                partition: assignment.partition,
+                offset: first.offset,
+                serving,
+                candidate,
+            });
+        }
+    }
+}
+
+fn shortened(text: &str) -> String {
+    text.trim_end().chars().take(SHOWN_MAX).collect()
 }
 
 /// Both sides for a person, from where they part.
@@ -187,19 +243,15 @@ fn show(differs: Differs, served: &Seen, tried: &Seen) -> [String; 2] {
                     same + 1
                 )
             }
-            Differs::State => {
+            Differs::State | Differs::Sums => {
                 let theirs = other(seen);
                 let state = seen.state.iter();
                 let own = state.filter(|(key, value)| theirs.state.get(*key) != Some(value));
                 let own: Vec<_> = own.map(|(_, value)| text(value)).collect();
-                let sums = seen.sums.iter().filter(|sum| !theirs.sums.contains(sum));
-                let sums: Vec<_> = sums
-                    .map(|(name, _, value)| format!("{name} {value}"))
-                    .collect();
-                format!("state [{}] sums [{}]", own.join(", "), sums.join(", "))
+                format!("state [{}]", own.join(", "))
             }
         };
-        text.trim_end().chars().take(SHOWN_MAX).collect()
+        shortened(&text)
     })
 }
 
@@ -250,7 +302,7 @@ impl StateSource for Overlay {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sandbox::{Problem, StateWrite, TallyChange};
+    use crate::sandbox::{Problem, StateWrite};
 
     fn output(event_index: u32, value: &str, at: i64) -> Output {
         Output {
@@ -335,17 +387,8 @@ mod tests {
     }
 
     #[test]
-    fn sums_are_compared_whatever_their_order_and_only_the_last_write_of_a_key_counts() {
-        let change = |name: &str| TallyChange {
-            event_index: 0,
-            op: TallyOp::Add,
-            name: name.to_owned(),
-            value: 1,
-        };
-        let mut one = effects(&[(0, "old"), (0, "new")]);
-        one.tallies = vec![change("a"), change("b")];
-        let mut other = effects(&[(0, "new")]);
-        other.tallies = vec![change("b"), change("a")];
+    fn only_the_last_write_of_a_key_counts() {
+        let (one, other) = (effects(&[(0, "old"), (0, "new")]), effects(&[(0, "new")]));
         let answer = BatchAnswer::default();
         assert_eq!(
             seen(Ok(&answer), Some(&one), 1),

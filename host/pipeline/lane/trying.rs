@@ -10,7 +10,7 @@ use super::super::messages::Settlement;
 use super::super::trial::{Found, Round, Trial};
 use super::super::versions::Versions;
 use super::callee::Called;
-use super::compare::{self, Seen, Written};
+use super::compare::{self, Seen, Sums, Written};
 use super::{Lane, check};
 use crate::delivery::trial::Share;
 use crate::sandbox::{BatchAnswer, Fault};
@@ -171,30 +171,41 @@ impl Lane {
     ) {
         let effects = self.called.instance.as_mut().map(|of| &*of.effects());
         let served = compare::seen(served, effects, batch.len());
-        match self.call_shadow(batch, trying, None) {
-            Err(_) if batch.len() > 1 => self.watch_one_by_one(batch, &served, trying, found),
+        let (mut sums, mut tried_sums) = (Sums::default(), Sums::default());
+        sums.add(effects, &served, batch, 0);
+        let complete = match self.call_shadow(batch, trying, None) {
+            Err(_) if batch.len() > 1 => {
+                self.watch_one_by_one(batch, &served, trying, (&mut tried_sums, found))
+            }
             tried => {
                 let effects = trying.called.instance.as_mut().map(|of| &*of.effects());
                 let tried = compare::seen(tried.as_ref(), effects, batch.len());
+                tried_sums.add(effects, &tried, batch, 0);
                 compare::compare((batch, &self.settings.topics), 0, (&served, &tried), found);
+                true
             }
+        };
+        if complete {
+            let of = (batch, &*self.settings.topics);
+            compare::compare_sums(of, &sums, &tried_sums, found);
         }
     }
 
-    /// After a fault of the shadow: only the event that it cannot handle must differ.
+    /// After a fault of the shadow: only the event that it cannot handle must differ. Says whether it had the time
+    /// for all of them.
     fn watch_one_by_one(
         &mut self,
         batch: &Batch,
         served: &[Seen],
         trying: &mut Trying,
-        found: &mut Found,
-    ) {
+        (sums, found): (&mut Sums, &mut Found),
+    ) -> bool {
         let until = self.clock.instant() + SHADOW_ALONE_MAX;
         let mut single = Batch::new(&self.settings.topic_table);
         let mut written = Written::default();
         for (index, served) in served.iter().enumerate() {
             if self.clock.instant() >= until {
-                return;
+                return false;
             }
             single.begin(&self.settings.topic_table);
             single.push_owned(&batch.take_out(index, batch.view(index).attempt()));
@@ -202,9 +213,11 @@ impl Lane {
             let effects = trying.called.instance.as_mut().map(|of| &*of.effects());
             let tried = compare::seen(tried.as_ref(), effects, 1);
             written.extend(&tried);
+            sums.add(effects, &tried, batch, index);
             let of = (batch, &*self.settings.topics);
             compare::compare(of, index, (std::slice::from_ref(served), &tried), found);
         }
+        true
     }
 
     /// Calls the shadow. What it does stays in its instance, and nobody applies it.

@@ -3,7 +3,7 @@
 //!
 //! Setting: `output`, the topic.
 
-use millrace_sdk::{Event, Failure, Output, Reject, config, tally};
+use millrace_sdk::{Event, Failure, Output, Reject, config, state, tally};
 use serde::{Deserialize, Serialize};
 
 /// Eight characters behind a text that stands nowhere else. `refuses!` makes a version that does not start.
@@ -69,21 +69,22 @@ fn handle(event: &Event<'_>) -> Result<Output, Failure> {
     Ok(output)
 }
 
-/// Doubles the id and counts. A version whose marker is `mutated!` does otherwise for one event in a thousand,
+/// Doubles the id, counts, and remembers it. A version whose marker is `mutated!` does otherwise for one event in a thousand,
 /// one that `crashes!` traps there, and one that `rejects!` does so always.
 fn plain(event: &Event<'_>, id: u64) -> Result<Output, Failure> {
-    let (mut double, mut count) = (id * 2, 1);
+    let (mut double, mut remembered) = (id * 2, id);
     match marker() {
         "rejects!" => return Err(Reject::new("unwell", "this version rejects").into()),
         "crashes!" if id % 1_000 == 500 => panic!("this version crashes"),
         "mutated!" if id % 1_000 == 500 => match id / 1_000 % 3 {
             0 => return Err(Reject::new("mutated", "this version rejects").into()),
             1 => double += 1,
-            _ => count += 1,
+            _ => remembered += 1,
         },
         _ => {}
     }
-    tally::add("plain", count);
+    tally::add("plain", 1);
+    state::set("plain", &remembered.to_be_bytes(), None);
     let topic = config::get("output").unwrap_or_default();
     let mut output = Output::new(
         topic.as_str(),
