@@ -173,6 +173,7 @@ fn instance(sandbox: &Sandbox, name: &str) -> Instance {
         limits: Limits::default(),
         reload: Reload::default(),
         recycle: Recycle::default(),
+        trial: None,
     };
     let plugin = LoadedPlugin::load(sandbox, name, &config).unwrap_or_else(|e| panic!("{e}"));
     Instance::new(&Arc::new(plugin)).unwrap_or_else(|e| panic!("{e}"))

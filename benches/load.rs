@@ -65,6 +65,7 @@ fn plugin(path: PathBuf) -> Plugin {
         limits: Limits::default(),
         recycle: Recycle::default(),
         reload: Reload::default(),
+        trial: None,
     }
 }
 

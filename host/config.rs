@@ -89,6 +89,51 @@ pub struct Plugin {
     pub recycle: Recycle,
     /// How other versions of it come to serve.
     pub reload: Reload,
+    /// A candidate for its next version, tried on its events.
+    pub trial: Option<Trial>,
+}
+
+impl Plugin {
+    /// What the candidate for its next version is loaded by: the same with another file. It does not serve, so
+    /// what it asks for is approved when it is to.
+    #[must_use]
+    pub fn candidate(&self) -> Option<Self> {
+        let trial = self.trial.as_ref()?;
+        let reload = Reload {
+            approve_grants: false,
+            ..self.reload
+        };
+        Some(Self {
+            path: trial.path.clone(),
+            trial: None,
+            reload,
+            ..self.clone()
+        })
+    }
+}
+
+/// How a candidate for the next version of a plugin is tried.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Trial {
+    /// The component file of the candidate. It has the plugin's own grants, limits and settings.
+    pub path: PathBuf,
+    /// On what.
+    pub how: Try,
+    /// It serves by itself after so many events in a row on which nothing spoke against it; none waits for an
+    /// operator.
+    pub promote_after: Option<u64>,
+}
+
+/// On what a candidate is tried.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Try {
+    /// It handles a share of the order groups.
+    Canary {
+        /// How many of a million.
+        share_of_a_million: u32,
+    },
+    /// It handles every event a second time, and what it does is compared and dropped.
+    Shadow,
 }
 
 /// How other versions of a plugin come to serve.

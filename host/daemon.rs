@@ -19,7 +19,7 @@ use crate::config::{self, Config};
 use crate::ingest::grpc::{GatewayError, GrpcGateway};
 use crate::kafka::KafkaError;
 use crate::kafka::publisher::Publisher;
-use crate::pipeline::{Group, GroupParts, GroupStatus, StartError, Version, Versions};
+use crate::pipeline::{Group, GroupParts, GroupStatus, StartError, Trial, Version, Versions};
 use crate::reload::{Reloader, Watcher};
 use crate::sandbox::{Compiler, LoadError, LoadedPlugin, Sandbox, SandboxSettings};
 use crate::telemetry::metrics::Metrics;
@@ -121,7 +121,7 @@ impl Daemon {
         };
         let sandbox = Sandbox::start(SandboxSettings::new(config, compiler))?;
         let sandbox = Arc::new(sandbox);
-        let plugins = load_plugins(&sandbox, config)?;
+        let plugins = load_plugins(&sandbox, config, &metrics)?;
         let output_partitions = if config.groups.is_empty() {
             BTreeMap::new()
         } else {
@@ -323,32 +323,54 @@ fn runtime() -> Result<Runtime, DaemonError> {
 
 fn show_versions(metrics: &Metrics, versions: &Versions) {
     let published = versions.published();
-    let labels = |version: &Arc<Version>| (version.name.clone(), version.digest.clone());
-    let (current, previous) = (
-        labels(&published.current),
-        published.previous.as_ref().map(labels),
-    );
-    metrics.plugin_serves(
-        versions.plugin(),
-        (&current.0, &current.1),
-        previous
-            .as_ref()
-            .map(|(name, digest)| (name.as_str(), digest.as_str())),
-    );
+    let candidate = versions
+        .trial()
+        .map(|trial| Arc::clone(&trial.round().version));
+    let others: Vec<_> = published.previous.into_iter().chain(candidate).collect();
+    let others: Vec<_> = others.iter().map(|version| version.labels()).collect();
+    metrics.plugin_serves(versions.plugin(), published.current.labels(), &others);
 }
 
 type Plugins = BTreeMap<String, (Arc<Versions>, config::Plugin)>;
 
 /// Makes every plugin ready, as many at a time as there are cores. What is wrong is told of the first by name.
-fn load_plugins(sandbox: &Sandbox, config: &Config) -> Result<Plugins, DaemonError> {
+fn load_plugins(
+    sandbox: &Sandbox,
+    config: &Config,
+    metrics: &Metrics,
+) -> Result<Plugins, DaemonError> {
     let mut plugins = Plugins::new();
     for (name, loaded) in LoadedPlugin::prepare_all(sandbox, &config.plugins)? {
         let plugin = &config.plugins[&name];
         tracing::info!(plugin = %name, version = %loaded.version, digest = %loaded.digest, path = %plugin.path.display(), "plugin loaded");
-        let versions = Arc::new(Versions::new(Version::new(&loaded)));
-        plugins.insert(name, (versions, plugin.clone()));
+        let trial = load_candidate(sandbox, &name, plugin, metrics)?;
+        let versions = Versions::new(Version::new(&loaded)).with_trial(trial);
+        plugins.insert(name, (Arc::new(versions), plugin.clone()));
     }
     Ok(plugins)
+}
+
+/// Loads the candidate for a plugin's next version, where one is configured.
+fn load_candidate(
+    sandbox: &Sandbox,
+    name: &str,
+    plugin: &config::Plugin,
+    metrics: &Metrics,
+) -> Result<Option<Trial>, DaemonError> {
+    let (Some(candidate), Some(trial)) = (plugin.candidate(), &plugin.trial) else {
+        return Ok(None);
+    };
+    let loaded = LoadedPlugin::prepare(sandbox, name, &candidate)?;
+    tracing::info!(plugin = %name, digest = %loaded.digest, path = %candidate.path.display(),
+        "candidate for the plugin's next version loaded");
+    let (settings, approve) = (trial.clone(), plugin.reload.approve_grants);
+    let first = Version::new(&loaded);
+    Ok(Some(Trial::new(
+        settings,
+        approve,
+        first,
+        metrics.trial(name),
+    )))
 }
 
 fn start_group(

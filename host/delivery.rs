@@ -15,3 +15,4 @@ pub mod progress;
 pub mod restarts;
 pub mod retry;
 pub mod retry_copy;
+pub mod trial;

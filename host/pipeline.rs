@@ -33,6 +33,7 @@ mod settling;
 mod simulation;
 mod start;
 mod status;
+mod trial;
 mod versions;
 
 use std::collections::BTreeMap;
@@ -46,6 +47,7 @@ use std::time::{Duration, Instant};
 pub(crate) use self::batch::fuzz_batch;
 pub use start::{GroupParts, StartError};
 pub use status::GroupStatus;
+pub use trial::{Difference, Differs, End, Round, Trial};
 pub use versions::{Published, Refusal, Version, Versions};
 
 use self::intake::Intake;

@@ -11,7 +11,7 @@ use std::time::SystemTime;
 
 pub use self::watch::Watcher;
 use crate::config;
-use crate::pipeline::{Published, Refusal, Version, Versions};
+use crate::pipeline::{Refusal, Version, Versions};
 use crate::sandbox::{Instance, LoadError, LoadedPlugin, Sandbox, digest_of};
 use crate::telemetry::metrics::Metrics;
 
@@ -43,6 +43,10 @@ pub enum ReloadError {
     NothingToApprove { plugin: String, digest: String },
     #[error("plugin {plugin}: no other version has served since the host started")]
     NoPrevious { plugin: String },
+    #[error(
+        "plugin {plugin}: no candidate is being tried; its configuration has neither `canary` nor `shadow`, or the trial is over"
+    )]
+    NoTrial { plugin: String },
 }
 
 /// What came of a look at a plugin's file.
@@ -57,8 +61,8 @@ pub enum Reloaded {
 /// What is known of one plugin.
 #[derive(Debug)]
 pub struct PluginState {
-    /// What serves, and what did before.
-    pub published: Published,
+    /// What serves, what did before, and what is tried.
+    pub versions: Arc<Versions>,
     /// The version that waits to be approved, with the grants that it asks for and the one that serves does
     /// not use.
     pub waiting: Option<(Arc<LoadedPlugin>, Vec<String>)>,
@@ -69,6 +73,8 @@ pub struct PluginState {
 pub struct Reloader {
     sandbox: Arc<Sandbox>,
     plugins: BTreeMap<String, Plugin>,
+    /// The candidates for the next versions of some of them.
+    candidates: BTreeMap<String, Plugin>,
     metrics: Metrics,
 }
 
@@ -76,6 +82,7 @@ pub struct Reloader {
 struct Plugin {
     config: config::Plugin,
     versions: Arc<Versions>,
+    is_candidate: bool,
     /// Held during a change, which may compile, so that two of them do not overtake each other.
     changing: Mutex<()>,
     /// The version that waits to be approved.
@@ -83,6 +90,16 @@ struct Plugin {
 }
 
 impl Plugin {
+    fn new(config: config::Plugin, versions: Arc<Versions>, is_candidate: bool) -> Self {
+        Self {
+            config,
+            versions,
+            is_candidate,
+            changing: Mutex::default(),
+            waiting: Mutex::default(),
+        }
+    }
+
     /// Waits until no other change is under way.
     fn change(&self) -> MutexGuard<'_, ()> {
         self.changing.lock().unwrap_or_else(PoisonError::into_inner)
@@ -104,9 +121,9 @@ impl Plugin {
     /// Lets a version serve.
     fn publish(&self, loaded: &Arc<LoadedPlugin>) {
         let before = self.versions.published().current;
-        self.versions.publish(Version::new(loaded));
+        self.versions.publish(Arc::new(Version::new(loaded)));
         tracing::info!(plugin = %loaded.name, version = %loaded.version, digest = %loaded.digest,
-            before = %before.name, "another version serves");
+            before = %before.name, candidate = self.is_candidate, "another version is taken up");
     }
 }
 
@@ -118,23 +135,22 @@ impl Reloader {
         plugins: impl Iterator<Item = (config::Plugin, Arc<Versions>)>,
         metrics: Metrics,
     ) -> Self {
-        let plugin = |(config, versions): (config::Plugin, Arc<Versions>)| {
-            let name = versions.plugin().to_owned();
-            (
-                name,
-                Plugin {
-                    config,
-                    versions,
-                    changing: Mutex::default(),
-                    waiting: Mutex::default(),
-                },
-            )
-        };
-        Self {
+        let mut reloader = Self {
             sandbox,
-            plugins: plugins.map(plugin).collect(),
+            plugins: BTreeMap::new(),
+            candidates: BTreeMap::new(),
             metrics,
+        };
+        for (config, versions) in plugins {
+            let name = versions.plugin();
+            if let (Some(config), Some(trial)) = (config.candidate(), versions.trial()) {
+                let candidate = Plugin::new(config, Arc::clone(trial.candidate()), true);
+                reloader.candidates.insert(name.to_owned(), candidate);
+            }
+            let plugin = Plugin::new(config, Arc::clone(&versions), false);
+            reloader.plugins.insert(name.to_owned(), plugin);
         }
+        reloader
     }
 
     /// Every plugin by name, and what is known of it.
@@ -152,7 +168,7 @@ impl Reloader {
         let plugin = self.plugin(name)?;
         let waiting = plugin.waiting().clone();
         Ok(PluginState {
-            published: plugin.versions.published(),
+            versions: Arc::clone(&plugin.versions),
             waiting: waiting.map(|loaded| (Arc::clone(&loaded), plugin.asks_for(&loaded))),
         })
     }
@@ -162,7 +178,10 @@ impl Reloader {
     /// # Errors
     /// It does not serve, and why. The version that does goes on.
     pub fn reload(&self, name: &str) -> Result<Reloaded, ReloadError> {
-        let plugin = self.plugin(name)?;
+        self.try_version(name, self.plugin(name)?)
+    }
+
+    fn try_version(&self, name: &str, plugin: &Plugin) -> Result<Reloaded, ReloadError> {
         let _changing = plugin.change();
         let digest = digest(&plugin.config.path, plugin.config.limits.component_bytes);
         let tried = self.try_file(name, plugin, digest.as_deref());
@@ -251,6 +270,37 @@ impl Reloader {
                 digest: digest.to_owned(),
             }),
         }
+    }
+
+    /// Lets the candidate serve that is being tried. That is its approval too, where it asks for more.
+    ///
+    /// # Errors
+    /// None is being tried.
+    pub fn promote(&self, name: &str) -> Result<(), ReloadError> {
+        let plugin = self.plugin(name)?;
+        let _changing = plugin.change();
+        let versions = &plugin.versions;
+        let promoted = versions
+            .trial()
+            .is_some_and(|trial| trial.promote(&trial.round(), versions));
+        promoted.then_some(()).ok_or_else(|| ReloadError::NoTrial {
+            plugin: name.to_owned(),
+        })
+    }
+
+    /// Ends the trial of a candidate.
+    ///
+    /// # Errors
+    /// None is being tried.
+    pub fn dismiss(&self, name: &str) -> Result<(), ReloadError> {
+        let trial = self.plugin(name)?.versions.trial();
+        let dismissed = trial.is_some_and(|trial| {
+            let reason = "an operator dismissed it".to_owned();
+            trial.step_back(&trial.round(), reason)
+        });
+        dismissed.then_some(()).ok_or_else(|| ReloadError::NoTrial {
+            plugin: name.to_owned(),
+        })
     }
 
     fn plugin(&self, name: &str) -> Result<&Plugin, ReloadError> {

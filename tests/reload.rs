@@ -3,6 +3,7 @@
 
 mod flow;
 mod requests;
+mod trials;
 
 use std::fs;
 use std::io::Write as _;

@@ -66,6 +66,7 @@ pub(crate) fn everything_granted(path: PathBuf) -> Plugin {
         limits: Limits::default(),
         reload: Reload::default(),
         recycle: Recycle::default(),
+        trial: None,
     }
 }
 

@@ -20,6 +20,10 @@ pub enum Request {
     Back,
     /// Let the version with this digest serve that waits because it asks for more.
     Approve(String),
+    /// Let the candidate serve that is being tried.
+    Promote,
+    /// End the trial of the candidate.
+    Dismiss,
 }
 
 /// Why a request was not met.
@@ -84,12 +88,14 @@ fn request(verb: &str, query: Option<&str>) -> Result<Request, String> {
     match verb {
         "reload" => Ok(Request::Reload),
         "back" => Ok(Request::Back),
+        "promote" => Ok(Request::Promote),
+        "dismiss" => Ok(Request::Dismiss),
         "approve" => match digest() {
             Some(digest) => Ok(Request::Approve(digest.to_owned())),
             None => Err("say which version: approve?digest=…, all 64 digits".to_owned()),
         },
         _ => Err(format!(
-            "there is no {verb}: reload, back and approve are there"
+            "there is no {verb}: reload, back, approve, promote and dismiss are there"
         )),
     }
 }

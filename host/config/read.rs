@@ -14,6 +14,7 @@ mod limits;
 mod plugins;
 mod retry;
 mod section;
+mod trial;
 
 use std::io::Read;
 use std::path::{Path, PathBuf};

@@ -1,12 +1,15 @@
 //! Answers the admin server's questions about plugins. It translates, and decides nothing.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde_json::{Value, json};
 
 use crate::admin::plugins::{Plugins, Refused, Request};
-use crate::pipeline::{Refusal, Version};
+use crate::config::Try;
+use crate::delivery::trial::Record;
+use crate::pipeline::{Difference, Differs, End, Refusal, Trial, Version, Versions};
 use crate::reload::{PluginState, ReloadError, Reloader};
 
 /// The plugins of this host, as the admin server sees them.
@@ -23,6 +26,8 @@ impl Plugins for Desk {
             Request::Reload => self.0.reload(plugin).map(drop),
             Request::Back => self.0.step_back(plugin),
             Request::Approve(digest) => self.0.approve(plugin, &digest),
+            Request::Promote => self.0.promote(plugin),
+            Request::Dismiss => self.0.dismiss(plugin),
         };
         let state = met.and_then(|()| self.0.state(plugin));
         match state {
@@ -42,7 +47,7 @@ fn told(plugin: &str, state: &PluginState) -> Value {
             "at_ms": unix_ms(refusal.at),
         })
     };
-    let published = &state.published;
+    let published = &state.versions.published();
     json!({
         "plugin": plugin,
         "version": published.current.name,
@@ -56,6 +61,48 @@ fn told(plugin: &str, state: &PluginState) -> Value {
             "digest": loaded.digest,
             "asks_for": asks_for,
         })),
+        "trial": state.versions.trial().map(|trial| told_of_trial(trial, &state.versions)),
+    })
+}
+
+fn told_of_trial(trial: &Trial, serving: &Versions) -> Value {
+    let round = trial.round();
+    let record = |record: Record| json!({ "events": record.events, "failed": record.failed });
+    let (candidate, of_serving) = round.records();
+    let differences = Differs::ALL.map(|differs| (differs.word(), round.differences(differs)));
+    let sample = |difference: &Difference| {
+        json!({
+            "differs": difference.differs.word(),
+            "topic": &*difference.topic,
+            "partition": difference.partition,
+            "offset": difference.offset.0,
+            "serving": difference.serving,
+            "candidate": difference.candidate,
+        })
+    };
+    let (how, share) = match trial.settings().how {
+        Try::Canary { share_of_a_million } => ("canary", Some(f64::from(share_of_a_million) / 1e6)),
+        Try::Shadow => ("shadow", None),
+    };
+    let ended = match round.end() {
+        None => Value::Null,
+        Some(End::Promoted) => json!({ "promoted": true }),
+        Some(End::SteppedBack(reason)) => json!({ "promoted": false, "reason": reason }),
+    };
+    let refused = trial.candidate().published().refused;
+    json!({
+        "how": how,
+        "share": share,
+        "version": round.version.name,
+        "digest": round.version.digest,
+        "since_ms": unix_ms(round.since),
+        "candidate": record(candidate),
+        "serving": record(of_serving),
+        "differences": BTreeMap::from(differences),
+        "samples": round.samples().iter().map(sample).collect::<Vec<_>>(),
+        "waits_for_approval": trial.waits_for_approval(&round, serving),
+        "ended": ended,
+        "refused": refused.map(|refusal| refusal.reason),
     })
 }
 

@@ -4,12 +4,15 @@
 mod call;
 mod callee;
 mod check;
+mod compare;
+mod gauge;
 mod judge;
+mod trying;
 mod waiting;
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, select};
@@ -18,6 +21,8 @@ use crossbeam_channel::{Receiver, Sender, select};
 pub(crate) use self::callee::CalleeInstance;
 pub(crate) use self::callee::{Called, Callee};
 pub(crate) use self::check::OutputPartitions;
+pub(crate) use self::gauge::LaneGauge;
+use self::trying::Trying;
 use super::assignment::Assignment;
 use super::batch::{Batch, EventKind, OwnedEvent};
 use super::clock::Clock;
@@ -31,6 +36,7 @@ use crate::delivery::ledger::Settled;
 use crate::delivery::park::{Allowance, Park};
 use crate::delivery::restarts::Restarts;
 use crate::delivery::retry::{Millis, RetryPolicy};
+use crate::delivery::trial::Record;
 use crate::sandbox::Problem;
 use crate::telemetry::metrics::LaneMetrics;
 
@@ -94,59 +100,6 @@ pub(crate) struct LaneSettings {
     pub(crate) output_partitions: OutputPartitions,
 }
 
-/// What the polling thread sees of a lane.
-#[derive(Debug, Default)]
-pub(crate) struct LaneGauge {
-    /// When the current call began, in milliseconds since the group started, plus one; 0 is idle.
-    busy_since_ms: AtomicU64,
-    events_limit: AtomicUsize,
-    parked_events: AtomicUsize,
-    parked_bytes: AtomicUsize,
-    copies_events: AtomicUsize,
-    copies_bytes: AtomicUsize,
-    /// When the next key that is held back is due, plus one; 0 is none.
-    next_due_ms: AtomicU64,
-}
-
-impl LaneGauge {
-    /// How long the current call has been running.
-    pub(crate) fn busy_ms(&self, now: Millis) -> Option<u64> {
-        let since = self.busy_since_ms.load(Ordering::Relaxed);
-        since
-            .checked_sub(1)
-            .map(|since| now.0.saturating_sub(since))
-    }
-
-    /// Events that the next batch should hold at most.
-    pub(crate) fn events_limit(&self) -> usize {
-        self.events_limit
-            .load(Ordering::Relaxed)
-            .clamp(1, BATCH_EVENTS_MAX)
-    }
-
-    /// When the next key that is held back is due.
-    pub(crate) fn next_due(&self) -> Option<Millis> {
-        let due = self.next_due_ms.load(Ordering::Relaxed);
-        due.checked_sub(1).map(Millis)
-    }
-
-    /// Events and bytes held back, copies from a retry topic apart.
-    pub(crate) fn parked(&self) -> (usize, usize) {
-        (
-            self.parked_events.load(Ordering::Relaxed),
-            self.parked_bytes.load(Ordering::Relaxed),
-        )
-    }
-
-    /// Events and bytes held back that came from a retry topic.
-    pub(crate) fn copies(&self) -> (usize, usize) {
-        (
-            self.copies_events.load(Ordering::Relaxed),
-            self.copies_bytes.load(Ordering::Relaxed),
-        )
-    }
-}
-
 /// An event that has failed before.
 #[derive(Debug, Clone)]
 struct FailedBefore {
@@ -179,6 +132,8 @@ pub(crate) struct Lane {
     clock: Clock,
     metrics: LaneMetrics,
     called: Called,
+    /// A candidate for the next version, where one is tried.
+    trying: Option<Trying>,
     state: Option<LaneState>,
     restarts: Restarts,
     park: Park<OwnedEvent>,
@@ -197,6 +152,8 @@ pub(crate) struct Lane {
     /// Events that went well, and events that were judged, in the lane's life.
     well: u64,
     judged: u64,
+    /// Events that were judged, and those that failed at their first attempt.
+    record: Record,
     /// Whether events of the current batch have waited here; others cannot have failed before.
     waited: bool,
     /// Whether the one event that runs now probes whether an outage is over.
@@ -215,7 +172,8 @@ impl Lane {
         state: Option<LaneState>,
     ) -> Self {
         let version = called.version();
-        metrics.set_version((&version.name, &version.digest));
+        metrics.set_version(version.labels());
+        let trying = Trying::of(called.versions(), &metrics);
         gauge.events_limit.store(64, Ordering::Relaxed);
         Self {
             settings,
@@ -224,6 +182,7 @@ impl Lane {
             clock,
             metrics,
             called,
+            trying,
             state,
             restarts: Restarts::default(),
             park: Park::default(),
@@ -236,6 +195,7 @@ impl Lane {
             waited: false,
             well: 0,
             judged: 0,
+            record: Record::default(),
             probing: false,
             random: fastrand::Rng::new(),
         }
@@ -267,7 +227,7 @@ impl Lane {
 
     /// The path of a fresh batch through the lane.
     pub(super) fn take_in(&mut self, mut batch: Batch) {
-        self.take_up_version();
+        self.take_up_versions();
         let mut settlement = Settlement::default();
         self.waited = !batch.come_back.is_empty();
         let repeats = self.admit(&mut batch, &mut settlement);
@@ -443,7 +403,7 @@ impl Lane {
 
     /// Runs `on-tick`.
     pub(super) fn tick(&mut self, job: TickJob) {
-        self.take_up_version();
+        self.take_up_versions();
         let assignment = job.assignment.id;
         let result = self.instance().and_then(|instance| instance.tick(job));
         let result = result.and_then(|mut answer| {

@@ -7,8 +7,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
 use super::lane::Callee;
+use super::trial::Trial;
 use crate::kafka::producer::SharedHeaders;
 use crate::sandbox::LoadedPlugin;
+use crate::telemetry::metrics::VersionLabels;
 
 /// Hexadecimal digits of a digest that tell versions apart for people, as in the signature of a dead letter.
 const DIGEST_DIGITS: usize = 12;
@@ -55,6 +57,12 @@ impl Version {
             output_headers: output_headers(&loaded.name, version, &loaded.digest),
             callee: Box::new(Arc::clone(loaded)),
         }
+    }
+
+    /// Its name and digest, as figures show them.
+    #[must_use]
+    pub fn labels(&self) -> VersionLabels<'_> {
+        (&self.name, &self.digest)
     }
 }
 
@@ -118,6 +126,8 @@ pub struct Versions {
     generation: AtomicU64,
     has_timer: AtomicBool,
     published: Mutex<Published>,
+    /// A candidate for the next version, where one is configured.
+    trial: Option<Trial>,
 }
 
 impl Versions {
@@ -134,7 +144,20 @@ impl Versions {
                 since: SystemTime::now(),
                 refused: None,
             }),
+            trial: None,
         }
+    }
+
+    /// The same with a candidate for the next version.
+    #[must_use]
+    pub fn with_trial(self, trial: Option<Trial>) -> Self {
+        Self { trial, ..self }
+    }
+
+    /// The candidate for the next version, where one is configured.
+    #[must_use]
+    pub fn trial(&self) -> Option<&Trial> {
+        self.trial.as_ref()
     }
 
     /// The plugin's name in the configuration.
@@ -150,10 +173,10 @@ impl Versions {
     }
 
     /// Lets a version serve from the next batch of every lane on.
-    pub fn publish(&self, version: Version) {
+    pub fn publish(&self, version: Arc<Version>) {
         let mut published = self.lock();
         self.change(&mut published, |published| {
-            let before = std::mem::replace(&mut published.current, Arc::new(version));
+            let before = std::mem::replace(&mut published.current, version);
             published.previous = Some(before);
         });
     }

@@ -85,21 +85,24 @@ impl File {
 }
 
 #[derive(Debug, Default)]
-struct Files(BTreeMap<String, File>);
+struct Files(BTreeMap<(String, bool), File>);
 
 impl Files {
     fn look(&mut self, reloader: &Reloader) {
-        for (name, plugin) in &reloader.plugins {
+        for (name, plugin) in reloader.plugins.iter().chain(&reloader.candidates) {
             if !plugin.config.reload.watch {
                 continue;
             }
-            let file = self.0.entry(name.clone()).or_default();
+            let file = self
+                .0
+                .entry((name.clone(), plugin.is_candidate))
+                .or_default();
             let now = Stamp::of(&plugin.config.path);
             if !file.is_due(now) {
                 continue;
             }
             // A refusal has been told; the same bytes are not tried again.
-            match reloader.reload(name) {
+            match reloader.try_version(name, plugin) {
                 Err(ReloadError::Changing { .. }) => {}
                 Ok(_) | Err(_) => file.tried = now,
             }

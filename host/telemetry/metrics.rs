@@ -4,6 +4,7 @@
 mod families;
 mod figures;
 mod plugin;
+mod trials;
 mod versions;
 
 use std::sync::Arc;
@@ -17,6 +18,8 @@ use prometheus::{
 use self::families::{GroupFamilies, LaneFamilies, PartitionFamilies};
 pub use self::figures::Figures;
 use self::plugin::{PluginMetrics, Registered};
+use self::trials::TrialFamilies;
+pub use self::trials::TrialMetrics;
 use self::versions::VersionFamilies;
 pub use self::versions::VersionLabels;
 use crate::delivery::dead_letter::Cause;
@@ -34,6 +37,7 @@ pub struct Metrics {
     groups: GroupFamilies,
     lanes: LaneFamilies,
     versions: VersionFamilies,
+    trials: TrialFamilies,
     ingest: IntGaugeVec,
 }
 
@@ -84,13 +88,17 @@ pub struct PartitionMetrics {
     published: Ledger,
 }
 
+/// How many events one version of a plugin was called with, in one group.
+#[derive(Debug, Default)]
+pub struct VersionEvents(Option<IntCounter>);
+
 /// Figures of one lane.
 #[derive(Debug)]
 pub struct LaneMetrics {
     families: LaneFamilies,
     versions: VersionFamilies,
     /// Events of the version that the lane calls.
-    events: Option<IntCounter>,
+    events: VersionEvents,
     group: String,
     plugin: String,
     retries: IntCounter,
@@ -119,6 +127,7 @@ impl Metrics {
             groups: GroupFamilies::register(&registry)?,
             lanes: LaneFamilies::register(&registry)?,
             versions: VersionFamilies::register(&registry)?,
+            trials: TrialFamilies::register(&registry)?,
             ingest: families::gauge(
                 &registry,
                 "millrace_ingest_events",
@@ -173,18 +182,25 @@ impl Metrics {
             plugin: plugin.to_owned(),
             families: families.clone(),
             versions: self.versions.clone(),
-            events: None,
+            events: VersionEvents::default(),
         }
     }
 
-    /// Shows which version of a plugin serves, and which one did before it; all others are forgotten.
+    /// Shows which version of a plugin serves, and counts the events of `others` on: the version before, and a
+    /// candidate. All others are forgotten.
     pub fn plugin_serves(
         &self,
         plugin: &str,
         current: VersionLabels<'_>,
-        previous: Option<VersionLabels<'_>>,
+        others: &[VersionLabels<'_>],
     ) {
-        self.versions.serve(plugin, current, previous);
+        self.versions.serve(plugin, current, others);
+    }
+
+    /// Handles of the candidate for the next version of a plugin.
+    #[must_use]
+    pub fn trial(&self, plugin: &str) -> TrialMetrics {
+        self.trials.of(plugin)
     }
 
     /// Counts a version of a plugin that was to serve and does not.
@@ -313,12 +329,27 @@ impl LaneMetrics {
 
     /// From here on another version is called, by its name and digest.
     pub fn set_version(&mut self, version: VersionLabels<'_>) {
-        self.events = Some(self.versions.events(&self.group, &self.plugin, version));
+        self.events = self.version_events(version);
+    }
+
+    /// The count of another version, to be exchanged for that of the one that is called.
+    #[must_use]
+    pub fn version_events(&self, version: VersionLabels<'_>) -> VersionEvents {
+        VersionEvents(Some(self.versions.events(
+            &self.group,
+            &self.plugin,
+            version,
+        )))
+    }
+
+    /// Exchanges the count of the version that is called for that of another.
+    pub fn change_version(&mut self, other: &mut VersionEvents) {
+        std::mem::swap(&mut self.events, other);
     }
 
     /// Events that the version was called with and that were judged.
     pub fn judged(&self, events: usize) {
-        if let Some(counter) = &self.events {
+        if let VersionEvents(Some(counter)) = &self.events {
             counter.inc_by(events as u64);
         }
     }

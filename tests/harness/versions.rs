@@ -67,7 +67,7 @@ impl Versioned {
     pub(crate) fn config(&self, path: &str, lines: &str) -> String {
         format!(
             "plugins:\n  versioned:\n    path: {path}\n    \
-             grants: [config, tally, journal, \"output:{out}\"]\n    \
+             grants: [config, state, tally, journal, \"output:{out}\"]\n    \
              journal: {{ path: versioned.log }}\n    config: {{ output: {out}, counts: {out} }}\n{lines}\
              groups:\n  - id: {group}\n    routes: {{ {source}: versioned }}\n    concurrency: 2\n    \
              retry: {{ attempts: 3, backoff: {{ initial: 100ms }} }}\n    \

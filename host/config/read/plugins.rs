@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::field::{Field, is_topic, not_a_topic};
 use super::limits;
 use super::section::{Context, Section, suggest};
+use super::trial;
 use crate::config::{Grants, Journal, Plugin, Reload, places};
 
 const TICK_DEFAULT: Duration = Duration::from_secs(10);
@@ -106,6 +107,7 @@ fn one(
     let limits = limits::limits(&section.take("limits"), context);
     let recycle = limits::recycle(&section.take("recycle"), limits.memory_bytes, context);
     let reload = reload(&section.take("reload"), context);
+    let trial = trial::read(&mut section, context);
     section.finish(context);
     let has_journal = grants.journal || !journal_field.is_absent();
     Some((
@@ -118,12 +120,13 @@ fn one(
             limits,
             recycle,
             reload,
+            trial,
         },
         has_journal,
     ))
 }
 
-fn component(section: &mut Section<'_>, context: &mut Context<'_>) -> PathBuf {
+pub(super) fn component(section: &mut Section<'_>, context: &mut Context<'_>) -> PathBuf {
     let field = section.require("path", "plugins/audit.wasm", context);
     let Some(path) = field.file_path(context) else {
         return PathBuf::new();

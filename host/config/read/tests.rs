@@ -153,6 +153,7 @@ fn the_defaults_are_the_documented_ones() {
                 limits: Limits::default(),
                 reload: Reload::default(),
                 recycle: Recycle::default(),
+                trial: None,
             },
         )]
         .into(),

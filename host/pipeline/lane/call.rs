@@ -16,11 +16,14 @@ use crate::sandbox::{BatchAnswer, Fault, SLOT_WORDS};
 const SETTLEMENT_BYTES_MAX: usize = 4 << 20;
 
 impl Lane {
-    /// Runs the admitted events and judges them.
-    pub(super) fn handle(&mut self, batch: &Batch, settlement: &mut Settlement) {
+    /// Runs the admitted events with the version that is called, and judges them.
+    pub(super) fn handle_by_one(&mut self, batch: &Batch, settlement: &mut Settlement) {
         match self.call(batch, &batch.slots) {
             Ok(answer) => match self.misbehaviour(batch, &answer) {
-                None => self.judge(batch, 0..batch.len(), answer, settlement),
+                None => {
+                    self.shadow(batch, Ok(&answer));
+                    self.judge(batch, 0..batch.len(), answer, settlement);
+                }
                 Some(fault) => self.after_fault(batch, fault, settlement),
             },
             Err(fault) => self.after_fault(batch, fault, settlement),
@@ -36,6 +39,7 @@ impl Lane {
         }
         self.spent(&fault);
         if batch.len() == 1 {
+            self.shadow(batch, Err(&fault));
             self.judge_fault(batch, 0, &fault, settlement);
             return;
         }
@@ -59,8 +63,12 @@ impl Lane {
                 Some(fault) => Err(fault),
             });
             match answer {
-                Ok(answer) => self.judge(batch, index..index + 1, answer, settlement),
+                Ok(answer) => {
+                    self.shadow(&single, Ok(&answer));
+                    self.judge(batch, index..index + 1, answer, settlement);
+                }
                 Err(fault) => {
+                    self.shadow(&single, Err(&fault));
                     self.spent(&fault);
                     self.judge_fault(batch, index, &fault, settlement);
                 }
@@ -121,7 +129,8 @@ impl Lane {
     }
 
     /// Looks between two batches whether another version serves, and calls that one from here on.
-    pub(super) fn take_up_version(&mut self) {
+    pub(super) fn take_up_versions(&mut self) {
+        self.take_up_candidate();
         if !self.called.is_behind() {
             return;
         }
@@ -136,7 +145,7 @@ impl Lane {
             Some(TakenUp::Swapped) => {
                 let version = self.called.version();
                 self.restarts = Restarts::default();
-                self.metrics.set_version((&version.name, &version.digest));
+                self.metrics.set_version(version.labels());
                 tracing::info!(%group, plugin = %version.plugin, lane = self.settings.index,
                     version = %version.name, digest = %version.digest, took_us, "a lane calls another version");
             }

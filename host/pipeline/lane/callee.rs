@@ -70,6 +70,11 @@ impl Called {
         }
     }
 
+    /// The versions of what is called.
+    pub(super) fn versions(&self) -> &Arc<Versions> {
+        &self.versions
+    }
+
     /// The version that is called.
     pub(super) fn version(&self) -> &Arc<Version> {
         &self.version
@@ -221,13 +226,17 @@ mod tests {
         }
     }
 
-    fn version(makes: bool) -> Version {
+    fn simulated(makes: bool) -> Version {
         Version::simulated("orders", false, Box::new(Makes(makes)))
+    }
+
+    fn version(makes: bool) -> Arc<Version> {
+        Arc::new(simulated(makes))
     }
 
     /// The versions of a plugin whose first one works, and two lanes that call it.
     fn lanes() -> (Arc<Versions>, Called, Called) {
-        let versions = Arc::new(Versions::new(version(true)));
+        let versions = Arc::new(Versions::new(simulated(true)));
         let mut lanes = [(), ()].map(|()| Called::new(Arc::clone(&versions)));
         for lane in &mut lanes {
             assert!(!lane.is_behind() && lane.instance().is_ok());

@@ -66,11 +66,17 @@ impl Lane {
 
     fn count_well(&mut self, judged: usize, well: usize) {
         self.judged += judged as u64;
+        self.record.events += judged as u64;
         self.well += well as u64;
         self.metrics.judged(judged);
         if let Some(outage) = &self.settings.outage {
             outage.well(well as u64);
         }
+    }
+
+    /// A repeated attempt says nothing new of the version.
+    fn count_failure(&mut self, batch: &Batch, index: usize) {
+        self.record.failed += u64::from(batch.view(index).attempt() == 1);
     }
 
     /// Judges an event whose call ended without an answer.
@@ -110,6 +116,8 @@ impl Lane {
         };
         self.judged += 1;
         self.metrics.judged(1);
+        self.record.events += 1;
+        self.count_failure(batch, index);
         if cause.retriable() {
             self.try_again(batch, index, cause, &problem, settlement);
         } else {
@@ -126,9 +134,11 @@ impl Lane {
     ) {
         match answer {
             Answer::Reject(problem) => {
+                self.count_failure(batch, index);
                 self.give_up(batch, index, Cause::Reject, &problem, settlement);
             }
             Answer::Retry(problem) => {
+                self.count_failure(batch, index);
                 self.try_again(batch, index, Cause::Exhausted, &problem, settlement);
             }
             Answer::Overloaded(problem) => {

@@ -32,7 +32,7 @@ impl Lane {
     /// Runs what has waited and is due, one batch of it, so that commands and fresh batches get their turn.
     /// Says how long nothing will be due.
     pub(in crate::pipeline) fn run_what_waited(&mut self) -> Duration {
-        self.take_up_version();
+        self.take_up_versions();
         if self.outage_is_on() {
             self.probe();
             return OUTAGE_LOOK;

@@ -187,7 +187,7 @@ impl Host {
             let callee = Box::new(self.callee.clone());
             let has_timer = self.around.plan.tick_ms.is_some();
             self.versions
-                .publish(Version::simulated(PLUGIN, has_timer, callee));
+                .publish(Arc::new(Version::simulated(PLUGIN, has_timer, callee)));
         } else {
             self.versions.step_back();
         }

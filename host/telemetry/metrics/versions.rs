@@ -66,12 +66,12 @@ impl VersionFamilies {
         self.refused.with_label_values(&[plugin])
     }
 
-    /// Shows which version of a plugin serves, and forgets all but that and the one before.
+    /// Shows which version of a plugin serves, and forgets all but that and `others`, which are only counted.
     pub(super) fn serve(
         &self,
         plugin: &str,
         current: VersionLabels<'_>,
-        previous: Option<VersionLabels<'_>>,
+        others: &[VersionLabels<'_>],
     ) {
         let serving = [plugin, current.0, current.1];
         self.info.with_label_values(&serving).set(1);
@@ -80,7 +80,7 @@ impl VersionFamilies {
         shown.retain(|(group, of)| {
             let [its_plugin, version, digest] = of.each_ref().map(String::as_str);
             let version = (version, digest);
-            let counted = group.is_some() && previous == Some(version);
+            let counted = group.is_some() && others.contains(&version);
             if its_plugin != plugin || version == current || counted {
                 return true;
             }
@@ -115,11 +115,11 @@ mod tests {
         let families = VersionFamilies::register(&registry).unwrap();
         for version in ["1", "2", "3"] {
             families.events("orders", "audit", (version, "d")).inc();
-            families.serve("audit", (version, "d"), None);
+            families.serve("audit", (version, "d"), &[]);
         }
         families.events("orders", "audit", ("4", "d")).inc();
         families.events("orders", "other", ("1", "d")).inc();
-        families.serve("audit", ("4", "d"), Some(("3", "d")));
+        families.serve("audit", ("4", "d"), &[("3", "d")]);
 
         let shown = |name: &str| {
             let families = registry.gather();

@@ -3,7 +3,7 @@
 //!
 //! Setting: `output`, the topic.
 
-use millrace_sdk::{Event, Failure, Output, Reject, config};
+use millrace_sdk::{Event, Failure, Output, Reject, config, state, tally};
 use serde::{Deserialize, Serialize};
 
 /// Eight characters behind a text that stands nowhere else. `refuses!` makes a version that does not start.
@@ -24,6 +24,8 @@ struct Order {
 enum Deed {
     #[default]
     Stamp,
+    /// The same from every version but those whose marker says otherwise.
+    Plain,
     Reject,
     Retry,
     Trap,
@@ -48,6 +50,7 @@ fn handle(event: &Event<'_>) -> Result<Output, Failure> {
     let order: Order = serde_json::from_slice(value).map_err(|e| Reject::new("malformed", e))?;
     let due = order.times.is_none_or(|times| event.attempt() <= times);
     match order.deed {
+        Deed::Plain => return plain(event, order.id),
         Deed::Trap if due => panic!("the event said so"),
         Deed::Retry if due => return Err(Failure::retry("asked-for", "the event said so")),
         Deed::Reject => return Err(Reject::new("asked-for", "the event said so").into()),
@@ -63,6 +66,31 @@ fn handle(event: &Event<'_>) -> Result<Output, Failure> {
     output.key = event.key().map(<[u8]>::to_vec);
     // A copy of the event's own headers, as a plugin makes that passes events on.
     output.headers = vec![("millrace.plugin".to_owned(), Some(b"forged@9".to_vec()))];
+    Ok(output)
+}
+
+/// Doubles the id, counts, and remembers it. A version whose marker is `mutated!` does otherwise for one event in a thousand,
+/// one that `crashes!` traps there, and one that `rejects!` does so always.
+fn plain(event: &Event<'_>, id: u64) -> Result<Output, Failure> {
+    let (mut double, mut remembered) = (id * 2, id);
+    match marker() {
+        "rejects!" => return Err(Reject::new("unwell", "this version rejects").into()),
+        "crashes!" if id % 1_000 == 500 => panic!("this version crashes"),
+        "mutated!" if id % 1_000 == 500 => match id / 1_000 % 3 {
+            0 => return Err(Reject::new("mutated", "this version rejects").into()),
+            1 => double += 1,
+            _ => remembered += 1,
+        },
+        _ => {}
+    }
+    tally::add("plain", 1);
+    state::set("plain", &remembered.to_be_bytes(), None);
+    let topic = config::get("output").unwrap_or_default();
+    let mut output = Output::new(
+        topic.as_str(),
+        format!("{{\"id\":{id},\"double\":{double}}}"),
+    );
+    output.key = event.key().map(<[u8]>::to_vec);
     Ok(output)
 }
 
