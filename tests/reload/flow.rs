@@ -148,10 +148,16 @@ fn events_flow_through_many_versions_and_a_broken_one_and_each_is_handled_by_one
         text.contains("a version is refused") && text.contains("this version refuses to start")
     });
     assert!(said, "the log says why");
+    let log = host.log();
+    let taken_up = log
+        .iter()
+        .filter(|line| line["message"] == "a lane calls another version");
+    let slowest_us = taken_up.filter_map(|line| line["took_us"].as_u64()).max();
+    let slowest_us = slowest_us.expect("lanes took versions up");
     let (around, otherwise) = longest_gaps_ms(&stamps, &swaps_ms);
     eprintln!(
-        "{} versions and a broken one in {:.0} s over {sent} events: longest time between two outputs {around} ms \
-         around a swap, {otherwise} ms otherwise",
+        "{} versions and a broken one in {:.0} s over {sent} events: a lane stood still for {slowest_us} us at \
+         most to take a version up; longest time between two outputs {around} ms around a swap, {otherwise} ms otherwise",
         swaps_ms.len(),
         (last_ms - swaps_ms[0]) as f64 / 1_000.0
     );
