@@ -92,7 +92,7 @@ pub struct Daemon {
     servers: Vec<JoinHandle<()>>,
     runtime: Runtime,
     drain_timeout: Duration,
-    _watcher: Watcher,
+    watcher: Watcher,
     // Dropped last: lanes need its epochs to the end.
     _sandbox: Arc<Sandbox>,
 }
@@ -147,7 +147,7 @@ impl Daemon {
             servers: Vec::new(),
             runtime,
             drain_timeout: config.drain_timeout,
-            _watcher: Watcher::start(Arc::clone(&reloader))
+            watcher: Watcher::start(Arc::clone(&reloader))
                 .map_err(|error| DaemonError::Host(error.to_string()))?,
             _sandbox: sandbox,
         };
@@ -265,6 +265,8 @@ impl Daemon {
     /// leave, and health is served to the end.
     #[must_use]
     pub fn stop(self) -> Summary {
+        // No version is replaced any more by what finishes up.
+        drop(self.watcher);
         for group in &self.groups {
             group.stop();
         }
