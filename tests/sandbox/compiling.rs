@@ -106,7 +106,7 @@ fn a_child_that_does_not_answer_is_killed_at_the_limit() {
     let error = error.expect_err("it never answers");
     assert!(matches!(error, LoadError::CompileTime { .. }), "{error}");
     let took = began.elapsed();
-    assert!(took >= Duration::from_millis(300) && took < Duration::from_secs(60));
+    assert!(took >= Duration::from_millis(300) && took < Duration::from_secs(20));
 }
 
 #[test]
