@@ -163,7 +163,8 @@ fn read_bitmap(committed: Offset, body: &[u8]) -> Option<Vec<OffsetRange>> {
         if body[bit / 8] & (1 << (bit % 8)) == 0 {
             continue;
         }
-        let offset = Offset(committed.0.checked_add(bit as i64)?);
+        // The offset after it must be one too.
+        let offset = Offset(committed.0.checked_add(bit as i64 + 1)? - 1);
         match ranges
             .last_mut()
             .filter(|range| range.last.next() == offset)
@@ -246,6 +247,17 @@ mod tests {
         assert_eq!(
             decode(Offset(0), encode(Offset(0), &first).as_bytes()),
             first
+        );
+    }
+
+    #[test]
+    fn a_bitmap_that_reaches_past_the_last_offset_claims_nothing() {
+        assert_eq!(read_bitmap(Offset(i64::MAX - 1), &[0b10]), None);
+        assert_eq!(read_bitmap(Offset(i64::MAX), &[0b11]), None);
+        let last = i64::MAX - 1;
+        assert_eq!(
+            read_bitmap(Offset(last), &[0b1]),
+            Some(vec![range(last, last)])
         );
     }
 

@@ -271,10 +271,19 @@ pub(super) const DEEDS: &[Deed] = &[
         "5 000 metric series with each of 50 events",
         Processed,
     ),
+    of(
+        5_000,
+        deed(
+            "-",
+            "new-sums",
+            "5 000 sums with each of 10 events",
+            Processed,
+        ),
+    ),
     deed(
         "-",
         "new-sums",
-        "5 000 sums with each of 10 events",
+        "and 5 000 more",
         Dead("fuel", "sums of the partition"),
     ),
     of(
@@ -314,7 +323,7 @@ pub(super) fn events_of(deed: &Deed) -> usize {
     match (deed.name, deed.n) {
         // After sixteen faults in a row the host waits before it makes another instance.
         ("log-and-trap", _) => 8,
-        ("new-sums", _) => 10,
+        ("new-sums", Some(_)) => 10,
         ("new-series", _) => 50,
         ("output-often", _) => 100,
         ("huge-line" | "huge-state", Some(_)) => 200,

@@ -270,8 +270,8 @@ fn what_a_call_does_ends_with_the_limit_that_it_hits() {
     ends(
         "tables until there is no more",
         &tables,
-        FaultKind::Trap,
-        "Unreachable",
+        FaultKind::Memory,
+        "table_elements",
     );
     let resources = Written {
         before: "(type $res (resource (rep i32)))
