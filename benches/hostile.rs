@@ -107,6 +107,8 @@ fn main() -> ExitCode {
          | | p50 | p99 | max | slowest `/livez` | stall of poll | of settle | of serve | loops given up on | bounds |\n\
          | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | --- |\n"
     );
+    // A broker that was started a moment ago compiles itself while it serves.
+    Course::new(&brokers, Loops::None, cores).run(WARM_UP);
     let mut held = true;
     for loops in [Loops::None, Loops::InAnotherGroup, Loops::InTheSameGroup] {
         let figures = Course::new(&brokers, loops, cores).run(Duration::from_secs(seconds));
