@@ -32,6 +32,10 @@ enum Command {
     Back(OfPlugin),
     /// Let the version serve that waits because it asks for more than the one that serves.
     Approve(Approve),
+    /// Let the candidate serve that is being tried as a canary or a shadow.
+    Promote(OfPlugin),
+    /// End the trial of a candidate; the version that serves goes on.
+    Dismiss(OfPlugin),
     /// Say what changes from one component file to another; the exit code is 1 where something does.
     Diff(diff::DiffArgs),
 }
@@ -76,6 +80,8 @@ pub fn run(args: PluginArgs) -> anyhow::Result<ExitCode> {
         }
         Command::Reload(of) => change(of, "reload")?,
         Command::Back(of) => change(of, "back")?,
+        Command::Promote(of) => change(of, "promote")?,
+        Command::Dismiss(of) => change(of, "dismiss")?,
         Command::Approve(args) => {
             let digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_hexdigit());
             anyhow::ensure!(

@@ -103,6 +103,9 @@ pub(super) struct Plan {
     pub(super) max_park_ms: u64,
     /// Whether commits say what is settled above them.
     pub(super) commit_map: bool,
+    /// The share of a canary, where there is one, and after how many events it serves.
+    pub(super) canary_of_a_million: Option<u32>,
+    pub(super) promote_after: u64,
     /// Records that the producer takes before its queue is full.
     pub(super) producer_room: usize,
     pub(super) events: Vec<Event>,
@@ -152,6 +155,8 @@ impl Plan {
             max_age_ms: [DAY_MS, random.u64(100..20_000)][usize::from(random.u8(0..5) == 0)],
             max_park_ms: [DAY_MS, random.u64(100..10_000)][usize::from(random.u8(0..5) == 0)],
             commit_map: random.bool(),
+            canary_of_a_million: random.bool().then(|| random.u32(1..=1_000_000)),
+            promote_after: random.u64(1..1_000),
             producer_room: random.usize(1..20),
             events: events(&mut random, partitions, events_max),
             value_bytes: if random.u8(0..40) == 0 { 70_000 } else { 2 },

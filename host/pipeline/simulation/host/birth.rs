@@ -23,6 +23,7 @@ use crate::pipeline::messages::FromLane;
 use crate::pipeline::sending::Sending;
 use crate::pipeline::settling::{CommitDesk, Settling, SettlingLane, SettlingPlugin, Work};
 use crate::pipeline::status::GroupStatus;
+use crate::pipeline::trial::Trial;
 use crate::pipeline::versions::{Version, Versions};
 use crate::sandbox::encode_topics;
 
@@ -59,7 +60,8 @@ impl Host {
         let wire = Arc::new(wire);
         let plugin = SimulatedCallee::new(Plugin::new(life, around, random.fork()));
         let first = Version::simulated(PLUGIN, plan.tick_ms.is_some(), Box::new(plugin.clone()));
-        let versions = Arc::new(Versions::new(first));
+        let trial = trial(around, &plugin);
+        let versions = Arc::new(Versions::new(first).with_trial(trial));
         let lanes = lanes(around, &versions, &table, &answer);
         let lease = Arc::new(Lease::new(FOR_EVER));
         let mut settling = settling(
@@ -115,6 +117,25 @@ impl Host {
             over: false,
         }
     }
+}
+
+/// A canary, in half of the plans. It is the same plugin, so every promise holds for both together.
+fn trial(around: &Surroundings, plugin: &SimulatedCallee) -> Option<Trial> {
+    let plan = &around.plan;
+    let settings = config::Trial {
+        path: "next.wasm".into(),
+        how: config::Try::Canary {
+            share_of_a_million: plan.canary_of_a_million?,
+        },
+        promote_after: Some(plan.promote_after),
+    };
+    let first = Version::simulated(PLUGIN, plan.tick_ms.is_some(), Box::new(plugin.clone()));
+    Some(Trial::new(
+        settings,
+        false,
+        first,
+        around.metrics.trial(PLUGIN),
+    ))
 }
 
 fn lanes(
