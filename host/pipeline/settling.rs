@@ -159,13 +159,20 @@ impl Settling {
         let mut next_settle = self.clock.instant() + self.commit_interval;
         let mut arrived = None;
         loop {
-            let held = self.thought_lost();
             // The process may have stood still since it arrived, so it is taken up after that look only.
-            match arrived.take_if(|_| !held) {
+            match arrived.take_if(|_| !self.thought_lost()) {
                 Some(Arrived::FromLane(message)) => self.take_message(message),
                 Some(Arrived::Delivery(delivery)) => self.delivered(delivery),
                 None => {}
             }
+            let now = self.clock.instant();
+            let due = now >= next_settle || self.work.pending_bytes >= EFFECT_BYTES_MAX;
+            if due && !self.thought_lost() {
+                next_settle = now + self.commit_interval;
+                self.settle_and_offer(now, &ends.commit_desk);
+            }
+            self.drain_further();
+            let held = arrived.is_some() || self.thought_lost();
             let lanes = if held || self.overfull() {
                 &nothing
             } else {
@@ -184,13 +191,6 @@ impl Settling {
                 },
                 default(wake.saturating_duration_since(self.clock.instant())) => {}
             }
-            let now = self.clock.instant();
-            let due = now >= next_settle || self.work.pending_bytes >= EFFECT_BYTES_MAX;
-            if due && !self.thought_lost() {
-                next_settle = now + self.commit_interval;
-                self.settle_and_offer(now, &ends.commit_desk);
-            }
-            self.drain_further();
         }
         self.finish()
     }
