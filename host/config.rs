@@ -12,6 +12,7 @@ pub mod places;
 pub mod read;
 mod tree;
 pub mod units;
+mod web;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -21,6 +22,7 @@ use std::time::Duration;
 pub use finding::{ConfigError, Finding};
 pub use places::process_environment;
 pub use read::{load, parse};
+pub use web::{Network, WebHost, WebTarget};
 
 /// The whole configuration of one host.
 #[derive(Debug, Clone, PartialEq)]
@@ -85,6 +87,10 @@ pub struct Grants {
     pub journal: bool,
     /// Topics that outputs may go to (`output:NAME`).
     pub output_topics: Vec<String>,
+    /// Where `wasi:http/outgoing-handler` may send requests (`https:HOST`, `http:HOST`).
+    pub web: Vec<WebTarget>,
+    /// Addresses that are not public and that these hosts may have (`network:ADDRESS/BITS`).
+    pub networks: Vec<Network>,
 }
 
 /// An append-only file that the host owns on behalf of a plugin.
@@ -115,6 +121,15 @@ pub struct Limits {
     pub host_calls: u32,
     /// Size of the component file.
     pub component_bytes: u64,
+    /// HTTP requests that one event may make.
+    pub http_requests: u32,
+    /// One HTTP request, from the name of the host to the last byte of the answer. What is left of the
+    /// call's deadline bounds it too.
+    pub http_timeout: Duration,
+    /// The body of one HTTP request.
+    pub http_request_bytes: u64,
+    /// The body of the answer to one HTTP request.
+    pub http_response_bytes: u64,
 }
 
 impl Default for Limits {
@@ -128,6 +143,10 @@ impl Default for Limits {
             output_bytes: 4 << 20,
             host_calls: 10_000,
             component_bytes: 32 << 20,
+            http_requests: 10,
+            http_timeout: Duration::from_secs(30),
+            http_request_bytes: 1 << 20,
+            http_response_bytes: 4 << 20,
         }
     }
 }

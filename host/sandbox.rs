@@ -22,5 +22,6 @@ pub use engine::Sandbox;
 pub use fault::{Fault, FaultKind, WAITING_DEADLINE};
 pub use host_state::StateSource;
 pub use instance::{BatchAnswer, Instance, TickAnswer, TickReason};
+pub use interfaces::WebCounts;
 pub use load::{LoadError, LoadedPlugin};
 pub use packed::{Answer, Output, Problem, SLOT_WORDS, Span, encode_topics};

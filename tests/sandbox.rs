@@ -6,6 +6,7 @@
 mod effects;
 mod limits;
 mod loading;
+mod web;
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, LazyLock};
@@ -50,6 +51,7 @@ fn everything_granted(path: PathBuf) -> Plugin {
             output_topics: ["outputs", "echo", "counts", "analytics.counts"]
                 .map(str::to_owned)
                 .to_vec(),
+            ..Grants::default()
         },
         tick: Duration::from_secs(10),
         settings: [("window".to_owned(), "60s".to_owned())].into(),

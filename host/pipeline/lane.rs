@@ -418,6 +418,7 @@ impl Lane {
     pub(super) fn tick(&mut self, job: TickJob) {
         let assignment = job.assignment.id;
         let result = self.instance().and_then(|instance| instance.tick(job));
+        self.count_web_requests();
         let result =
             result.and_then(
                 |answer| match check::bad_output(&self.settings, &answer.outputs) {

@@ -9,6 +9,7 @@ use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 
 use super::effects::{Effects, StateWrite};
 use super::fault::{FaultKind, Violation};
+use super::interfaces::{WebCounts, WebState};
 use super::limits::InstanceLimits;
 use super::load::LoadedPlugin;
 use super::stdio::PluginLog;
@@ -61,6 +62,7 @@ pub(super) struct HostState {
     pub(super) sums: Option<Sums>,
     /// Where state is read from; none where it is not granted.
     pub(super) state_source: Option<Box<dyn StateSource>>,
+    web: WebState,
 }
 
 /// The settled sums that a tick may take.
@@ -87,6 +89,7 @@ impl HostState {
             wasi,
             table,
             limits: InstanceLimits::new(plugin.limits.memory_bytes),
+            web: WebState::new(plugin.web.clone(), &plugin.limits, log.clone()),
             log,
             settings: Arc::clone(&plugin.settings),
             effects: Effects::default(),
@@ -117,6 +120,17 @@ impl HostState {
         (self.effect_bytes_left, self.effect_bytes_max) = (effect_bytes_max, effect_bytes_max);
         (self.calls_left, self.calls_max) = (calls_max, calls_max);
         self.deadline = deadline;
+        self.web.begin_call(deadline, events);
+    }
+
+    /// What HTTP requests work on.
+    pub(super) fn web(&mut self) -> (&mut WebState, &mut ResourceTable) {
+        (&mut self.web, &mut self.table)
+    }
+
+    /// What HTTP requests came to since this was last asked.
+    pub(super) fn take_web_counts(&self) -> WebCounts {
+        self.web.take_counts()
     }
 
     /// Counts one host call.

@@ -10,6 +10,7 @@ use super::effects::Effects;
 use super::engine::EPOCH_TICK;
 use super::fault::{Fault, FaultKind, Violation, frames};
 use super::host_state::{HostState, StateSource, Sums};
+use super::interfaces::WebCounts;
 use super::load::{Handler, LoadError, LoadedPlugin};
 use super::nested;
 use super::packed::{self, Answer, Output, SLOT_WORDS, Span};
@@ -143,6 +144,11 @@ impl Instance {
     /// Effects of the last call. They count only where the outcome of their event does.
     pub fn effects(&mut self) -> &mut Effects {
         &mut self.store.data_mut().effects
+    }
+
+    /// What HTTP requests came to since this was last asked. They count whether or not their call ended well.
+    pub fn web_requests(&mut self) -> WebCounts {
+        self.store.data().take_web_counts()
     }
 
     /// Runs `on-tick` for one topic-partition over its settled sums.

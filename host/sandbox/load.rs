@@ -75,6 +75,8 @@ pub enum LoadError {
     NoHandler { plugin: String },
     #[error("plugin {plugin}: does not fit the contract millrace:plugin@0.1.0: {message}")]
     Mismatch { plugin: String, message: String },
+    #[error("plugin {plugin}: cannot make HTTP requests: {message}")]
+    Web { plugin: String, message: String },
     #[error("plugin {plugin}: its init refused to start: {message}")]
     Init { plugin: String, message: String },
 }
@@ -98,6 +100,8 @@ pub struct LoadedPlugin {
     pub(super) init: Option<ComponentExportIndex>,
     pub(super) pre: InstancePre<HostState>,
     pub(super) settings: Arc<Vec<(String, String)>>,
+    /// What HTTP requests may do; none where no host is granted.
+    pub(super) web: Option<Arc<interfaces::WebAccess>>,
 }
 
 /// Which of the two base worlds the component implements.
@@ -143,6 +147,10 @@ impl LoadedPlugin {
         };
         interfaces::link(&mut linker, &config.grants).map_err(mismatch)?;
         let pre = linker.instantiate_pre(&component).map_err(mismatch)?;
+        let web = interfaces::WebAccess::new(&config.grants).map_err(|message| LoadError::Web {
+            plugin: name.to_owned(),
+            message,
+        })?;
         Ok(Self {
             name: name.to_owned(),
             digest: hex(&Sha256::digest(&bytes)),
@@ -156,6 +164,7 @@ impl LoadedPlugin {
             init: export(LIFECYCLE, "init"),
             pre,
             settings: Arc::new(config.settings.clone().into_iter().collect()),
+            web,
         })
     }
 }

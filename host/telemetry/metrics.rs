@@ -19,7 +19,7 @@ use self::plugin::{PluginMetrics, Registered};
 use crate::delivery::dead_letter::Cause;
 use crate::delivery::ledger::{Ledger, Settled};
 use crate::delivery::progress::Reason;
-use crate::sandbox::{FaultKind, MetricChange};
+use crate::sandbox::{FaultKind, MetricChange, WebCounts};
 
 /// All figures of the process.
 #[derive(Debug, Clone)]
@@ -91,6 +91,7 @@ pub struct LaneMetrics {
     duration: Histogram,
     batch_events: Histogram,
     dedup_window: IntGauge,
+    web: [IntCounter; 3],
     own: PluginMetrics,
 }
 
@@ -163,6 +164,11 @@ impl Metrics {
             duration: families.duration.with_label_values(&labels),
             batch_events: families.batch_events.with_label_values(&labels),
             dedup_window: families.dedup_window.with_label_values(&window),
+            web: [
+                families.web_requests.with_label_values(&labels),
+                families.web_denied.with_label_values(&labels),
+                families.web_failed.with_label_values(&labels),
+            ],
             own: PluginMetrics::new(
                 (self.registry.clone(), Arc::clone(&self.own)),
                 plugin,
@@ -318,6 +324,14 @@ impl LaneMetrics {
     /// How many ids are remembered.
     pub fn dedup_window(&self, events: usize) {
         self.dedup_window.set(events as i64);
+    }
+
+    /// HTTP requests of the plugin.
+    pub fn web_requests(&self, counts: WebCounts) {
+        let counts = [counts.requests, counts.denied, counts.failed];
+        for (counter, count) in self.web.iter().zip(counts) {
+            counter.inc_by(count);
+        }
     }
 
     /// Applies changes of the plugin's own figures.

@@ -273,7 +273,7 @@ fn a_trap_of_one_instance_is_nothing_to_the_next() {
 }
 
 /// What is logged on this thread meanwhile.
-fn logged(work: impl FnOnce()) -> String {
+pub(super) fn logged(work: impl FnOnce()) -> String {
     #[derive(Clone, Default)]
     struct Kept(Arc<Mutex<Vec<u8>>>);
     impl Write for Kept {

@@ -4,24 +4,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::field::{Field, is_topic, not_a_topic};
-use super::section::{Context, Section, suggest};
+use super::field::Field;
+use super::grants;
+use super::section::{Context, Section};
 use crate::config::units::show_bytes;
-use crate::config::{Grants, Journal, Limits, Plugin, places};
+use crate::config::{Journal, Limits, Plugin, places};
 
 const TICK_DEFAULT: Duration = Duration::from_secs(10);
 
 const ROTATE_DEFAULT_BYTES: u64 = 100 << 20;
-
-const GRANTS: [&str; 7] = [
-    "logging",
-    "config",
-    "metrics",
-    "state",
-    "tally",
-    "journal",
-    "output:TOPIC",
-];
 
 /// What the groups must know of the plugins, whether or not these could be read.
 #[derive(Default)]
@@ -77,7 +68,7 @@ fn one(
     let mut section = field.section(context)?;
     let path = component(&mut section, context);
     let grants_field = section.take("grants");
-    let grants = grants(&grants_field, context);
+    let grants = grants::read(&grants_field, context);
     let tick = section.take("tick").duration(
         context,
         TICK_DEFAULT,
@@ -144,40 +135,6 @@ fn component(section: &mut Section<'_>, context: &mut Context<'_>) -> PathBuf {
     path
 }
 
-fn grants(field: &Field<'_>, context: &mut Context<'_>) -> Grants {
-    let mut grants = Grants::default();
-    let mut seen = BTreeSet::new();
-    for item in field.items(context) {
-        let Some(text) = item.text(context) else {
-            continue;
-        };
-        if !seen.insert(text) {
-            item.problem(context, format!("`{text}` is granted twice: keep one"));
-            continue;
-        }
-        match text {
-            "logging" => grants.logging = true,
-            "config" => grants.config = true,
-            "metrics" => grants.metrics = true,
-            "state" => grants.state = true,
-            "tally" => grants.tally = true,
-            "journal" => grants.journal = true,
-            _ => match text.strip_prefix("output:") {
-                Some(topic) if is_topic(topic) => grants.output_topics.push(topic.to_owned()),
-                Some(topic) => item.problem(context, not_a_topic(topic)),
-                None => {
-                    let advice = suggest(text, GRANTS.into_iter()).map_or_else(
-                        || format!("write one of {}", GRANTS.join(", ")),
-                        |known| format!("did you mean `{known}`?"),
-                    );
-                    item.problem(context, format!("there is no grant `{text}`: {advice}"));
-                }
-            },
-        }
-    }
-    grants
-}
-
 fn journal(
     field: &Field<'_>,
     journals: &mut BTreeMap<PathBuf, String>,
@@ -237,6 +194,14 @@ fn limits(field: &Field<'_>, context: &mut Context<'_>) -> Limits {
         );
         batch_hostcall.problem(context, message);
     }
+    let http_request_bytes =
+        section
+            .take("http_request_size")
+            .bytes(context, default.http_request_bytes, 0..=GIB);
+    let http_response_bytes =
+        section
+            .take("http_response_size")
+            .bytes(context, default.http_response_bytes, 0..=GIB);
     let limits = Limits {
         memory_bytes,
         deadline,
@@ -258,6 +223,18 @@ fn limits(field: &Field<'_>, context: &mut Context<'_>) -> Limits {
             default.component_bytes,
             1 << 10..=GIB,
         ),
+        http_requests: section.take("http_requests").number(
+            context,
+            default.http_requests,
+            1..=1_000,
+        ),
+        http_timeout: section.take("http_timeout").duration(
+            context,
+            default.http_timeout,
+            Duration::from_millis(10)..=Duration::from_mins(5),
+        ),
+        http_request_bytes,
+        http_response_bytes,
     };
     section.finish(context);
     limits

@@ -77,6 +77,7 @@ impl Lane {
             .instance()
             .and_then(|instance| instance.call(&batch.bytes, slots, &topics, source));
         self.gauge.busy_since_ms.store(0, Ordering::Relaxed);
+        self.count_web_requests();
         let took = self.clock.instant().duration_since(began);
         self.metrics.call(took, events);
         self.fit_batches(took, events);
@@ -84,6 +85,13 @@ impl Lane {
             self.faults_in_a_row = 0;
         }
         answer
+    }
+
+    /// Counted before a fault drops the instance: requests have left, whatever their events came to.
+    pub(super) fn count_web_requests(&mut self) {
+        if let Some(instance) = self.instance.as_mut() {
+            self.metrics.web_requests(instance.web_requests());
+        }
     }
 
     /// Lets batches grow while calls are quick, and shrinks them at once when one was not.

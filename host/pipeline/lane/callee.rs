@@ -6,6 +6,7 @@ use std::sync::Arc;
 use crate::pipeline::messages::TickJob;
 use crate::sandbox::{
     BatchAnswer, Effects, Fault, FaultKind, Instance, LoadedPlugin, StateSource, TickAnswer,
+    WebCounts,
 };
 
 /// A plugin of which instances are made.
@@ -32,6 +33,9 @@ pub(crate) trait CalleeInstance: Debug + Send {
 
     /// Effects of the last call.
     fn effects(&mut self) -> &mut Effects;
+
+    /// HTTP requests since this was last asked, however their calls ended.
+    fn web_requests(&mut self) -> WebCounts;
 }
 
 impl Callee for Arc<LoadedPlugin> {
@@ -83,5 +87,9 @@ impl CalleeInstance for Instance {
 
     fn effects(&mut self) -> &mut Effects {
         Instance::effects(self)
+    }
+
+    fn web_requests(&mut self) -> WebCounts {
+        Instance::web_requests(self)
     }
 }

@@ -15,7 +15,7 @@ use crate::pipeline::lane::{Callee, CalleeInstance};
 use crate::pipeline::messages::TickJob;
 use crate::sandbox::{
     Answer, BatchAnswer, Effects, Fault, FaultKind, Output, Problem, SLOT_WORDS, StateSource,
-    TallyChange, TallyOp, TickAnswer,
+    TallyChange, TallyOp, TickAnswer, WebCounts,
 };
 
 /// Larger than this no record may be.
@@ -110,6 +110,10 @@ impl CalleeInstance for Running {
 
     fn effects(&mut self) -> &mut Effects {
         &mut self.effects
+    }
+
+    fn web_requests(&mut self) -> WebCounts {
+        WebCounts::default()
     }
 }
 

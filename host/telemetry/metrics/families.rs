@@ -163,6 +163,9 @@ pub(super) struct LaneFamilies {
     pub(super) batch_events: HistogramVec,
     pub(super) dedup_window: IntGaugeVec,
     pub(super) series_refused: IntCounterVec,
+    pub(super) web_requests: IntCounterVec,
+    pub(super) web_denied: IntCounterVec,
+    pub(super) web_failed: IntCounterVec,
 }
 
 impl LaneFamilies {
@@ -209,6 +212,24 @@ impl LaneFamilies {
                 "millrace_plugin_series_refused_total",
                 "Changes of a plugin's own metrics refused: too many series, or one name used in two ways.",
                 &["plugin"],
+            )?,
+            web_requests: counter(
+                registry,
+                "millrace_plugin_http_requests_total",
+                "HTTP requests that a plugin asked for.",
+                &PLUGIN,
+            )?,
+            web_denied: counter(
+                registry,
+                "millrace_plugin_http_denied_total",
+                "Of these, the ones to a host or an address that is not granted.",
+                &PLUGIN,
+            )?,
+            web_failed: counter(
+                registry,
+                "millrace_plugin_http_failed_total",
+                "Of these, the ones without an answer.",
+                &PLUGIN,
             )?,
         })
     }
