@@ -66,6 +66,8 @@ pub struct Plugin {
     pub settings: BTreeMap<String, String>,
     /// The journal file; present exactly when the journal is granted.
     pub journal: Option<Journal>,
+    /// What the plugin's state may take in each topic-partition, keys included, in bytes.
+    pub state_quota_bytes: u64,
     /// Limits of each instance.
     pub limits: Limits,
 }
@@ -100,6 +102,10 @@ pub struct Journal {
     pub path: PathBuf,
     /// Rotate when the file has reached this size.
     pub rotate_bytes: u64,
+    /// Rotate when its first lines are this old; none does not.
+    pub rotate_age: Option<Duration>,
+    /// How many rotated files stay, at least 1; none keeps all.
+    pub keep: Option<u64>,
 }
 
 /// Limits of one plugin instance; the defaults are those of the sandbox checklist.
@@ -121,6 +127,10 @@ pub struct Limits {
     pub host_calls: u32,
     /// Size of the component file.
     pub component_bytes: u64,
+    /// Series of the plugin's own metrics, over all of its instances.
+    pub series: usize,
+    /// Named sums that one topic-partition may have at once.
+    pub tallies: usize,
     /// HTTP requests that one event may make.
     pub http_requests: u32,
     /// One HTTP request, from the name of the host to the last byte of the answer. What is left of the
@@ -143,6 +153,8 @@ impl Default for Limits {
             output_bytes: 4 << 20,
             host_calls: 10_000,
             component_bytes: 32 << 20,
+            series: 1_000,
+            tallies: 100_000,
             http_requests: 10,
             http_timeout: Duration::from_secs(30),
             http_request_bytes: 1 << 20,

@@ -56,6 +56,7 @@ fn everything_granted(path: PathBuf) -> Plugin {
         tick: Duration::from_secs(10),
         settings: [("window".to_owned(), "60s".to_owned())].into(),
         journal: None,
+        state_quota_bytes: 1 << 20,
         limits: Limits::default(),
     }
 }

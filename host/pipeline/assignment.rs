@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 
 use super::rebuild::Rebuild;
+use super::tally_names::TallyNames;
 use crate::delivery::offsets::{Applied, Offset};
 
 /// One assignment of one partition.
@@ -37,6 +38,7 @@ pub(crate) struct Assignment {
     paused: AtomicBool,
     /// Reading behind the commit, where deduplication needs it.
     pub(crate) rebuild: Rebuild,
+    pub(crate) tallies: TallyNames,
 }
 
 impl Assignment {
@@ -65,7 +67,14 @@ impl Assignment {
             lost: AtomicBool::new(false),
             paused: AtomicBool::new(false),
             rebuild: Rebuild::none(),
+            tallies: TallyNames::default(),
         }
+    }
+
+    /// Gives it the names of its sums.
+    pub(crate) fn with_tallies(mut self, tallies: TallyNames) -> Self {
+        self.tallies = tallies;
+        self
     }
 
     /// Marks it as one of a retry topic, where it is.

@@ -85,6 +85,9 @@ impl Books {
 
     /// Joins a change to its sum.
     pub(crate) fn add(&mut self, change: TallyChange) {
+        if !self.sums.contains_key(&change.name) {
+            self.assignment.tallies.added(&change.name);
+        }
         self.changed_sums.insert(change.name.clone());
         join(&mut self.sums, change.name, change.op, change.value);
     }
@@ -113,6 +116,9 @@ impl Books {
             } else {
                 join(&mut self.sums, name, op, value);
             }
+        }
+        if answer.is_some_and(|answer| !answer.taken.is_empty()) {
+            self.assignment.tallies.left(self.sums.keys());
         }
     }
 

@@ -22,6 +22,7 @@ use super::clock::Clock;
 use super::lane_state::LaneState;
 use super::messages::{Fence, FromLane, Settlement, TickJob, ToLane};
 use super::outage::Outage;
+use super::tally_names::KnownTallies;
 use crate::config;
 use crate::delivery::dedup::Window;
 use crate::delivery::lanes::GroupMap;
@@ -173,6 +174,7 @@ pub(crate) struct Lane {
     metrics: LaneMetrics,
     instance: Option<Box<dyn CalleeInstance>>,
     state: Option<LaneState>,
+    known_tallies: KnownTallies,
     faults_in_a_row: u32,
     park: Park<OwnedEvent>,
     /// Events and bytes in the park that came from a retry topic.
@@ -213,6 +215,7 @@ impl Lane {
             metrics,
             instance: None,
             state,
+            known_tallies: KnownTallies::default(),
             faults_in_a_row: 0,
             park: Park::default(),
             copies: (0, 0),
@@ -456,6 +459,7 @@ impl Lane {
         }
         let given_up = |id: u64| fence.assignments.iter().any(|of| of.id == id);
         self.failed_before.retain(|(id, _), _| !given_up(*id));
+        self.known_tallies.retain(|id| !given_up(id));
         self.count_copies(&forgotten);
         self.hand_over(&batch, settlement);
         let (lane, drain) = (self.settings.index, fence.drain);

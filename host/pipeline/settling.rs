@@ -61,6 +61,9 @@ impl SettlingPlugin {
 pub(crate) struct PluginFacts {
     pub(crate) name: String,
     pub(crate) has_timer: bool,
+    pub(crate) uses_state: bool,
+    /// Named sums that a partition may have.
+    pub(crate) tallies_max: usize,
 }
 
 /// One lane, as the settling thread reaches it.

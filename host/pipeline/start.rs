@@ -12,7 +12,7 @@ use super::batch::Batch;
 use super::clock::Clock;
 use super::intake::{Intake, IntakeLane, IntakePlugin, LANE_QUEUE_BATCHES};
 use super::lane::{Lane, LaneEnds, LaneGauge, LaneSettings};
-use super::lane_state::LaneState;
+use super::lane_state::{LaneState, StateQuota};
 use super::lease::Lease;
 use super::member::Member;
 use super::messages::FromLane;
@@ -31,7 +31,7 @@ use crate::kafka::KafkaError;
 use crate::kafka::consumer::{GroupConsumer, MemberLimits};
 use crate::kafka::producer::GroupProducer;
 use crate::sandbox::{LoadedPlugin, encode_topics};
-use crate::store::{Journal, JournalError, Settle, SettleStore, StoreError};
+use crate::store::{Journal, JournalError, Rotation, Settle, SettleStore, StoreError};
 use crate::telemetry::metrics::Metrics;
 
 /// Settlements that may wait for the settling thread, for each lane. Enough that a sync of the disk does
@@ -121,6 +121,8 @@ impl Group {
                 plugin: PluginFacts {
                     name: plugin.name.clone(),
                     has_timer: plugin.has_timer,
+                    uses_state: plugin.uses_state,
+                    tallies_max: plugin.limits.tallies,
                 },
                 tick: settings.tick,
                 journal,
@@ -141,7 +143,12 @@ fn open_journal(
     settings: &config::Journal,
 ) -> Result<Journal, StartError> {
     let recorded = store.journal(plugin)?;
-    let journal = Journal::open(&settings.path, settings.rotate_bytes, recorded)?;
+    let rotation = Rotation {
+        bytes: settings.rotate_bytes,
+        age_ms: settings.rotate_age.map(|age| age.as_millis() as u64),
+        keep: settings.keep,
+    };
+    let journal = Journal::open(&settings.path, rotation, recorded)?;
     if recorded.is_none() {
         store.settle(&Settle {
             journals: vec![(plugin.to_owned(), journal.position())],
@@ -273,7 +280,11 @@ impl Lanes {
             let gauge = Arc::new(LaneGauge::default());
             let state_stored = Arc::new(AtomicU64::new(0));
             let state = plugin.uses_state.then(|| {
-                LaneState::new(&plugin.name, Arc::clone(store), Arc::clone(&state_stored))
+                let quota = StateQuota {
+                    plugin: plugin.name.as_str().into(),
+                    bytes_max: plugin.state_quota_bytes,
+                };
+                LaneState::new(quota, Arc::clone(store), Arc::clone(&state_stored))
             });
             let lane = Lane::new(
                 lane_settings(index, parts, plan, (plugin_index, plugin)),
@@ -285,7 +296,9 @@ impl Lanes {
                 },
                 Arc::clone(&gauge),
                 plan.clock.clone(),
-                parts.metrics.lane(&plan.id, &plugin.name, index),
+                parts
+                    .metrics
+                    .lane(&plan.id, &plugin.name, index, plugin.limits.series),
                 state,
             );
             self.threads.push(named(

@@ -34,6 +34,12 @@ pub trait StateSource: Send + Debug {
     /// # Errors
     /// Says why it could not be read.
     fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, String>;
+
+    /// Counts a value of this size that is to be written under a full key.
+    ///
+    /// # Errors
+    /// Says why there is no room for it.
+    fn room_for(&self, key: &[u8], value_bytes: usize) -> Result<(), String>;
 }
 
 /// The data of a store.
@@ -226,7 +232,7 @@ impl HostState {
     /// Adds a change of state to the effects.
     ///
     /// # Errors
-    /// The effects of the call take more than they may.
+    /// The effects of the call, or the state of the partition, take more than they may.
     pub(super) fn write_state(
         &mut self,
         name: &str,
@@ -237,6 +243,11 @@ impl HostState {
             return Ok(());
         };
         let key = source.key(self.event_index, name);
+        if let Some(value) = &value {
+            source
+                .room_for(&key, value.len())
+                .map_err(|message| Violation::error(FaultKind::Fuel, "state-quota", message))?;
+        }
         self.count_effect(key.len() + value.as_ref().map_or(0, Vec::len))?;
         self.effects.state.push(StateWrite {
             event_index: self.event_index,

@@ -95,6 +95,8 @@ pub struct LoadedPlugin {
     pub has_timer: bool,
     /// Whether state is granted and imported.
     pub uses_state: bool,
+    /// What its state may take in each topic-partition, in bytes.
+    pub state_quota_bytes: u64,
     pub(super) handler: Handler,
     pub(super) on_tick: Option<ComponentExportIndex>,
     pub(super) init: Option<ComponentExportIndex>,
@@ -159,6 +161,7 @@ impl LoadedPlugin {
             has_timer: on_tick.is_some(),
             uses_state: imports(sandbox, &component)
                 .any(|import| import == "millrace:plugin/state@0.1.0"),
+            state_quota_bytes: config.state_quota_bytes,
             handler,
             on_tick,
             init: export(LIFECYCLE, "init"),

@@ -20,6 +20,7 @@ use crate::delivery::dead_letter::Cause;
 use crate::delivery::ledger::{Ledger, Settled};
 use crate::delivery::progress::Reason;
 use crate::sandbox::{FaultKind, MetricChange, WebCounts};
+use crate::store::StateUsage;
 
 /// All figures of the process.
 #[derive(Debug, Clone)]
@@ -59,6 +60,7 @@ pub struct GroupMetrics {
     /// Partitions that another member may have had before they were given up here.
     pub lost_partitions: IntCounter,
     breaker_open: IntGaugeVec,
+    state: [IntGaugeVec; 2],
     /// Rebuilds of deduplication that were ended before they were done.
     pub rebuild_timeouts: IntCounter,
 }
@@ -149,13 +151,14 @@ impl Metrics {
             refused_records: families.refused_records.clone(),
             lost_partitions: of(&families.lost_partitions),
             breaker_open: families.breaker_open.clone(),
+            state: [families.state_bytes.clone(), families.state_entries.clone()],
             rebuild_timeouts: of(&families.rebuild_timeouts),
         }
     }
 
-    /// Handles of one lane.
+    /// Handles of one lane, whose plugin may have so many series of its own.
     #[must_use]
-    pub fn lane(&self, group: &str, plugin: &str, lane: usize) -> LaneMetrics {
+    pub fn lane(&self, group: &str, plugin: &str, lane: usize, series_max: usize) -> LaneMetrics {
         let labels = [group, plugin];
         let families = &self.lanes;
         let window = [group, plugin, &lane.to_string()];
@@ -172,6 +175,7 @@ impl Metrics {
             own: PluginMetrics::new(
                 (self.registry.clone(), Arc::clone(&self.own)),
                 plugin,
+                series_max,
                 families.series_refused.with_label_values(&[plugin]),
             ),
             group: group.to_owned(),
@@ -213,6 +217,14 @@ impl GroupMetrics {
         let labels = [self.group.as_str(), plugin];
         let gauge = self.breaker_open.with_label_values(&labels);
         gauge.set(i64::from(open));
+    }
+
+    /// What the state of a plugin takes. Set once a settle, so its handles are looked up.
+    pub fn state(&self, plugin: &str, usage: StateUsage) {
+        let labels = [self.group.as_str(), plugin];
+        for (gauge, value) in self.state.iter().zip([usage.bytes, usage.entries]) {
+            gauge.with_label_values(&labels).set(value as i64);
+        }
     }
 
     /// How many records for a topic were refused and are still not acknowledged. Rare, so its handle is

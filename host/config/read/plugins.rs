@@ -12,6 +12,9 @@ use crate::config::{Journal, Limits, Plugin, places};
 
 const TICK_DEFAULT: Duration = Duration::from_secs(10);
 
+/// As much as the store keeps in memory: a plugin that needs more should say so.
+const STATE_QUOTA_DEFAULT_BYTES: u64 = 64 << 20;
+
 const ROTATE_DEFAULT_BYTES: u64 = 100 << 20;
 
 /// What the groups must know of the plugins, whether or not these could be read.
@@ -94,6 +97,17 @@ fn one(
         ),
         _ => {}
     }
+    let state_field = section.take("state");
+    let state_quota_bytes = state_quota(&state_field, context);
+    if !state_field.is_absent() && !grants.state {
+        context.problem(
+            &state_field.place,
+            format!(
+                "`{}` is not granted: add `state` to `{}`",
+                state_field.path, grants_field.path
+            ),
+        );
+    }
     let limits = limits(&section.take("limits"), context);
     section.finish(context);
     let has_journal = grants.journal || !journal_field.is_absent();
@@ -104,6 +118,7 @@ fn one(
             tick,
             settings,
             journal,
+            state_quota_bytes,
             limits,
         },
         has_journal,
@@ -149,6 +164,13 @@ fn journal(
         section
             .take("rotate")
             .bytes(context, ROTATE_DEFAULT_BYTES, 64 << 10..=1 << 40);
+    let age = section.take("rotate_age");
+    let rotate_age = (!age.is_absent()).then(|| {
+        let longest = Duration::from_hours(24 * 3650);
+        age.duration(context, longest, Duration::from_secs(1)..=longest)
+    });
+    let keep = section.take("keep");
+    let keep = (!keep.is_absent()).then(|| keep.number(context, 1, 1..=1_000_000));
     section.finish(context);
     let path = path?;
     if let Some(other) = journals.insert(places::comparable(&path), name.to_owned()) {
@@ -158,7 +180,23 @@ fn journal(
         );
         path_field.problem(context, message);
     }
-    Some(Journal { path, rotate_bytes })
+    Some(Journal {
+        path,
+        rotate_bytes,
+        rotate_age,
+        keep,
+    })
+}
+
+fn state_quota(field: &Field<'_>, context: &mut Context<'_>) -> u64 {
+    let Some(mut section) = field.section(context) else {
+        return STATE_QUOTA_DEFAULT_BYTES;
+    };
+    let quota = section
+        .take("quota")
+        .bytes(context, STATE_QUOTA_DEFAULT_BYTES, 1 << 10..=1 << 40);
+    section.finish(context);
+    quota
 }
 
 fn limits(field: &Field<'_>, context: &mut Context<'_>) -> Limits {
@@ -223,6 +261,12 @@ fn limits(field: &Field<'_>, context: &mut Context<'_>) -> Limits {
             default.component_bytes,
             1 << 10..=GIB,
         ),
+        series: section
+            .take("series")
+            .number(context, default.series, 1..=100_000),
+        tallies: section
+            .take("tallies")
+            .number(context, default.tallies, 1..=1_000_000),
         http_requests: section.take("http_requests").number(
             context,
             default.http_requests,

@@ -147,7 +147,10 @@ fn the_defaults_are_the_documented_ones() {
                 journal: Some(Journal {
                     path: base.join("j.log"),
                     rotate_bytes: 100 << 20,
+                    rotate_age: None,
+                    keep: None,
                 }),
+                state_quota_bytes: 64 << 20,
                 limits: Limits::default(),
             },
         )]

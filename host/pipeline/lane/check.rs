@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::super::batch::Batch;
 use super::super::clock::wall_ms;
 use super::{Lane, LaneSettings};
-use crate::sandbox::{Answer, BatchAnswer, Effects, Fault, FaultKind, Output};
+use crate::sandbox::{Answer, BatchAnswer, Effects, Fault, FaultKind, Output, TallyChange};
 
 /// What the host adds to a record beside key, value and headers, in bytes; more than Kafka's framing.
 pub(super) const RECORD_OVERHEAD_BYTES: usize = 512;
@@ -25,7 +25,46 @@ impl Lane {
             let message = "an effect belongs to an event that is not in the batch".to_owned();
             return Some(fault("effect-index", message));
         }
-        breaks_order(batch, answer).map(|message| fault("order", message.to_owned()))
+        if let Some(message) = breaks_order(batch, answer) {
+            return Some(fault("order", message.to_owned()));
+        }
+        self.too_many_tallies(batch)
+    }
+
+    /// Sums are kept until a tick takes them: a new name for each event would fill memory and disk.
+    fn too_many_tallies(&mut self, batch: &Batch) -> Option<Fault> {
+        let Self {
+            instance,
+            known_tallies,
+            ..
+        } = self;
+        let changes = &instance.as_mut()?.effects().tallies;
+        if changes.is_empty() {
+            return None;
+        }
+        let assignment_of =
+            |change: &TallyChange| batch.events[change.event_index as usize].assignment;
+        for (at, assignment) in batch.assignments.iter().enumerate() {
+            let of_it = changes.iter().filter(|it| assignment_of(it) as usize == at);
+            let names = of_it.map(|change| change.name.as_str());
+            if known_tallies
+                .make_room(assignment.id, &assignment.tallies, names)
+                .is_err()
+            {
+                let message = format!(
+                    "more than {} named sums in partition {} of topic {} (limits.tallies); take them in \
+                     on-tick, or use fewer names",
+                    assignment.tallies.max(),
+                    assignment.partition,
+                    assignment.topic
+                );
+                return Some(Fault {
+                    kind: FaultKind::Fuel,
+                    ..fault("tallies", message)
+                });
+            }
+        }
+        None
     }
 }
 

@@ -97,7 +97,7 @@ fn change(
     }
     if let Some(label) = labels
         .iter()
-        .find(|l| !valid_name(&l.name) || l.name == "plugin")
+        .find(|l| !valid_name(&l.name) || l.name == "plugin" || l.name.starts_with("__"))
     {
         return refuse(format!(
             "metric {name}: {:?} is not a label name",

@@ -96,6 +96,8 @@ pub(super) struct GroupFamilies {
     pub(super) refused_records: IntGaugeVec,
     pub(super) lost_partitions: IntCounterVec,
     pub(super) breaker_open: IntGaugeVec,
+    pub(super) state_bytes: IntGaugeVec,
+    pub(super) state_entries: IntGaugeVec,
     pub(super) rebuild_timeouts: IntCounterVec,
 }
 
@@ -139,6 +141,18 @@ impl GroupFamilies {
                 registry,
                 "millrace_breaker_open",
                 "1 while something outside a plugin fails and its events wait.",
+                &PLUGIN,
+            )?,
+            state_bytes: gauge(
+                registry,
+                "millrace_plugin_state_bytes",
+                "What the state of a plugin takes in the store, keys included.",
+                &PLUGIN,
+            )?,
+            state_entries: gauge(
+                registry,
+                "millrace_plugin_state_entries",
+                "Entries of it, expired ones that are still there included.",
                 &PLUGIN,
             )?,
             lost_partitions: of_group(

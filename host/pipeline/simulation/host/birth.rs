@@ -33,6 +33,9 @@ const FOR_EVER: MemberLimits = MemberLimits {
     max_poll_ms: u64::MAX,
 };
 
+/// Names of figures and sums: more than a simulated plugin uses.
+const NAMES_MAX: usize = 1_000;
+
 /// The lanes, as each part of the host reaches them.
 #[derive(Default)]
 struct Lanes {
@@ -131,7 +134,7 @@ fn lanes(
             ends,
             Arc::clone(&gauge),
             around.clock(),
-            around.metrics.lane(GROUP, PLUGIN, index),
+            around.metrics.lane(GROUP, PLUGIN, index, NAMES_MAX),
             None,
         );
         lanes.own.push(OwnLane {
@@ -198,6 +201,8 @@ fn settling(
         plugin: PluginFacts {
             name: PLUGIN.to_owned(),
             has_timer: plan.tick_ms.is_some(),
+            uses_state: false,
+            tallies_max: NAMES_MAX,
         },
         tick: Duration::from_millis(plan.tick_ms.unwrap_or_default()),
         journal: None,
