@@ -12,7 +12,7 @@ use super::fault::{FaultKind, Violation};
 use super::interfaces::{WebCounts, WebState};
 use super::limits::InstanceLimits;
 use super::load::LoadedPlugin;
-use super::stdio::PluginLog;
+use super::stdio::{PluginLog, Stdio};
 
 /// Handles that a guest may hold at once. The default of a million is a way to exhaust the host.
 const RESOURCES_MAX: usize = 1_000;
@@ -48,6 +48,8 @@ pub(super) struct HostState {
     table: ResourceTable,
     pub(super) limits: InstanceLimits,
     pub(super) log: PluginLog,
+    stdout: Stdio,
+    stderr: Stdio,
     pub(super) settings: Arc<Vec<(String, String)>>,
     pub(super) effects: Effects,
     /// What earlier events of a batch wrote, where each event is a call of its own.
@@ -81,9 +83,11 @@ pub(super) struct Sums {
 impl HostState {
     pub(super) fn new(plugin: &LoadedPlugin) -> Self {
         let log = PluginLog::new(&plugin.name);
+        let stdout = Stdio::new(&log, tracing::Level::INFO);
+        let stderr = Stdio::new(&log, tracing::Level::WARN);
         let wasi = WasiCtx::builder()
-            .stdout(log.clone())
-            .stderr(log.clone())
+            .stdout(stdout.clone())
+            .stderr(stderr.clone())
             .allow_tcp(false)
             .allow_udp(false)
             .allow_ip_name_lookup(false)
@@ -97,6 +101,8 @@ impl HostState {
             limits: InstanceLimits::new(plugin.limits.memory_bytes),
             web: WebState::new(plugin.web.clone(), &plugin.limits, log.clone()),
             log,
+            stdout,
+            stderr,
             settings: Arc::clone(&plugin.settings),
             effects: Effects::default(),
             earlier_state: Vec::new(),
@@ -127,6 +133,12 @@ impl HostState {
         (self.calls_left, self.calls_max) = (calls_max, calls_max);
         self.deadline = deadline;
         self.web.begin_call(deadline, events);
+        self.stderr.begin_call();
+    }
+
+    /// What the guest said last on standard error in this call: why it gave up, where its language says so.
+    pub(super) fn last_words(&self) -> String {
+        self.stderr.last_lines()
     }
 
     /// What HTTP requests work on.
@@ -256,6 +268,13 @@ impl HostState {
             expires_ms,
         });
         Ok(())
+    }
+}
+
+impl Drop for HostState {
+    fn drop(&mut self) {
+        self.stdout.end();
+        self.stderr.end();
     }
 }
 

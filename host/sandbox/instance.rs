@@ -400,6 +400,11 @@ impl Instance {
         let code = error
             .downcast_ref::<Trap>()
             .map_or_else(|| "trap".to_owned(), |t| format!("{t:?}"));
+        let last_words = self.store.data().last_words();
+        let text = match last_words.as_str() {
+            "" => text,
+            said => format!("{text}; it said: {said}"),
+        };
         let mut fault = Fault::new(FaultKind::Trap, &code, text);
         fault.frames = frames(error);
         fault

@@ -1,6 +1,8 @@
-//! Standard output and error of a plugin, as log lines: bounded in length and in rate.
+//! What a plugin says, as log lines: bounded in length and in rate. `wasi:logging`, standard output and
+//! standard error share the rate; a line of standard error is a warning.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
@@ -11,6 +13,9 @@ const LINE_BYTES_MAX: usize = 1024;
 
 /// Log lines of one instance a second; more are counted and reported once.
 const LINES_PER_SECOND_MAX: u32 = 100;
+
+/// Lines of standard error that a fault tells: what a runtime says of a panic has two or three.
+const LAST_LINES_MAX: usize = 3;
 
 /// Writes log lines for one plugin, within its limits.
 #[derive(Debug, Clone)]
@@ -24,7 +29,22 @@ struct LogWindow {
     started: Instant,
     lines: u32,
     dropped: u64,
+}
+
+/// Standard output or standard error of one instance.
+#[derive(Debug, Clone)]
+pub(super) struct Stdio {
+    log: PluginLog,
+    level: tracing::Level,
+    text: Arc<Mutex<Text>>,
+}
+
+#[derive(Debug, Default)]
+struct Text {
+    /// A line that has no end yet.
     partial: Vec<u8>,
+    /// The last lines of the running call.
+    last: VecDeque<String>,
 }
 
 impl PluginLog {
@@ -33,7 +53,6 @@ impl PluginLog {
             started: Instant::now(),
             lines: 0,
             dropped: 0,
-            partial: Vec::new(),
         };
         Self {
             plugin: plugin.into(),
@@ -44,26 +63,6 @@ impl PluginLog {
     /// Logs one line at a level of `wasi:logging`.
     pub(super) fn line(&self, level: tracing::Level, text: &str) {
         let mut window = self.window.lock().unwrap_or_else(PoisonError::into_inner);
-        self.write(&mut window, level, text);
-    }
-
-    fn bytes(&self, bytes: &[u8]) {
-        let mut window = self.window.lock().unwrap_or_else(PoisonError::into_inner);
-        for byte in bytes {
-            if *byte == b'\n' {
-                let line = std::mem::take(&mut window.partial);
-                self.write(
-                    &mut window,
-                    tracing::Level::INFO,
-                    &String::from_utf8_lossy(&line),
-                );
-            } else if window.partial.len() < LINE_BYTES_MAX {
-                window.partial.push(*byte);
-            }
-        }
-    }
-
-    fn write(&self, window: &mut LogWindow, level: tracing::Level, text: &str) {
         if window.started.elapsed().as_secs() >= 1 {
             if window.dropped > 0 {
                 tracing::warn!(plugin = %self.plugin, dropped = window.dropped, "log lines dropped");
@@ -75,12 +74,8 @@ impl PluginLog {
             window.dropped += 1;
             return;
         }
-        // Control characters could forge lines or drive the operator's terminal.
-        let text: String = text
-            .chars()
-            .filter(|c| !c.is_control())
-            .take(LINE_BYTES_MAX)
-            .collect();
+        drop(window);
+        let text = cleaned(text);
         let plugin = &*self.plugin;
         match level {
             tracing::Level::ERROR => tracing::error!(target: "plugin", plugin, "{text}"),
@@ -91,13 +86,74 @@ impl PluginLog {
     }
 }
 
-impl IsTerminal for PluginLog {
+/// Control characters could forge lines or drive the operator's terminal.
+fn cleaned(text: &str) -> String {
+    let text = text.chars().filter(|c| !c.is_control());
+    text.take(LINE_BYTES_MAX).collect()
+}
+
+impl Stdio {
+    pub(super) fn new(log: &PluginLog, level: tracing::Level) -> Self {
+        Self {
+            log: log.clone(),
+            level,
+            text: Arc::default(),
+        }
+    }
+
+    /// A call begins: what was said before belongs to others.
+    pub(super) fn begin_call(&self) {
+        self.text().last.clear();
+    }
+
+    /// The last lines of the running call, and what followed them.
+    pub(super) fn last_lines(&self) -> String {
+        let mut text = self.text();
+        self.end_line(&mut text);
+        Vec::from_iter(text.last.iter().map(String::as_str)).join(": ")
+    }
+
+    /// Nothing more comes: a line without an end is one too.
+    pub(super) fn end(&self) {
+        self.end_line(&mut self.text());
+    }
+
+    fn text(&self) -> MutexGuard<'_, Text> {
+        self.text.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn bytes(&self, bytes: &[u8]) {
+        let mut text = self.text();
+        for byte in bytes {
+            if *byte == b'\n' {
+                self.end_line(&mut text);
+            } else if text.partial.len() < LINE_BYTES_MAX {
+                text.partial.push(*byte);
+            }
+        }
+    }
+
+    fn end_line(&self, text: &mut Text) {
+        if text.partial.is_empty() {
+            return;
+        }
+        let line = String::from_utf8_lossy(&text.partial);
+        self.log.line(self.level, &line);
+        if text.last.len() == LAST_LINES_MAX {
+            text.last.pop_front();
+        }
+        text.last.push_back(cleaned(&line));
+        text.partial.clear();
+    }
+}
+
+impl IsTerminal for Stdio {
     fn is_terminal(&self) -> bool {
         false
     }
 }
 
-impl StdoutStream for PluginLog {
+impl StdoutStream for Stdio {
     fn async_stream(&self) -> Box<dyn tokio::io::AsyncWrite + Send + Sync> {
         Box::new(tokio::io::sink())
     }
@@ -108,11 +164,11 @@ impl StdoutStream for PluginLog {
 }
 
 #[wasmtime_wasi::async_trait]
-impl Pollable for PluginLog {
+impl Pollable for Stdio {
     async fn ready(&mut self) {}
 }
 
-impl OutputStream for PluginLog {
+impl OutputStream for Stdio {
     fn write(&mut self, bytes: bytes::Bytes) -> StreamResult<()> {
         self.bytes(&bytes);
         Ok(())

@@ -255,7 +255,12 @@ fn sums_can_be_taken_in_a_tick_only() {
 fn traps_are_told_by_their_kind() {
     let plugin = load("rogue", |_| {});
     let trap = run_rogue(&plugin, r#"{"do":"trap"}"#);
-    ends(trap, FaultKind::Trap, &["UnreachableCodeReached"]);
+    let said = "the event said so";
+    ends(
+        trap,
+        FaultKind::Trap,
+        &["UnreachableCodeReached", "panicked at", said],
+    );
     let stack = run_rogue(&plugin, r#"{"do":"stack"}"#);
     ends(stack, FaultKind::Trap, &["StackOverflow"]);
     passes(run_rogue(&plugin, r#"{"do":"stack","n":100}"#));
@@ -303,10 +308,22 @@ fn log_obeyed() {
     let plugin = load("rogue", |_| {});
     let text = logged(|| {
         passes(run_rogue(&plugin, r#"{"do":"print","n":3}"#));
+        passes(run_rogue(&plugin, r#"{"do":"print-long","n":20}"#));
         assert!(run_rogue(&plugin, r#"{"do":"trap"}"#).is_err());
     });
-    for part in ["line 1", "line 2", "the event said so", "plugin=\"rogue\""] {
-        assert!(text.contains(part), "{part:?} is not in:\n{text}");
+    for (level, part) in [
+        ("INFO", "line 1"),
+        ("INFO", "line 2"),
+        ("INFO", "without end"),
+        ("WARN", "xxxxxxxxxxxxxxxxxxxx"),
+        ("WARN", "the event said so"),
+    ] {
+        let line = text.lines().find(|line| line.contains(part));
+        let line = line.unwrap_or_else(|| panic!("{part:?} is not in:\n{text}"));
+        assert!(
+            line.contains(level) && line.contains("plugin=\"rogue\""),
+            "{line}"
+        );
     }
 }
 

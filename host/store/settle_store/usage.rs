@@ -154,6 +154,9 @@ impl SettleStore {
         let from = {
             let mut usages = self.usages.lock().unwrap_or_else(PoisonError::into_inner);
             let none = usages.scopes.values().all(|usage| usage.expiring == 0);
+            if none {
+                usages.swept_to = None;
+            }
             if none || now_ms < usages.pause_until_ms {
                 return Ok(Vec::new());
             }

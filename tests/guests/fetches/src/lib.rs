@@ -27,6 +27,8 @@ struct Order {
     /// By the client of wstd.
     #[serde(default)]
     wstd: bool,
+    /// The topic that is told what came of it.
+    to: Option<String>,
     /// Writes a body without ever sending its request.
     #[serde(default)]
     unsent: bool,
@@ -51,7 +53,8 @@ fn handle(event: &Event<'_>) -> Result<Success, Failure> {
             Err(error) => error,
         };
     }
-    Ok(Output::new("outputs", said).into())
+    let to = order.to.as_deref().unwrap_or("outputs");
+    Ok(Output::new(to, said).into())
 }
 
 fn by_wstd(url: &str) -> Result<(u16, String), String> {
