@@ -290,7 +290,7 @@ fn journal_files(setup: &Setup) -> Vec<PathBuf> {
 
 #[test]
 fn kill_9_while_a_journal_is_written_and_rotated_leaves_only_whole_lines_each_once() {
-    const EVENTS: usize = 30_000;
+    const EVENTS: usize = 60_000;
     let witness = Witness::new("torn", 2);
     let (source, group) = (&witness.source, witness.group.as_str());
     let journal = "journal: { path: witness.log";
@@ -306,9 +306,7 @@ fn kill_9_while_a_journal_is_written_and_rotated_leaves_only_whole_lines_each_on
         let host = setup.start();
         wait::eventually("some events are done", SETTLE, || {
             let outcomes = host.metrics().outcomes(group);
-            outcomes
-                .get("processed")
-                .is_some_and(|done| *done >= 2_000.0)
+            outcomes.get("processed").is_some_and(|done| *done >= 1.0)
         });
         host.kill9();
         let lines: usize = journal_files(&setup)
@@ -327,7 +325,7 @@ fn kill_9_while_a_journal_is_written_and_rotated_leaves_only_whole_lines_each_on
         .flat_map(|file| journal_lines(file))
         .map(|line| place_of(&line))
         .collect();
-    assert!(files.len() > 10, "it was rotated: {files:?}");
+    assert!(files.len() > 3, "it was rotated: {files:?}");
     places.sort_unstable();
     let lines = places.len();
     places.dedup();

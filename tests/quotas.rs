@@ -118,6 +118,30 @@ fn state_beyond_its_quota_fails_its_event_also_after_a_restart() {
 }
 
 #[test]
+fn events_that_run_one_by_one_after_a_fault_read_what_the_ones_before_them_wrote() {
+    let hoard = Hoard::new("after-a-fault", "");
+    let everything = |key: &str, end: &str| {
+        let value = format!(r#"{{"everything":"{end}"}}"#);
+        Record::new(key, value)
+    };
+    // All of them are there when the host comes, so that they are one batch.
+    let mut records = vec![everything("bad", "trap")];
+    records.extend((0..5).map(|_| everything("good", "success")));
+    hoard.source.produce(&records);
+    let host = hoard.setup.start();
+    hoard.source.wait_for_no_lag(&hoard.group, TIMEOUT);
+    let [[cause, _, message]] = &hoard.letters()[..] else {
+        panic!("{:?}", hoard.letters())
+    };
+    assert_eq!(cause, "trap");
+    assert!(message.contains("the event said so"), "{message}");
+    host.sigterm().expect_code(0);
+    let journal = std::fs::read_to_string(hoard.setup.folder().join("hoards.log"));
+    let expected = "1:\n2:1\n3:2\n4:3\n5:4\n";
+    assert_eq!(journal.expect("it is there"), expected);
+}
+
+#[test]
 fn state_whose_time_has_run_out_leaves_the_store_also_after_a_restart() {
     let hoard = Hoard::new("state-ttl", "");
     let host = hoard.setup.start();
@@ -129,7 +153,7 @@ fn state_whose_time_has_run_out_leaves_the_store_also_after_a_restart() {
     };
     hoard.send(&events(0..50, r#","ttl-ms":500"#));
     hoard.send(&events(50..60, ""));
-    hoard.send(&events(60..90, r#","ttl-ms":5000"#));
+    hoard.send(&events(60..90, r#","ttl-ms":15000"#));
     wait::eventually("the first are gone", TIMEOUT, || entries(&host) == 40.0);
     host.sigterm().expect_code(0);
 

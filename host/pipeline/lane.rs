@@ -206,7 +206,9 @@ impl Lane {
         metrics: LaneMetrics,
         state: Option<LaneState>,
     ) -> Self {
-        gauge.events_limit.store(64, Ordering::Relaxed);
+        // The deadline is one for a whole batch, and a plugin that waits for others may need it for an event.
+        let events = if settings.plugin.asks_others() { 1 } else { 64 };
+        gauge.events_limit.store(events, Ordering::Relaxed);
         Self {
             settings,
             ends,
@@ -407,8 +409,8 @@ impl Lane {
             return;
         }
         settlement.assignments.clone_from(&batch.assignments);
-        if let Some(state) = self.state.as_mut() {
-            settlement.state_serial = state.remember(&settlement.state);
+        if let Some(state) = self.state.as_mut().filter(|_| !settlement.state.is_empty()) {
+            settlement.state_serial = state.seal();
         }
         // The settling thread outlives its lanes; a closed channel means that the process is ending.
         let _ended = self

@@ -54,34 +54,36 @@ impl LaneState {
         }
     }
 
-    /// Remembers writes that are on their way to the store. Returns the serial to send with them.
-    pub(crate) fn remember(&mut self, writes: &[(u32, StateWrite)]) -> u64 {
-        if writes.is_empty() {
-            return 0;
-        }
-        self.serial += 1;
+    /// Remembers a write of an event that succeeded, so that the next event of its key reads it. It goes to the
+    /// store with the settlement that is sealed next.
+    pub(crate) fn remember(&mut self, write: &StateWrite) {
+        let serial = self.serial + 1;
         let mut remembered = self
             .remembered
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
-        let stored = self.stored.load(Ordering::Acquire);
-        remembered.forget_stored(stored);
-        for (_, write) in writes {
-            let value = (self.serial, write.value.clone(), write.expires_ms);
-            remembered.values.insert(write.key.clone(), value);
-            let Some(value) = &write.value else { continue };
-            let bytes = write.key.len() + value.len();
-            let scope = scope_of(&write.key, &self.quota.plugin);
-            match remembered.unsettled.back_mut() {
-                Some((serial, last, sum)) if *serial == self.serial && last == scope => {
-                    *sum += bytes;
-                }
-                _ => {
-                    let written = (self.serial, scope.to_vec(), bytes);
-                    remembered.unsettled.push_back(written);
-                }
-            }
+        let value = (serial, write.value.clone(), write.expires_ms);
+        remembered.values.insert(write.key.clone(), value);
+        let Some(value) = &write.value else { return };
+        let bytes = write.key.len() + value.len();
+        let scope = scope_of(&write.key, &self.quota.plugin);
+        match remembered.unsettled.back_mut() {
+            Some((last, of, sum)) if *last == serial && of == scope => *sum += bytes,
+            _ => remembered
+                .unsettled
+                .push_back((serial, scope.to_vec(), bytes)),
         }
+    }
+
+    /// Ends a settlement with what was written since the last one. Returns the serial to send with it.
+    pub(crate) fn seal(&mut self) -> u64 {
+        self.serial += 1;
+        let stored = self.stored.load(Ordering::Acquire);
+        let mut remembered = self
+            .remembered
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        remembered.forget_stored(stored);
         if remembered.values.len() > REMEMBERED_MAX {
             remembered.values.retain(|_, (serial, ..)| *serial > stored);
         }

@@ -123,6 +123,12 @@ impl std::fmt::Debug for LoadedPlugin {
 }
 
 impl LoadedPlugin {
+    /// Whether it may make HTTP requests.
+    #[must_use]
+    pub fn asks_others(&self) -> bool {
+        self.web.is_some()
+    }
+
     /// Reads, checks, compiles and links a component. Nothing of it runs yet.
     ///
     /// # Errors

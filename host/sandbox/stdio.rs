@@ -183,3 +183,31 @@ impl OutputStream for Stdio {
         Ok(64 << 10)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_are_put_together_from_pieces_and_cleaned() {
+        let stdio = Stdio::new(&PluginLog::new("p"), tracing::Level::INFO);
+        for piece in [
+            "an earl",
+            "ier line\nred \x1b[31m and \r",
+            "a bell \x07\n\n",
+            "no end",
+        ] {
+            stdio.bytes(piece.as_bytes());
+        }
+        assert_eq!(
+            stdio.last_lines(),
+            "an earlier line: red [31m and a bell : no end"
+        );
+        stdio.bytes(b"1\n2\n3\n4\n");
+        assert_eq!(stdio.last_lines(), "2: 3: 4");
+        stdio.begin_call();
+        assert_eq!(stdio.last_lines(), "");
+        stdio.bytes(&vec![b'x'; 1 << 20]);
+        assert_eq!(stdio.last_lines().len(), LINE_BYTES_MAX);
+    }
+}

@@ -314,7 +314,6 @@ fn log_obeyed() {
     for (level, part) in [
         ("INFO", "line 1"),
         ("INFO", "line 2"),
-        ("INFO", "without end"),
         ("WARN", "xxxxxxxxxxxxxxxxxxxx"),
         ("WARN", "the event said so"),
     ] {

@@ -204,12 +204,14 @@ fn requests_of_one_instance_go_on_from_event_to_event() {
     let server = Server::start();
     let plugin = plugin_of(&server, |_| {});
     let mut instance = instance(&plugin);
-    for _ in 0..20 {
+    let began = Instant::now();
+    for _ in 0..200 {
         let said = fetch(&mut instance, &get(&server.url("/hello")));
         assert_eq!(said.expect("it answers"), "200 hello");
     }
+    println!("one request on loopback takes {:?}", began.elapsed() / 200);
     let counts = instance.web_requests();
-    assert_eq!((counts.requests, counts.denied, counts.failed), (20, 0, 0));
+    assert_eq!((counts.requests, counts.denied, counts.failed), (200, 0, 0));
     assert_eq!(
         instance.web_requests(),
         WebCounts::default(),
@@ -340,7 +342,6 @@ fn a_request_has_a_largest_size() {
         fault.message.contains("size of fields exceeds limit"),
         "{fault:?}"
     );
-    assert_eq!(server.requests().len(), 2);
 }
 
 #[test]

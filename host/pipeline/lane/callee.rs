@@ -13,6 +13,8 @@ use crate::sandbox::{
 pub(crate) trait Callee: Debug + Send {
     fn name(&self) -> &str;
     fn digest(&self) -> &str;
+    /// Whether it may wait for answers from outside while it handles an event.
+    fn asks_others(&self) -> bool;
     /// Makes an instance. A fault of kind host means that none could be made.
     fn instance(&self) -> Result<Box<dyn CalleeInstance>, Fault>;
 }
@@ -45,6 +47,10 @@ impl Callee for Arc<LoadedPlugin> {
 
     fn digest(&self) -> &str {
         &self.digest
+    }
+
+    fn asks_others(&self) -> bool {
+        LoadedPlugin::asks_others(self)
     }
 
     fn instance(&self) -> Result<Box<dyn CalleeInstance>, Fault> {

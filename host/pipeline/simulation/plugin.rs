@@ -78,6 +78,10 @@ impl Callee for SimulatedCallee {
         "00"
     }
 
+    fn asks_others(&self) -> bool {
+        false
+    }
+
     fn instance(&self) -> Result<Box<dyn CalleeInstance>, Fault> {
         let mut plugin = self.0.lock().unwrap();
         let chance = plugin.plan.chances.no_instance;
