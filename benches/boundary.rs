@@ -168,6 +168,7 @@ fn instance(sandbox: &Sandbox, name: &str) -> Instance {
         tick: Duration::from_secs(10),
         settings: [].into(),
         journal: None,
+        state_quota_bytes: 64 << 20,
         limits: Limits::default(),
     };
     let plugin = LoadedPlugin::load(sandbox, name, &config).unwrap_or_else(|e| panic!("{e}"));

@@ -126,7 +126,7 @@ fn events_that_run_one_by_one_after_a_fault_read_what_the_ones_before_them_wrote
     };
     // All of them are there when the host comes, so that they are one batch.
     let mut records = vec![everything("bad", "trap")];
-    records.extend((0..5).map(|_| everything("good", "success")));
+    records.extend((0..5).map(|_| everything("good", "filter")));
     hoard.source.produce(&records);
     let host = hoard.setup.start();
     hoard.source.wait_for_no_lag(&hoard.group, TIMEOUT);

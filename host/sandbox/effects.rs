@@ -128,3 +128,17 @@ pub struct StateWrite {
     /// When the value runs out, in milliseconds since the Unix epoch; none is never.
     pub expires_ms: Option<u64>,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sums_stay_at_their_ends() {
+        assert_eq!(TallyOp::Add.join(i64::MAX - 1, 5), i64::MAX);
+        assert_eq!(TallyOp::Add.join(i64::MIN, -1), i64::MIN);
+        assert_eq!(TallyOp::Add.join(i64::MAX, i64::MIN), -1);
+        assert_eq!(TallyOp::Max.join(i64::MIN, i64::MAX), i64::MAX);
+        assert_eq!(TallyOp::Min.join(i64::MIN, i64::MAX), i64::MIN);
+    }
+}
