@@ -15,11 +15,14 @@ use crate::store::{SettleStore, partition_key};
 /// Past this many remembered writes, those that the store has are forgotten.
 const REMEMBERED_MAX: usize = 10_000;
 
+/// The serial of its settlement, the value, and when that expires.
+type Written = (u64, Option<Vec<u8>>, Option<u64>);
+
 /// What a lane wrote and the store may not have yet.
 #[derive(Debug, Default)]
 struct Remembered {
-    /// By full key, with the serial of its settlement.
-    values: HashMap<Vec<u8>, (u64, Option<Vec<u8>>, Option<u64>)>,
+    /// By full key.
+    values: HashMap<Vec<u8>, Written>,
     /// Serial, scope and bytes of what was written, oldest first.
     unsettled: VecDeque<(u64, Vec<u8>, usize)>,
 }

@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use millrace::sandbox::{
-    Answer, BatchAnswer, Instance, MetricKind, StateSource, StateWrite, TallyOp, TickReason,
+    Answer, BatchAnswer, Effects, Instance, MetricKind, StateSource, StateWrite, TallyOp,
+    TickReason,
 };
 
 use super::{Event, instance, lines, load, run};
@@ -64,7 +65,7 @@ fn check_random_batches(guest: &str, value: fn(Fate) -> &'static str) {
     let mut instance = instance(&plugin);
     // Others in each run; a seed that fails is named and can be put here.
     let first: u64 = fastrand::u64(..);
-    println!("{guest}: seeds from {first}");
+    eprintln!("{guest}: seeds from {first}");
     for seed in (0..ROUNDS).map(|n| first.wrapping_add(n)) {
         let mut random = fastrand::Rng::with_seed(seed);
         let events: Vec<(Event, Fate)> = (0..random.usize(1..=EVENTS_MAX))
@@ -148,25 +149,7 @@ fn check_batch(
         journal,
         "{what}: the journal, and the state that was read"
     );
-    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    let written = effects.state.iter().map(|write| {
-        let value = write.value.as_deref().unwrap_or_default();
-        (write.event_index, text(&write.key), text(value))
-    });
-    assert_eq!(Vec::from_iter(written), state, "{what}: the state");
-    let counted = |kind| {
-        effects
-            .metrics
-            .iter()
-            .filter(move |change| change.kind == kind)
-    };
-    let count: f64 = counted(MetricKind::Counter)
-        .map(|change| change.value)
-        .sum();
-    assert_eq!(count, state.len() as f64, "{what}: the counter");
-    let observed = counted(MetricKind::Histogram).map(|change| change.value as u32);
-    let succeeded = state.iter().map(|(index, ..)| *index);
-    assert!(observed.eq(succeeded), "{what}: the histogram");
+    check_state_and_metrics(what, effects, &state);
     let mut found: BTreeMap<(i32, &str), i64> = BTreeMap::new();
     for change in &effects.tallies {
         let partition = events[change.event_index as usize].0.partition;
@@ -190,6 +173,30 @@ fn check_batch(
         .filter(|(_, o)| **o == Some(Fate::Succeeds));
     let expected: Vec<u32> = succeeded.map(|(index, _)| index as u32).collect();
     assert_eq!(echoed, expected, "{what}: the outputs");
+}
+
+/// What was written of the state of each event that succeeded, and that each was counted and observed once.
+#[track_caller]
+fn check_state_and_metrics(what: &str, effects: &Effects, state: &[(u32, String, String)]) {
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    let written = effects.state.iter().map(|write| {
+        let value = write.value.as_deref().unwrap_or_default();
+        (write.event_index, text(&write.key), text(value))
+    });
+    assert_eq!(Vec::from_iter(written), state, "{what}: the state");
+    let counted = |kind| {
+        effects
+            .metrics
+            .iter()
+            .filter(move |change| change.kind == kind)
+    };
+    let count: f64 = counted(MetricKind::Counter)
+        .map(|change| change.value)
+        .sum();
+    assert_eq!(count, state.len() as f64, "{what}: the counter");
+    let observed = counted(MetricKind::Histogram).map(|change| change.value as u32);
+    let succeeded = state.iter().map(|(index, ..)| *index);
+    assert!(observed.eq(succeeded), "{what}: the histogram");
 }
 
 #[test]

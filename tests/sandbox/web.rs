@@ -209,7 +209,7 @@ fn requests_of_one_instance_go_on_from_event_to_event() {
         let said = fetch(&mut instance, &get(&server.url("/hello")));
         assert_eq!(said.expect("it answers"), "200 hello");
     }
-    println!("one request on loopback takes {:?}", began.elapsed() / 200);
+    eprintln!("one request on loopback takes {:?}", began.elapsed() / 200);
     let counts = instance.web_requests();
     assert_eq!((counts.requests, counts.denied, counts.failed), (200, 0, 0));
     assert_eq!(

@@ -232,15 +232,7 @@ fn limits(field: &Field<'_>, context: &mut Context<'_>) -> Limits {
         );
         batch_hostcall.problem(context, message);
     }
-    let http_request_bytes =
-        section
-            .take("http_request_size")
-            .bytes(context, default.http_request_bytes, 0..=GIB);
-    let http_response_bytes =
-        section
-            .take("http_response_size")
-            .bytes(context, default.http_response_bytes, 0..=GIB);
-    let limits = Limits {
+    let mut limits = Limits {
         memory_bytes,
         deadline,
         event_hostcall_bytes,
@@ -267,19 +259,29 @@ fn limits(field: &Field<'_>, context: &mut Context<'_>) -> Limits {
         tallies: section
             .take("tallies")
             .number(context, default.tallies, 1..=1_000_000),
-        http_requests: section.take("http_requests").number(
-            context,
-            default.http_requests,
-            1..=1_000,
-        ),
-        http_timeout: section.take("http_timeout").duration(
-            context,
-            default.http_timeout,
-            Duration::from_millis(10)..=Duration::from_mins(5),
-        ),
-        http_request_bytes,
-        http_response_bytes,
+        ..default
     };
+    http_limits(&mut limits, &mut section, context);
     section.finish(context);
     limits
+}
+
+fn http_limits(limits: &mut Limits, section: &mut Section<'_>, context: &mut Context<'_>) {
+    const GIB: u64 = 1 << 30;
+    limits.http_requests =
+        section
+            .take("http_requests")
+            .number(context, limits.http_requests, 1..=1_000);
+    limits.http_timeout = section.take("http_timeout").duration(
+        context,
+        limits.http_timeout,
+        Duration::from_millis(10)..=Duration::from_mins(5),
+    );
+    let sizes = [
+        ("http_request_size", &mut limits.http_request_bytes),
+        ("http_response_size", &mut limits.http_response_bytes),
+    ];
+    for (key, bytes) in sizes {
+        *bytes = section.take(key).bytes(context, *bytes, 0..=GIB);
+    }
 }
