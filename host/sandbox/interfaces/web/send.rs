@@ -6,11 +6,13 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use http_body_util::BodyExt as _;
+use http::Method;
+use http::header::CONTENT_LENGTH;
+use http_body_util::{BodyExt as _, Empty};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout_at};
-use wasmtime_wasi::runtime::spawn;
+use wasmtime_wasi::runtime::{AbortOnDropJoinHandle, spawn};
 use wasmtime_wasi_http::io::TokioIo;
 use wasmtime_wasi_http::{Error, RequestOptions, WasiBody};
 
@@ -130,6 +132,7 @@ async fn exchange(
     let driver = spawn(async move { timeout_at(until, connection).await });
     let path = request.uri().path_and_query().cloned();
     *request.uri_mut() = path.map_or_else(http::Uri::default, http::Uri::from);
+    let (request, drained) = without_body(request, until);
     let bytes_max = bounds.request_bytes_max;
     let request = request.map(|body| Counted {
         body,
@@ -153,6 +156,7 @@ async fn exchange(
     let between = bounds.between_bytes;
     let answer = answer.map(|body| Answer::new(body, bytes_max, until, between).boxed_unsync());
     let driven = async move {
+        let _drained = drained;
         match driver.await {
             Ok(ended) => ended.map_err(Error::from),
             Err(_late) => Err(Error::HttpResponseTimeout),
@@ -161,9 +165,31 @@ async fn exchange(
     Ok((answer, Box::new(driven)))
 }
 
+type Draining = AbortOnDropJoinHandle<()>;
+
+/// A GET or HEAD that declares no body has none on the wire, and hyper lets go of it at once. A guest that opened
+/// it all the same, only to end it, would find it closed and take that for a connection that broke.
+fn without_body(
+    request: http::Request<WasiBody>,
+    until: Instant,
+) -> (http::Request<WasiBody>, Option<Draining>) {
+    let bodiless = matches!(*request.method(), Method::GET | Method::HEAD);
+    if !bodiless || request.headers().contains_key(CONTENT_LENGTH) {
+        return (request, None);
+    }
+    let (head, mut body) = request.into_parts();
+    let draining = spawn(async move {
+        let drain = async { while let Some(Ok(_)) = body.frame().await {} };
+        // What is left then is dropped with it.
+        let _in_time = timeout_at(until, drain).await;
+    });
+    let empty = Empty::new().map_err(Error::from).boxed_unsync();
+    (http::Request::from_parts(head, empty), Some(draining))
+}
+
 /// What the head of a request says of its body; 0 where it says nothing.
 fn declared_bytes<B>(request: &http::Request<B>) -> u64 {
-    let length = request.headers().get(http::header::CONTENT_LENGTH);
+    let length = request.headers().get(CONTENT_LENGTH);
     let length = length.and_then(|length| length.to_str().ok()?.parse().ok());
     length.unwrap_or(0)
 }

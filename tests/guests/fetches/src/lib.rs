@@ -21,7 +21,7 @@ struct Order {
     send: Option<usize>,
     /// One header of so many bytes.
     header: Option<usize>,
-    /// How often, one after the other.
+    /// How often, one after the other, until one fails.
     #[serde(default = "once")]
     times: usize,
     /// By the client of wstd.
@@ -48,10 +48,13 @@ fn handle(event: &Event<'_>) -> Result<Success, Failure> {
         } else {
             fetch(&order)
         };
-        said = match answered {
-            Ok((status, body)) => format!("{status} {body}"),
-            Err(error) => error,
-        };
+        match answered {
+            Ok((status, body)) => said = format!("{status} {body}"),
+            Err(error) => {
+                said = error;
+                break;
+            }
+        }
     }
     let to = order.to.as_deref().unwrap_or("outputs");
     Ok(Output::new(to, said).into())
