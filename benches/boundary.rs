@@ -170,6 +170,7 @@ fn instance(sandbox: &Sandbox, name: &str) -> Instance {
         tick: Duration::from_secs(10),
         settings: [].into(),
         journal: None,
+        state_quota_bytes: 64 << 20,
         limits: Limits::default(),
         reload: Reload::default(),
         recycle: Recycle::default(),

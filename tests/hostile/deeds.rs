@@ -275,7 +275,7 @@ pub(super) const DEEDS: &[Deed] = &[
         "-",
         "new-sums",
         "5 000 sums with each of 10 events",
-        Dead("fuel", "sums of the partition"),
+        Dead("fuel", "limits.tallies"),
     ),
     of(
         3_900_000,

@@ -149,7 +149,10 @@ fn the_defaults_are_the_documented_ones() {
                 journal: Some(Journal {
                     path: base.join("j.log"),
                     rotate_bytes: 100 << 20,
+                    rotate_age: None,
+                    keep: None,
                 }),
+                state_quota_bytes: 64 << 20,
                 limits: Limits::default(),
                 reload: Reload::default(),
                 recycle: Recycle::default(),
@@ -208,7 +211,7 @@ fn each_default_in_the_tables_of_the_documentation_is_the_real_one() {
         checked += 1;
     }
     assert_eq!(
-        checked, 54,
+        checked, 61,
         "every row with a default in code marks is checked"
     );
 }
