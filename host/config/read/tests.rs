@@ -19,7 +19,7 @@ const ENV: [(&str, &str); 2] = [("XDG_STATE_HOME", "/state"), ("WINDOW", "12h")]
 const MINIMAL: &str = "
 kafka: { brokers: b:9092 }
 plugins:
-  p: { path: p.wasm, grants: [journal], journal: { path: j.log } }
+  p: { path: p.wasm, grants: [journal, state], journal: { path: j.log } }
 groups:
   - { id: g, routes: { t: p }, dedup: { id: key } }
 ingest: { grpc: { listen: 127.0.0.1:50051 } }
@@ -142,6 +142,7 @@ fn the_defaults_are_the_documented_ones() {
                 path: base.join("p.wasm"),
                 grants: Grants {
                     journal: true,
+                    state: true,
                     ..Grants::default()
                 },
                 tick: Duration::from_secs(10),
