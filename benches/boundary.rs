@@ -170,10 +170,12 @@ fn instance(sandbox: &Sandbox, name: &str) -> Instance {
         tick: Duration::from_secs(10),
         settings: [].into(),
         journal: None,
+        state_quota_bytes: 64 << 20,
         limits: Limits::default(),
         reload: Reload::default(),
         recycle: Recycle::default(),
         trial: None,
+        only_watches: false,
     };
     let plugin = LoadedPlugin::load(sandbox, name, &config).unwrap_or_else(|e| panic!("{e}"));
     Instance::new(&Arc::new(plugin)).unwrap_or_else(|e| panic!("{e}"))

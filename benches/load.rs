@@ -58,14 +58,17 @@ fn plugin(path: PathBuf) -> Plugin {
             tally: true,
             journal: true,
             output_topics: Vec::new(),
+            ..Grants::default()
         },
         tick: Duration::from_secs(10),
         settings: [].into(),
         journal: None,
+        state_quota_bytes: 64 << 20,
         limits: Limits::default(),
         recycle: Recycle::default(),
         reload: Reload::default(),
         trial: None,
+        only_watches: false,
     }
 }
 

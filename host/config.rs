@@ -12,6 +12,7 @@ pub mod places;
 pub mod read;
 mod tree;
 pub mod units;
+mod web;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -21,6 +22,7 @@ use std::time::Duration;
 pub use finding::{ConfigError, Finding};
 pub use places::process_environment;
 pub use read::{load, parse};
+pub use web::{Network, WebHost, WebTarget};
 
 /// The whole configuration of one host.
 #[derive(Debug, Clone, PartialEq)]
@@ -83,6 +85,8 @@ pub struct Plugin {
     pub settings: BTreeMap<String, String>,
     /// The journal file; present exactly when the journal is granted.
     pub journal: Option<Journal>,
+    /// What the plugin's state may take in each topic-partition, keys included, in bytes.
+    pub state_quota_bytes: u64,
     /// Limits of each instance.
     pub limits: Limits,
     /// When an instance that is well makes room for a new one.
@@ -91,6 +95,8 @@ pub struct Plugin {
     pub reload: Reload,
     /// A candidate for its next version, tried on its events.
     pub trial: Option<Trial>,
+    /// Whether this is a shadow: what it may ask others is linked, and refused.
+    pub only_watches: bool,
 }
 
 impl Plugin {
@@ -106,6 +112,7 @@ impl Plugin {
         Some(Self {
             path: trial.path.clone(),
             trial: None,
+            only_watches: trial.how == Try::Shadow,
             reload,
             ..self.clone()
         })
@@ -171,6 +178,10 @@ pub struct Grants {
     pub journal: bool,
     /// Topics that outputs may go to (`output:NAME`).
     pub output_topics: Vec<String>,
+    /// Where `wasi:http/outgoing-handler` may send requests (`https:HOST`, `http:HOST`).
+    pub web: Vec<WebTarget>,
+    /// Addresses that are not public and that these hosts may have (`network:ADDRESS/BITS`).
+    pub networks: Vec<Network>,
 }
 
 impl Grants {
@@ -184,6 +195,7 @@ impl Grants {
             "state" => self.state,
             "logging" => self.logging,
             "config" => self.config,
+            "https:HOST" => !self.web.is_empty(),
             _ => false,
         }
     }
@@ -196,6 +208,10 @@ pub struct Journal {
     pub path: PathBuf,
     /// Rotate when the file has reached this size.
     pub rotate_bytes: u64,
+    /// Rotate when its first lines are this old; none does not.
+    pub rotate_age: Option<Duration>,
+    /// How many rotated files stay, at least 1; none keeps all.
+    pub keep: Option<u64>,
 }
 
 /// Limits of one plugin and of each of its instances; the defaults are those of the sandbox checklist.
@@ -235,6 +251,19 @@ pub struct Limits {
     pub component_bytes: u64,
     /// Time for compiling the component.
     pub compile_time: Duration,
+    /// Series of the plugin's own metrics, over all of its instances.
+    pub series: usize,
+    /// Named sums that one topic-partition may have until a tick takes them.
+    pub tallies: usize,
+    /// HTTP requests that one event may make.
+    pub http_requests: u32,
+    /// One HTTP request, from the name of the host to the last byte of the answer. What is left of the
+    /// call's deadline bounds it too.
+    pub http_timeout: Duration,
+    /// The body of one HTTP request.
+    pub http_request_bytes: u64,
+    /// The body of the answer to one HTTP request.
+    pub http_response_bytes: u64,
 }
 
 impl Limits {
@@ -268,6 +297,14 @@ impl Default for Limits {
             log_lines: 100,
             component_bytes: 32 << 20,
             compile_time: Duration::from_mins(1),
+            series: 1_000,
+            // A tick gets all of them at once, and each takes up to about 3 KiB until then: 60 MiB, which no
+            // plugin's own memory limit covers.
+            tallies: 20_000,
+            http_requests: 10,
+            http_timeout: Duration::from_secs(30),
+            http_request_bytes: 1 << 20,
+            http_response_bytes: 4 << 20,
         }
     }
 }

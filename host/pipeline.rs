@@ -33,6 +33,7 @@ mod settling;
 mod simulation;
 mod start;
 mod status;
+mod tally_names;
 mod trial;
 mod versions;
 

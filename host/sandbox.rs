@@ -28,6 +28,7 @@ pub use facts::ComponentFacts;
 pub use fault::{Fault, FaultKind, WAITING_DEADLINE};
 pub use host_state::StateSource;
 pub use instance::{BatchAnswer, Instance, TickAnswer, TickReason, Worn};
+pub use interfaces::WebCounts;
 pub use load::{LoadedPlugin, digest_of};
 pub use load_error::LoadError;
 #[cfg(feature = "fuzzing")]

@@ -6,8 +6,8 @@ mod journal;
 mod rows;
 mod settle_store;
 
-pub use journal::{Journal, JournalError, JournalPosition};
+pub use journal::{Journal, JournalError, JournalPosition, Rotation};
 pub use rows::EmissionHeader;
 pub use rows::{Emission, PartitionRow, Sum};
 pub(crate) use settle_store::partition_key;
-pub use settle_store::{Settle, SettleStore, StateValue, StoreError, StoredPartition};
+pub use settle_store::{Settle, SettleStore, StateUsage, StateValue, StoreError, StoredPartition};

@@ -1,5 +1,6 @@
 //! kill -9: what was settled stays settled, what was not is done again, and nothing shows twice.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use millrace::delivery::commit_map;
@@ -7,7 +8,9 @@ use millrace::delivery::offsets::{Offset, OffsetRange};
 
 use crate::harness::host::Setup;
 use crate::harness::kafka;
-use crate::harness::main_flow::{MainFlow, summary, with_sessions_of};
+use crate::harness::main_flow::{
+    MainFlow, Place, journal_lines, place_of, summary, with_sessions_of,
+};
 use crate::harness::topic::Record;
 use crate::harness::wait;
 use crate::harness::witness::Witness;
@@ -272,4 +275,59 @@ fn a_kill_before_anything_settled_leaves_no_line_that_is_written_again() {
     flow.assert_committed_to_the_end();
     flow.assert_audited_once(&[setup.folder()]);
     flow.assert_counts_exact(&sent);
+}
+
+/// Every file of the journal: the finished segments and the current one.
+fn journal_files(setup: &Setup) -> Vec<PathBuf> {
+    let files = std::fs::read_dir(setup.folder()).expect("the folder is there");
+    let files = files.map(|file| file.expect("it can be read").path());
+    let of_journal = |file: &PathBuf| {
+        let name = file.file_name().unwrap_or_default().to_string_lossy();
+        name == "witness.log" || name.starts_with("witness.log.")
+    };
+    files.filter(of_journal).collect()
+}
+
+#[test]
+fn kill_9_while_a_journal_is_written_and_rotated_leaves_only_whole_lines_each_once() {
+    const EVENTS: usize = 60_000;
+    let witness = Witness::new("torn", 2);
+    let (source, group) = (&witness.source, witness.group.as_str());
+    let journal = "journal: { path: witness.log";
+    let small = format!("{journal}, rotate: 64KiB");
+    let config = witness.config("    commit_interval: 20ms\n");
+    let config = with_sessions_of(SESSION_MS, &config.replace(journal, &small));
+    let setup = Setup::new(kafka::shared(), &config);
+    let records: Vec<Record> = (0..EVENTS)
+        .map(|n| Record::new(format!("key {n}"), "{}"))
+        .collect();
+    source.produce(&records);
+    for life in 1..=3 {
+        let host = setup.start();
+        wait::eventually("some events are done", SETTLE, || {
+            let outcomes = host.metrics().outcomes(group);
+            outcomes.get("processed").is_some_and(|done| *done >= 1.0)
+        });
+        host.kill9();
+        let lines: usize = journal_files(&setup)
+            .iter()
+            .map(|file| journal_lines(file).len())
+            .sum();
+        eprintln!("life {life}: {lines} whole lines, none torn");
+    }
+    let host = setup.start();
+    source.wait_for_no_lag(group, SETTLE);
+    host.metrics().assert_ledger_balanced(group);
+    host.sigterm().expect_code(0);
+    let files = journal_files(&setup);
+    let mut places: Vec<Place> = files
+        .iter()
+        .flat_map(|file| journal_lines(file))
+        .map(|line| place_of(&line))
+        .collect();
+    assert!(files.len() > 3, "it was rotated: {files:?}");
+    places.sort_unstable();
+    let lines = places.len();
+    places.dedup();
+    assert_eq!((lines, places.len()), (EVENTS, EVENTS));
 }

@@ -57,3 +57,5 @@ mod progress;
 mod records;
 // A settle store that cannot be written, or not be believed.
 mod store_faults;
+// What a plugin may keep in the host and ask of others: quotas, expiry, HTTP.
+mod quotas;

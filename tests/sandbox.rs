@@ -8,6 +8,7 @@ mod effects;
 mod life;
 mod limits;
 mod loading;
+mod web;
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, LazyLock};
@@ -59,14 +60,17 @@ pub(crate) fn everything_granted(path: PathBuf) -> Plugin {
             output_topics: ["outputs", "echo", "counts", "analytics.counts"]
                 .map(str::to_owned)
                 .to_vec(),
+            ..Grants::default()
         },
         tick: Duration::from_secs(10),
         settings: [("window".to_owned(), "60s".to_owned())].into(),
         journal: None,
+        state_quota_bytes: 1 << 20,
         limits: Limits::default(),
         reload: Reload::default(),
         recycle: Recycle::default(),
         trial: None,
+        only_watches: false,
     }
 }
 

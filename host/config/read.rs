@@ -8,6 +8,7 @@ mod dead_letter;
 mod dedup;
 mod field;
 mod gateways;
+mod grants;
 mod groups;
 mod kafka;
 mod limits;

@@ -4,9 +4,10 @@
 //! for the new one's.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 
 use super::rebuild::Rebuild;
+use super::tally_names::TallyNames;
 use crate::delivery::offsets::{Applied, Offset};
 
 /// One assignment of one partition.
@@ -35,10 +36,9 @@ pub(crate) struct Assignment {
     revoked: AtomicBool,
     lost: AtomicBool,
     paused: AtomicBool,
-    /// How many settled sums wait to be taken.
-    sums: AtomicUsize,
     /// Reading behind the commit, where deduplication needs it.
     pub(crate) rebuild: Rebuild,
+    pub(crate) tallies: TallyNames,
 }
 
 impl Assignment {
@@ -66,9 +66,15 @@ impl Assignment {
             revoked: AtomicBool::new(false),
             lost: AtomicBool::new(false),
             paused: AtomicBool::new(false),
-            sums: AtomicUsize::new(0),
             rebuild: Rebuild::none(),
+            tallies: TallyNames::default(),
         }
+    }
+
+    /// Gives it the names of its sums.
+    pub(crate) fn with_tallies(mut self, tallies: TallyNames) -> Self {
+        self.tallies = tallies;
+        self
     }
 
     /// Marks it as one of a retry topic, where it is.
@@ -100,15 +106,6 @@ impl Assignment {
 
     pub(crate) fn is_paused(&self) -> bool {
         self.paused.load(Ordering::Relaxed)
-    }
-
-    /// How many settled sums wait to be taken by a tick.
-    pub(crate) fn set_sums(&self, sums: usize) {
-        self.sums.store(sums, Ordering::Relaxed);
-    }
-
-    pub(crate) fn sums(&self) -> usize {
-        self.sums.load(Ordering::Relaxed)
     }
 
     pub(crate) fn is_lost(&self) -> bool {

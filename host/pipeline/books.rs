@@ -85,10 +85,11 @@ impl Books {
 
     /// Joins a change to its sum.
     pub(crate) fn add(&mut self, change: TallyChange) {
+        if !self.sums.contains_key(&change.name) {
+            self.assignment.tallies.added(&change.name);
+        }
         self.changed_sums.insert(change.name.clone());
         join(&mut self.sums, change.name, change.op, change.value);
-        let lent = self.lent.as_ref().map_or(0, Sums::len);
-        self.assignment.set_sums(self.sums.len() + lent);
     }
 
     /// Gives all settled sums to a tick. They count as settled until [`Self::end_tick`].
@@ -119,7 +120,9 @@ impl Books {
                 join(&mut self.sums, name, op, value);
             }
         }
-        self.assignment.set_sums(self.sums.len());
+        if answer.is_some_and(|answer| !answer.taken.is_empty()) {
+            self.assignment.tallies.left(self.sums.keys());
+        }
     }
 
     /// The rows of the sums that changed since the last call, and whether each is still there.

@@ -27,8 +27,9 @@ use super::assignment::Assignment;
 use super::batch::{Batch, EventKind, OwnedEvent};
 use super::clock::Clock;
 use super::lane_state::LaneState;
-use super::messages::{Fence, FromLane, Settlement, TickJob, ToLane};
+use super::messages::{Fence, FromLane, Settlement, ToLane};
 use super::outage::Outage;
+use super::tally_names::KnownTallies;
 use crate::config;
 use crate::delivery::dedup::Window;
 use crate::delivery::lanes::GroupMap;
@@ -136,6 +137,7 @@ pub(crate) struct Lane {
     trying: Option<Trying>,
     state: Option<LaneState>,
     restarts: Restarts,
+    known_tallies: KnownTallies,
     park: Park<OwnedEvent>,
     /// Events and bytes in the park that came from a retry topic.
     copies: (usize, usize),
@@ -173,8 +175,9 @@ impl Lane {
     ) -> Self {
         let version = called.version();
         metrics.set_version(version.labels());
+        let events = call::events_at_first(version);
+        gauge.events_limit.store(events, Ordering::Relaxed);
         let trying = Trying::of(called.versions(), &metrics);
-        gauge.events_limit.store(64, Ordering::Relaxed);
         Self {
             settings,
             ends,
@@ -185,6 +188,7 @@ impl Lane {
             trying,
             state,
             restarts: Restarts::default(),
+            known_tallies: KnownTallies::default(),
             park: Park::default(),
             copies: (0, 0),
             windows: Vec::new(),
@@ -388,8 +392,8 @@ impl Lane {
             return;
         }
         settlement.assignments.clone_from(&batch.assignments);
-        if let Some(state) = self.state.as_mut() {
-            settlement.state_serial = state.remember(&settlement.state);
+        if let Some(state) = self.state.as_mut().filter(|_| !settlement.state.is_empty()) {
+            settlement.state_serial = state.seal();
         }
         // The settling thread outlives its lanes; a closed channel means that the process is ending.
         for _ in 0..(settlement.bytes() / SETTLEMENT_PLACE_BYTES).min(SETTLEMENTS_PER_LANE - 1) {
@@ -399,33 +403,6 @@ impl Lane {
             .ends
             .settle
             .send(FromLane::Settlement(self.settings.index, settlement));
-    }
-
-    /// Runs `on-tick`.
-    pub(super) fn tick(&mut self, job: TickJob) {
-        self.take_up_versions();
-        let assignment = job.assignment.id;
-        let result = self.instance().and_then(|instance| instance.tick(job));
-        let result = result.and_then(|mut answer| {
-            match check::bad_output(&self.settings, &answer.outputs) {
-                None => {
-                    let version = self.called.version();
-                    answer
-                        .outputs
-                        .iter_mut()
-                        .for_each(|made| judge::mark(made, version));
-                    Ok(answer)
-                }
-                Some(fault) => Err(fault),
-            }
-        });
-        if let Err(fault) = &result {
-            self.spent(fault);
-        }
-        let _ended = self
-            .ends
-            .settle
-            .send(FromLane::Ticked { assignment, result });
     }
 
     /// Forgets what is held back of revoked assignments. Their events will be read again by whoever has
@@ -449,6 +426,7 @@ impl Lane {
         }
         let given_up = |id: u64| fence.assignments.iter().any(|of| of.id == id);
         self.failed_before.retain(|(id, _), _| !given_up(*id));
+        self.known_tallies.retain(|id| !given_up(id));
         self.count_copies(&forgotten);
         self.hand_over(&batch, settlement);
         let (lane, drain) = (self.settings.index, fence.drain);

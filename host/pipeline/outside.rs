@@ -9,7 +9,7 @@ use crate::delivery::offsets::Offset;
 use crate::kafka::KafkaError;
 use crate::kafka::consumer::{Commit, GroupConsumer, Record};
 use crate::kafka::producer::{GroupProducer, OutgoingRecord, SendFailure};
-use crate::store::{Settle, SettleStore, StoreError, StoredPartition};
+use crate::store::{Settle, SettleStore, StateUsage, StoreError, StoredPartition};
 
 /// One record that has been read.
 pub(crate) trait Arrival {
@@ -63,6 +63,10 @@ pub(crate) trait Store: Debug + Send {
     fn forget(&self, topic: &str, partition: i32) -> Result<(), StoreError>;
     /// Writes a settle. It is durable when this returns; after an error nothing of it happened.
     fn settle(&self, settle: &Settle) -> Result<(), StoreError>;
+    /// Full keys of state whose time has run out, as far as a bounded step finds them.
+    fn expired_state(&self, now_ms: u64) -> Result<Vec<Vec<u8>>, StoreError>;
+    /// What the state of a plugin takes.
+    fn state_usage_of(&self, plugin: &str) -> StateUsage;
 }
 
 impl Arrival for Record<'_> {
@@ -165,5 +169,13 @@ impl Store for Arc<SettleStore> {
 
     fn settle(&self, settle: &Settle) -> Result<(), StoreError> {
         SettleStore::settle(self, settle)
+    }
+
+    fn expired_state(&self, now_ms: u64) -> Result<Vec<Vec<u8>>, StoreError> {
+        SettleStore::expired_state(self, now_ms)
+    }
+
+    fn state_usage_of(&self, plugin: &str) -> StateUsage {
+        SettleStore::state_usage_of(self, plugin)
     }
 }

@@ -51,6 +51,10 @@ pub(crate) struct SettlingPlugin {
     pub(crate) tick: Duration,
     pub(crate) journal: Option<Journal>,
     pub(crate) outage: Option<Arc<Outage>>,
+    /// Whether a version of it may use state.
+    pub(crate) state_granted: bool,
+    /// Named sums that a partition may have.
+    pub(crate) tallies_max: usize,
     /// The lanes of this plugin.
     pub(crate) lanes: Vec<usize>,
 }

@@ -12,7 +12,7 @@ use super::batch::Batch;
 use super::clock::Clock;
 use super::intake::{Intake, IntakeLane, IntakePlugin, LANE_QUEUE_BATCHES};
 use super::lane::{Called, Lane, LaneEnds, LaneGauge, LaneSettings, SETTLEMENTS_PER_LANE};
-use super::lane_state::LaneState;
+use super::lane_state::{LaneState, StateQuota};
 use super::lease::Lease;
 use super::member::Member;
 use super::messages::FromLane;
@@ -30,7 +30,7 @@ use crate::kafka::KafkaError;
 use crate::kafka::consumer::{GroupConsumer, MemberLimits};
 use crate::kafka::producer::GroupProducer;
 use crate::sandbox::encode_topics;
-use crate::store::{Journal, JournalError, Settle, SettleStore, StoreError};
+use crate::store::{Journal, JournalError, Rotation, Settle, SettleStore, StoreError};
 use crate::telemetry::metrics::Metrics;
 
 /// Commands that may wait for a lane: ticks of its partitions, and fences.
@@ -111,10 +111,12 @@ impl Group {
             let journal = journal
                 .map(|journal| open_journal(&store, name, journal))
                 .transpose()?;
-            let plugin = (versions, settings.grants.state);
+            let plugin = (versions, settings);
             lanes.add_plugin(plugin_index, parts, &plan, plugin, &store, &from_lanes)?;
             lanes.settling_plugins.push(SettlingPlugin {
                 versions: Arc::clone(versions),
+                state_granted: settings.grants.state,
+                tallies_max: settings.limits.tallies,
                 tick: settings.tick,
                 journal,
                 outage: plan.outages[plugin_index].clone(),
@@ -134,7 +136,12 @@ fn open_journal(
     settings: &config::Journal,
 ) -> Result<Journal, StartError> {
     let recorded = store.journal(plugin)?;
-    let journal = Journal::open(&settings.path, settings.rotate_bytes, recorded)?;
+    let rotation = Rotation {
+        bytes: settings.rotate_bytes,
+        age_ms: settings.rotate_age.map(|age| age.as_millis() as u64),
+        keep: settings.keep,
+    };
+    let journal = Journal::open(&settings.path, rotation, recorded)?;
     if recorded.is_none() {
         store.settle(&Settle {
             journals: vec![(plugin.to_owned(), journal.position())],
@@ -246,7 +253,7 @@ impl Lanes {
         plugin_index: usize,
         parts: &GroupParts<'_>,
         plan: &Plan,
-        (versions, state_granted): (&Arc<Versions>, bool),
+        (versions, settings): (&Arc<Versions>, &config::Plugin),
         store: &Arc<SettleStore>,
         from_lanes: &Sender<FromLane>,
     ) -> Result<(), StartError> {
@@ -266,9 +273,12 @@ impl Lanes {
             let gauge = Arc::new(LaneGauge::default());
             let state_stored = Arc::new(AtomicU64::new(0));
             // Another version may use it where this one does not.
-            let state = state_granted.then(|| {
-                let store = Arc::clone(store);
-                LaneState::new(versions.plugin(), store, Arc::clone(&state_stored))
+            let state = settings.grants.state.then(|| {
+                let quota = StateQuota {
+                    plugin: versions.plugin().into(),
+                    bytes_max: settings.state_quota_bytes,
+                };
+                LaneState::new(quota, Arc::clone(store), Arc::clone(&state_stored))
             });
             let lane = Lane::new(
                 lane_settings(index, parts, plan, plugin_index),
@@ -281,7 +291,9 @@ impl Lanes {
                 },
                 Arc::clone(&gauge),
                 plan.clock.clone(),
-                parts.metrics.lane(&plan.id, versions.plugin(), index),
+                parts
+                    .metrics
+                    .lane(&plan.id, versions.plugin(), index, settings.limits.series),
                 state,
             );
             self.threads.push(named(

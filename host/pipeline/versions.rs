@@ -37,6 +37,8 @@ pub struct Version {
     pub grants: Vec<String>,
     pub(crate) uses_state: bool,
     pub(crate) has_timer: bool,
+    /// Whether it may wait for answers from outside while it handles an event.
+    pub(crate) asks_others: bool,
     /// What every output of it carries.
     pub(crate) output_headers: SharedHeaders,
     pub(crate) callee: Box<dyn Callee>,
@@ -54,6 +56,7 @@ impl Version {
             grants: loaded.grants.clone(),
             uses_state: loaded.uses_state,
             has_timer: loaded.has_timer,
+            asks_others: loaded.asks_others(),
             output_headers: output_headers(&loaded.name, version, &loaded.digest),
             callee: Box::new(Arc::clone(loaded)),
         }
@@ -79,6 +82,7 @@ impl Version {
             grants: Vec::new(),
             uses_state: false,
             has_timer,
+            asks_others: false,
             callee,
         }
     }

@@ -136,3 +136,17 @@ impl StateWrite {
         self.key.len() + self.value.as_ref().map_or(0, Vec::len)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sums_stay_at_their_ends() {
+        assert_eq!(TallyOp::Add.join(i64::MAX - 1, 5), i64::MAX);
+        assert_eq!(TallyOp::Add.join(i64::MIN, -1), i64::MIN);
+        assert_eq!(TallyOp::Add.join(i64::MAX, i64::MIN), -1);
+        assert_eq!(TallyOp::Max.join(i64::MIN, i64::MAX), i64::MAX);
+        assert_eq!(TallyOp::Min.join(i64::MIN, i64::MAX), i64::MIN);
+    }
+}

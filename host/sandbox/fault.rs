@@ -11,6 +11,9 @@ use crate::config::Limits;
 /// The code of a deadline that a plugin met while it waited for something outside.
 pub const WAITING_DEADLINE: &str = "deadline-waiting";
 
+/// The quota of a plugin's state among the limits. It is the one that stands beside `limits` in the configuration.
+pub(super) const STATE_QUOTA: &str = "state.quota";
+
 /// Enough to tell failures apart, and little enough for a header.
 const FRAMES_MAX: usize = 3;
 
@@ -32,7 +35,7 @@ pub struct Fault {
     pub code: String,
     /// For a person: what happened, the limit and its value.
     pub message: String,
-    /// The limit that was gone past, as `plugins.NAME.limits` names it; none where it was no limit.
+    /// The limit that was gone past, as `plugins.NAME.limits` names it, or `state.quota`; none where it was no limit.
     pub limit: Option<&'static str>,
     /// For a trap: functions of the plugin that it happened in, innermost first, at most three.
     pub frames: Vec<String>,
@@ -100,8 +103,9 @@ impl Fault {
     /// Says where the limit is set that was gone past.
     pub(super) fn of_plugin(mut self, plugin: &str) -> Self {
         if let Some(limit) = self.limit {
+            let section = if limit == STATE_QUOTA { "" } else { "limits." };
             // Writing to a String cannot fail.
-            let _written = write!(self.message, " (plugins.{plugin}.limits.{limit})");
+            let _written = write!(self.message, " (plugins.{plugin}.{section}{limit})");
         }
         self
     }

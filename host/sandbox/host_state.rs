@@ -8,10 +8,11 @@ use wasmtime::component::ResourceTable;
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 
 use super::effects::{Effects, StateWrite};
-use super::fault::{FaultKind, Violation};
+use super::fault::{FaultKind, STATE_QUOTA, Violation};
+use super::interfaces::{WebCounts, WebState};
 use super::limits::InstanceLimits;
 use super::load::LoadedPlugin;
-use super::stdio::PluginLog;
+use super::stdio::{PluginLog, Stdio};
 
 /// What an effect takes in the host's memory besides its text, counted so that many empty ones end too.
 const EFFECT_OVERHEAD_BYTES: usize = 64;
@@ -30,6 +31,12 @@ pub trait StateSource: Send + Debug {
     /// # Errors
     /// Says why it could not be read.
     fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, String>;
+
+    /// Counts a value of this size that is to be written under a full key.
+    ///
+    /// # Errors
+    /// Says why there is no room for it.
+    fn room_for(&self, key: &[u8], value_bytes: usize) -> Result<(), String>;
 }
 
 /// The data of a store.
@@ -37,7 +44,9 @@ pub(super) struct HostState {
     wasi: WasiCtx,
     table: ResourceTable,
     pub(super) limits: InstanceLimits,
-    pub(super) log: PluginLog,
+    pub(super) log: Arc<PluginLog>,
+    stdout: Stdio,
+    stderr: Stdio,
     pub(super) settings: Arc<Vec<(String, String)>>,
     pub(super) effects: Effects,
     /// What earlier events of a batch wrote, where each event is a call of its own.
@@ -58,6 +67,7 @@ pub(super) struct HostState {
     pub(super) sums: Option<Sums>,
     /// Where state is read from; none where it is not granted.
     pub(super) state_source: Option<Box<dyn StateSource>>,
+    web: WebState,
 }
 
 /// The settled sums that a tick may take.
@@ -69,10 +79,12 @@ pub(super) struct Sums {
 
 impl HostState {
     pub(super) fn new(plugin: &LoadedPlugin) -> Self {
-        let log = PluginLog::new(&plugin.log);
+        let log = Arc::clone(&plugin.log);
+        let stdout = Stdio::new(&log, tracing::Level::INFO);
+        let stderr = Stdio::new(&log, tracing::Level::WARN);
         let wasi = WasiCtx::builder()
-            .stdout(log.clone())
-            .stderr(log.clone())
+            .stdout(stdout.clone())
+            .stderr(stderr.clone())
             .allow_tcp(false)
             .allow_udp(false)
             .allow_ip_name_lookup(false)
@@ -84,7 +96,10 @@ impl HostState {
             wasi,
             table,
             limits: InstanceLimits::new(&plugin.limits),
+            web: WebState::new(plugin.web.clone(), &plugin.limits, Arc::clone(&log)),
             log,
+            stdout,
+            stderr,
             settings: Arc::clone(&plugin.settings),
             effects: Effects::default(),
             earlier_state: Vec::new(),
@@ -114,6 +129,23 @@ impl HostState {
         (self.effect_bytes_left, self.effect_bytes_max) = (effect_bytes_max, effect_bytes_max);
         (self.calls_left, self.calls_max) = (calls_max, calls_max);
         self.deadline = deadline;
+        self.web.begin_call(deadline, events);
+        self.stderr.begin_call();
+    }
+
+    /// What the guest said last on standard error in this call: why it gave up, where its language says so.
+    pub(super) fn last_words(&self) -> String {
+        self.stderr.last_lines()
+    }
+
+    /// What HTTP requests work on.
+    pub(super) fn web(&mut self) -> (&mut WebState, &mut ResourceTable) {
+        (&mut self.web, &mut self.table)
+    }
+
+    /// What HTTP requests came to since this was last asked.
+    pub(super) fn take_web_counts(&self) -> WebCounts {
+        self.web.take_counts()
     }
 
     /// Counts one host call.
@@ -209,7 +241,7 @@ impl HostState {
     /// Adds a change of state to the effects.
     ///
     /// # Errors
-    /// The effects of the call take more than they may.
+    /// The effects of the call, or the state of the partition, take more than they may.
     pub(super) fn write_state(
         &mut self,
         name: &str,
@@ -220,6 +252,11 @@ impl HostState {
             return Ok(());
         };
         let key = source.key(self.event_index, name);
+        if let Some(value) = &value {
+            source.room_for(&key, value.len()).map_err(|message| {
+                Violation::of_limit(FaultKind::Fuel, "state-quota", STATE_QUOTA, message)
+            })?;
+        }
         self.count_effect(key.len() + value.as_ref().map_or(0, Vec::len))?;
         self.effects.state.push(StateWrite {
             event_index: self.event_index,
@@ -228,6 +265,13 @@ impl HostState {
             expires_ms,
         });
         Ok(())
+    }
+}
+
+impl Drop for HostState {
+    fn drop(&mut self) {
+        self.stdout.end();
+        self.stderr.end();
     }
 }
 

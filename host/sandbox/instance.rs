@@ -12,6 +12,7 @@ use self::around::{arm, arm_other, caught};
 use super::effects::Effects;
 use super::fault::{Fault, FaultKind, hostcall_limit, shown};
 use super::host_state::{HostState, StateSource, Sums};
+use super::interfaces::WebCounts;
 use super::load::{Handler, LoadedPlugin};
 use super::load_error::LoadError;
 use super::nested;
@@ -137,10 +138,7 @@ impl Instance {
         store.set_max_component_handles(plugin.limits.resources);
         let made = arm_other(&mut store, plugin)
             .and_then(|()| plugin.pre.instantiate(&mut store))
-            .map_err(|error| {
-                let state = store.data();
-                Fault::of_error(&error, &plugin.limits, &state.limits, state.events)
-            });
+            .map_err(|error| fault_of(&error, plugin, store.data()));
         let mut made = Self {
             plugin: Arc::clone(plugin),
             instance: made?,
@@ -216,6 +214,11 @@ impl Instance {
     /// Effects of the last call. They count only where the outcome of their event does.
     pub fn effects(&mut self) -> &mut Effects {
         &mut self.store.data_mut().effects
+    }
+
+    /// What HTTP requests came to since this was last asked. They count whether or not their call ended well.
+    pub fn web_requests(&mut self) -> WebCounts {
+        self.store.data().take_web_counts()
     }
 
     /// Runs `on-tick` for one topic-partition over its settled sums.
@@ -454,9 +457,20 @@ impl Instance {
     }
 
     fn fault(&self, error: &wasmtime::Error) -> Fault {
-        let state = self.store.data();
-        Fault::of_error(error, &self.plugin.limits, &state.limits, state.events)
+        fault_of(error, &self.plugin, self.store.data())
     }
+}
+
+/// Why a call ended. A trap says nothing of why, and what the guest said before it does.
+fn fault_of(error: &wasmtime::Error, plugin: &LoadedPlugin, state: &HostState) -> Fault {
+    let mut fault = Fault::of_error(error, &plugin.limits, &state.limits, state.events);
+    if fault.kind == FaultKind::Trap {
+        let said = state.last_words();
+        if !said.is_empty() {
+            fault.message = format!("{}; it said: {said}", fault.message);
+        }
+    }
+    fault
 }
 
 /// Moves the effects of one event's call to those of its batch.

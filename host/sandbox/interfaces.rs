@@ -6,9 +6,12 @@ mod metrics;
 mod state;
 mod tally;
 mod waits;
+mod web;
 
 use wasmtime::component::{HasSelf, Linker};
 
+pub use self::web::WebCounts;
+pub(super) use self::web::{WebAccess, WebState};
 use super::host_state::HostState;
 use crate::config::Grants;
 
@@ -49,6 +52,7 @@ pub(super) fn needs(import: &str) -> Need {
         "millrace:plugin/state" => Need::Grant("state"),
         "wasi:logging/logging" => Need::Grant("logging"),
         "wasi:config/store" => Need::Grant("config"),
+        "wasi:http/types" | "wasi:http/outgoing-handler" => Need::Grant("https:HOST"),
         _ => {
             // Toolchains import these whatever a plugin's world says; everything in them is denied.
             let denied = ["wasi:cli/", "wasi:clocks/", "wasi:filesystem/", "wasi:io/"];
@@ -86,6 +90,9 @@ pub(super) fn link(linker: &mut Linker<HostState>, grants: &Grants) -> wasmtime:
     }
     if grants.config {
         config_store::link(linker)?;
+    }
+    if !grants.web.is_empty() {
+        web::link(linker)?;
     }
     Ok(())
 }

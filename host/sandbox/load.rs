@@ -19,7 +19,7 @@ use super::host_state::HostState;
 use super::instance::Instance;
 use super::interfaces;
 use super::load_error::LoadError;
-use super::stdio::LogLimit;
+use super::stdio::PluginLog;
 use crate::config;
 
 /// The exports that the host looks for.
@@ -51,12 +51,16 @@ pub struct LoadedPlugin {
     pub has_timer: bool,
     /// Whether state is granted and imported.
     pub uses_state: bool,
+    /// What its state may take in each topic-partition, in bytes.
+    pub state_quota_bytes: u64,
     pub(super) handler: Handler,
     pub(super) on_tick: Option<ComponentExportIndex>,
     pub(super) init: Option<ComponentExportIndex>,
     pub(super) pre: InstancePre<HostState>,
     pub(super) settings: Arc<Vec<(String, String)>>,
-    pub(super) log: Arc<LogLimit>,
+    /// What HTTP requests may do; none where no host is granted.
+    pub(super) web: Option<Arc<interfaces::WebAccess>>,
+    pub(super) log: Arc<PluginLog>,
 }
 
 /// Which of the two base worlds the component implements.
@@ -134,6 +138,12 @@ impl LoadedPlugin {
         ready.into_iter().map(named).collect()
     }
 
+    /// Whether it may make HTTP requests.
+    #[must_use]
+    pub fn asks_others(&self) -> bool {
+        self.web.is_some()
+    }
+
     /// Reads, checks, compiles and links a component. Nothing of it runs yet.
     ///
     /// # Errors
@@ -175,6 +185,12 @@ impl LoadedPlugin {
         };
         interfaces::link(&mut linker, &config.grants).map_err(mismatch)?;
         let pre = linker.instantiate_pre(&component).map_err(mismatch)?;
+        let web = interfaces::WebAccess::new(&config.grants).map_err(|message| LoadError::Web {
+            plugin: name.to_owned(),
+            message,
+        })?;
+        // A request has its effect whatever becomes of its event.
+        let web = web.filter(|_| !config.only_watches);
         Ok(Self {
             name: name.to_owned(),
             version: facts
@@ -188,12 +204,14 @@ impl LoadedPlugin {
             has_timer: on_tick.is_some(),
             uses_state: imports(engine, &component)
                 .any(|import| import == "millrace:plugin/state@0.1.0"),
+            state_quota_bytes: config.state_quota_bytes,
             handler,
             on_tick,
             init: export(LIFECYCLE, "init"),
             pre,
             settings: Arc::new(config.settings.clone().into_iter().collect()),
-            log: Arc::new(LogLimit::new(name, &config.limits)),
+            web,
+            log: Arc::new(PluginLog::new(name, &config.limits)),
         })
     }
 }

@@ -61,6 +61,8 @@ pub enum LoadError {
     NoHandler { plugin: String },
     #[error("plugin {plugin}: does not fit the contract millrace:plugin@0.1.0: {message}")]
     Mismatch { plugin: String, message: String },
+    #[error("plugin {plugin}: cannot make HTTP requests: {message}")]
+    Web { plugin: String, message: String },
     #[error("plugin {plugin}: its init refused to start: {message}")]
     Init {
         plugin: String,

@@ -117,6 +117,8 @@ pub(super) struct JournalRow {
     pub(super) segment: u64,
     #[prost(uint64, tag = "2")]
     pub(super) len_bytes: u64,
+    #[prost(uint64, tag = "3")]
+    pub(super) began_ms: u64,
 }
 
 /// One entry of plugin state.

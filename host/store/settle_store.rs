@@ -6,13 +6,16 @@
 
 mod opening;
 mod reading;
+mod usage;
 mod writing;
 
 use std::path::PathBuf;
-use std::sync::RwLock;
+use std::sync::{Mutex, RwLock};
 
 use redb::{Database, TableDefinition};
 
+pub use self::usage::StateUsage;
+use self::usage::Usages;
 use super::journal::JournalPosition;
 use super::rows::{Emission, PartitionRow, Sum};
 
@@ -43,6 +46,7 @@ pub struct SettleStore {
     database: RwLock<Option<Database>>,
     path: PathBuf,
     incarnation: u64,
+    usages: Mutex<Usages>,
 }
 
 /// What is stored of one topic-partition.
@@ -74,6 +78,8 @@ pub struct Settle {
     pub journals: Vec<(String, JournalPosition)>,
     /// State by full key: value and expiry; none deletes.
     pub state: Vec<(Vec<u8>, Option<StateValue>)>,
+    /// Full keys of state whose time has run out. What is written under them in the same settle stays.
+    pub expired: Vec<Vec<u8>>,
 }
 
 impl Settle {
@@ -86,6 +92,7 @@ impl Settle {
             && self.acknowledged_emissions.is_empty()
             && self.journals.is_empty()
             && self.state.is_empty()
+            && self.expired.is_empty()
     }
 
     /// Takes everything of one topic-partition out again.

@@ -25,7 +25,8 @@ pub use self::versions::VersionLabels;
 use crate::delivery::dead_letter::Cause;
 use crate::delivery::ledger::{Ledger, Settled};
 use crate::delivery::progress::Reason;
-use crate::sandbox::{FaultKind, MetricChange, Worn};
+use crate::sandbox::{FaultKind, MetricChange, WebCounts, Worn};
+use crate::store::StateUsage;
 
 /// All figures of the process.
 #[derive(Debug, Clone)]
@@ -66,6 +67,7 @@ pub struct GroupMetrics {
     /// Partitions that another member may have had before they were given up here.
     pub lost_partitions: IntCounter,
     breaker_open: IntGaugeVec,
+    state: [IntGaugeVec; 2],
     /// Rebuilds of deduplication that were ended before they were done.
     pub rebuild_timeouts: IntCounter,
 }
@@ -105,6 +107,7 @@ pub struct LaneMetrics {
     duration: Histogram,
     batch_events: Histogram,
     dedup_window: IntGauge,
+    web: [IntCounter; 3],
     own: PluginMetrics,
 }
 
@@ -158,13 +161,14 @@ impl Metrics {
             refused_records: families.refused_records.clone(),
             lost_partitions: of(&families.lost_partitions),
             breaker_open: families.breaker_open.clone(),
+            state: [families.state_bytes.clone(), families.state_entries.clone()],
             rebuild_timeouts: of(&families.rebuild_timeouts),
         }
     }
 
-    /// Handles of one lane.
+    /// Handles of one lane, whose plugin may have so many series of its own.
     #[must_use]
-    pub fn lane(&self, group: &str, plugin: &str, lane: usize) -> LaneMetrics {
+    pub fn lane(&self, group: &str, plugin: &str, lane: usize, series_max: usize) -> LaneMetrics {
         let labels = [group, plugin];
         let families = &self.lanes;
         let window = [group, plugin, &lane.to_string()];
@@ -173,9 +177,15 @@ impl Metrics {
             duration: families.duration.with_label_values(&labels),
             batch_events: families.batch_events.with_label_values(&labels),
             dedup_window: families.dedup_window.with_label_values(&window),
+            web: [
+                families.web_requests.with_label_values(&labels),
+                families.web_denied.with_label_values(&labels),
+                families.web_failed.with_label_values(&labels),
+            ],
             own: PluginMetrics::new(
                 (self.registry.clone(), Arc::clone(&self.own)),
                 plugin,
+                series_max,
                 families.series_refused.with_label_values(&[plugin]),
             ),
             group: group.to_owned(),
@@ -236,6 +246,14 @@ impl GroupMetrics {
         let labels = [self.group.as_str(), plugin];
         let gauge = self.breaker_open.with_label_values(&labels);
         gauge.set(i64::from(open));
+    }
+
+    /// What the state of a plugin takes. Set once a settle, so its handles are looked up.
+    pub fn state(&self, plugin: &str, usage: StateUsage) {
+        let labels = [self.group.as_str(), plugin];
+        for (gauge, value) in self.state.iter().zip([usage.bytes, usage.entries]) {
+            gauge.with_label_values(&labels).set(value as i64);
+        }
     }
 
     /// How many records for a topic were refused and are still not acknowledged. Rare, so its handle is
@@ -399,6 +417,14 @@ impl LaneMetrics {
     /// How many ids are remembered.
     pub fn dedup_window(&self, events: usize) {
         self.dedup_window.set(events as i64);
+    }
+
+    /// HTTP requests of the plugin.
+    pub fn web_requests(&self, counts: WebCounts) {
+        let counts = [counts.requests, counts.denied, counts.failed];
+        for (counter, count) in self.web.iter().zip(counts) {
+            counter.inc_by(count);
+        }
     }
 
     /// Applies changes of the plugin's own figures.

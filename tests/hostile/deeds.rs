@@ -284,7 +284,7 @@ pub(super) const DEEDS: &[Deed] = &[
         "-",
         "new-sums",
         "and 5 000 more",
-        Dead("fuel", "sums of the partition"),
+        Dead("fuel", "limits.tallies"),
     ),
     of(
         3_900_000,

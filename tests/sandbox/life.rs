@@ -76,6 +76,10 @@ impl StateSource for Panics {
     fn get(&self, _key: &[u8]) -> Result<Option<Vec<u8>>, String> {
         Ok(None)
     }
+
+    fn room_for(&self, _key: &[u8], _value_bytes: usize) -> Result<(), String> {
+        Ok(())
+    }
 }
 
 #[test]

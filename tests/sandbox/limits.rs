@@ -344,7 +344,12 @@ fn sums_can_be_taken_in_a_tick_only() {
 fn traps_are_told_by_their_kind() {
     let plugin = load("rogue", |_| {});
     let trap = run_rogue(&plugin, r#"{"do":"trap"}"#);
-    ends(trap, FaultKind::Trap, &["UnreachableCodeReached"]);
+    let said = "the event said so";
+    ends(
+        trap,
+        FaultKind::Trap,
+        &["UnreachableCodeReached", "panicked at", said],
+    );
     let stack = run_rogue(&plugin, r#"{"do":"stack"}"#);
     ends(stack, FaultKind::Trap, &["StackOverflow"]);
     passes(run_rogue(&plugin, r#"{"do":"stack","n":100}"#));

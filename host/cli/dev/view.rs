@@ -217,7 +217,7 @@ mod tests {
         let metrics = Metrics::new().unwrap();
         let start = Instant::now();
         let mut watch = Watch::new(metrics.clone(), &configuration(), start);
-        let mut lane = metrics.lane("g", "view-test", 0);
+        let mut lane = metrics.lane("g", "view-test", 0, 10);
         let change = |event_type: &str, value| MetricChange {
             event_index: 0,
             kind: MetricKind::Counter,

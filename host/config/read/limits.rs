@@ -26,7 +26,7 @@ pub(super) fn limits(field: &Field<'_>, context: &mut Context<'_>) -> Limits {
     let log_lines = number("log_lines", default.log_lines, 100_000);
     let fuel = section.take("fuel");
     let fuel = (!fuel.is_absent()).then(|| fuel.number(context, u64::MAX, 1_000..=FUEL_MAX));
-    let limits = Limits {
+    let mut limits = Limits {
         // From one page of WebAssembly to all that 32-bit memory can address.
         memory_bytes: section.take("memory").memory_bytes(
             context,
@@ -78,9 +78,41 @@ pub(super) fn limits(field: &Field<'_>, context: &mut Context<'_>) -> Limits {
             default.compile_time,
             Duration::from_millis(10)..=Duration::from_hours(1),
         ),
+        ..default
     };
+    kept_limits(&mut limits, &mut section, context);
+    http_limits(&mut limits, &mut section, context);
     section.finish(context);
     limits
+}
+
+/// What stays in the host after a call.
+fn kept_limits(limits: &mut Limits, section: &mut Section<'_>, context: &mut Context<'_>) {
+    limits.series = section
+        .take("series")
+        .number(context, limits.series, 1..=100_000);
+    limits.tallies = section
+        .take("tallies")
+        .number(context, limits.tallies, 1..=1_000_000);
+}
+
+fn http_limits(limits: &mut Limits, section: &mut Section<'_>, context: &mut Context<'_>) {
+    limits.http_requests =
+        section
+            .take("http_requests")
+            .number(context, limits.http_requests, 1..=1_000);
+    limits.http_timeout = section.take("http_timeout").duration(
+        context,
+        limits.http_timeout,
+        Duration::from_millis(10)..=Duration::from_mins(5),
+    );
+    let sizes = [
+        ("http_request_size", &mut limits.http_request_bytes),
+        ("http_response_size", &mut limits.http_response_bytes),
+    ];
+    for (key, bytes) in sizes {
+        *bytes = section.take(key).bytes(context, *bytes, 0..=GIB);
+    }
 }
 
 /// The most fuel of one event; a batch of the largest size still fits into 64 bits, ticks too.

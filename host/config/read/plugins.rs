@@ -4,25 +4,17 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::field::{Field, is_topic, not_a_topic};
-use super::limits;
-use super::section::{Context, Section, suggest};
-use super::trial;
-use crate::config::{Grants, Journal, Plugin, Reload, places};
+use super::field::Field;
+use super::section::{Context, Section};
+use super::{grants, limits, trial};
+use crate::config::{Journal, Plugin, Reload, places};
 
 const TICK_DEFAULT: Duration = Duration::from_secs(10);
 
-const ROTATE_DEFAULT_BYTES: u64 = 100 << 20;
+/// As much as the store keeps in memory: a plugin that needs more should say so.
+const STATE_QUOTA_DEFAULT_BYTES: u64 = 64 << 20;
 
-const GRANTS: [&str; 7] = [
-    "logging",
-    "config",
-    "metrics",
-    "state",
-    "tally",
-    "journal",
-    "output:TOPIC",
-];
+const ROTATE_DEFAULT_BYTES: u64 = 100 << 20;
 
 /// What the groups must know of the plugins, whether or not these could be read.
 #[derive(Default)]
@@ -78,7 +70,7 @@ fn one(
     let mut section = field.section(context)?;
     let path = component(&mut section, context);
     let grants_field = section.take("grants");
-    let grants = grants(&grants_field, context);
+    let grants = grants::read(&grants_field, context);
     let tick = section.take("tick").duration(
         context,
         TICK_DEFAULT,
@@ -104,6 +96,17 @@ fn one(
         ),
         _ => {}
     }
+    let state_field = section.take("state");
+    let state_quota_bytes = state_quota(&state_field, context);
+    if !state_field.is_absent() && !grants.state {
+        context.problem(
+            &state_field.place,
+            format!(
+                "`{}` is not granted: add `state` to `{}`",
+                state_field.path, grants_field.path
+            ),
+        );
+    }
     let limits = limits::limits(&section.take("limits"), context);
     let recycle = limits::recycle(&section.take("recycle"), limits.memory_bytes, context);
     let reload = reload(&section.take("reload"), context);
@@ -117,10 +120,12 @@ fn one(
             tick,
             settings,
             journal,
+            state_quota_bytes,
             limits,
             recycle,
             reload,
             trial,
+            only_watches: false,
         },
         has_journal,
     ))
@@ -151,40 +156,6 @@ pub(super) fn component(section: &mut Section<'_>, context: &mut Context<'_>) ->
     path
 }
 
-fn grants(field: &Field<'_>, context: &mut Context<'_>) -> Grants {
-    let mut grants = Grants::default();
-    let mut seen = BTreeSet::new();
-    for item in field.items(context) {
-        let Some(text) = item.text(context) else {
-            continue;
-        };
-        if !seen.insert(text) {
-            item.problem(context, format!("`{text}` is granted twice: keep one"));
-            continue;
-        }
-        match text {
-            "logging" => grants.logging = true,
-            "config" => grants.config = true,
-            "metrics" => grants.metrics = true,
-            "state" => grants.state = true,
-            "tally" => grants.tally = true,
-            "journal" => grants.journal = true,
-            _ => match text.strip_prefix("output:") {
-                Some(topic) if is_topic(topic) => grants.output_topics.push(topic.to_owned()),
-                Some(topic) => item.problem(context, not_a_topic(topic)),
-                None => {
-                    let advice = suggest(text, GRANTS.into_iter()).map_or_else(
-                        || format!("write one of {}", GRANTS.join(", ")),
-                        |known| format!("did you mean `{known}`?"),
-                    );
-                    item.problem(context, format!("there is no grant `{text}`: {advice}"));
-                }
-            },
-        }
-    }
-    grants
-}
-
 fn journal(
     field: &Field<'_>,
     journals: &mut BTreeMap<PathBuf, String>,
@@ -199,6 +170,13 @@ fn journal(
         section
             .take("rotate")
             .bytes(context, ROTATE_DEFAULT_BYTES, 64 << 10..=1 << 40);
+    let age = section.take("rotate_age");
+    let rotate_age = (!age.is_absent()).then(|| {
+        let longest = Duration::from_hours(24 * 3650);
+        age.duration(context, longest, Duration::from_secs(1)..=longest)
+    });
+    let keep = section.take("keep");
+    let keep = (!keep.is_absent()).then(|| keep.number(context, 1, 1..=1_000_000));
     section.finish(context);
     let path = path?;
     if let Some(other) = journals.insert(places::comparable(&path), name.to_owned()) {
@@ -208,7 +186,23 @@ fn journal(
         );
         path_field.problem(context, message);
     }
-    Some(Journal { path, rotate_bytes })
+    Some(Journal {
+        path,
+        rotate_bytes,
+        rotate_age,
+        keep,
+    })
+}
+
+fn state_quota(field: &Field<'_>, context: &mut Context<'_>) -> u64 {
+    let Some(mut section) = field.section(context) else {
+        return STATE_QUOTA_DEFAULT_BYTES;
+    };
+    let quota = section
+        .take("quota")
+        .bytes(context, STATE_QUOTA_DEFAULT_BYTES, 1 << 10..=1 << 40);
+    section.finish(context);
+    quota
 }
 
 fn reload(field: &Field<'_>, context: &mut Context<'_>) -> Reload {

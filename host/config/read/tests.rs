@@ -19,7 +19,7 @@ const ENV: [(&str, &str); 2] = [("XDG_STATE_HOME", "/state"), ("WINDOW", "12h")]
 const MINIMAL: &str = "
 kafka: { brokers: b:9092 }
 plugins:
-  p: { path: p.wasm, grants: [journal], journal: { path: j.log } }
+  p: { path: p.wasm, grants: [journal, state], journal: { path: j.log } }
 groups:
   - { id: g, routes: { t: p }, dedup: { id: key } }
 ingest: { grpc: { listen: 127.0.0.1:50051 } }
@@ -142,6 +142,7 @@ fn the_defaults_are_the_documented_ones() {
                 path: base.join("p.wasm"),
                 grants: Grants {
                     journal: true,
+                    state: true,
                     ..Grants::default()
                 },
                 tick: Duration::from_secs(10),
@@ -149,11 +150,15 @@ fn the_defaults_are_the_documented_ones() {
                 journal: Some(Journal {
                     path: base.join("j.log"),
                     rotate_bytes: 100 << 20,
+                    rotate_age: None,
+                    keep: None,
                 }),
+                state_quota_bytes: 64 << 20,
                 limits: Limits::default(),
                 reload: Reload::default(),
                 recycle: Recycle::default(),
                 trial: None,
+                only_watches: false,
             },
         )]
         .into(),
@@ -209,7 +214,7 @@ fn each_default_in_the_tables_of_the_documentation_is_the_real_one() {
         checked += 1;
     }
     assert_eq!(
-        checked, 54,
+        checked, 61,
         "every row with a default in code marks is checked"
     );
 }

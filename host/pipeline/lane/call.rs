@@ -1,12 +1,13 @@
-//! Calling the plugin: an instance where there is none, a batch at once, and one by one after a fault.
+//! Calling the plugin: an instance where there is none, a batch at once, one by one after a fault, and ticks.
 
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::super::batch::Batch;
-use super::super::messages::Settlement;
+use super::super::messages::{FromLane, Settlement, TickJob};
+use super::super::versions::Version;
 use super::callee::{CalleeInstance, TakenUp};
-use super::{CALL_GOAL, Lane};
+use super::{CALL_GOAL, Lane, check, judge};
 use crate::delivery::ledger::Settled;
 use crate::delivery::restarts::Restarts;
 use crate::sandbox::{BatchAnswer, Fault, SLOT_WORDS};
@@ -14,6 +15,12 @@ use crate::sandbox::{BatchAnswer, Fault, SLOT_WORDS};
 /// A settlement that has grown past this is handed over while its batch runs on, event by event: each event may write
 /// as much as a whole batch.
 const SETTLEMENT_BYTES_MAX: usize = 4 << 20;
+
+/// Events of the first calls of a version, before it is known how quick they are. The deadline is one for a whole
+/// batch, and a plugin that waits for others may need it for an event.
+pub(super) fn events_at_first(version: &Version) -> usize {
+    if version.asks_others { 1 } else { 64 }
+}
 
 impl Lane {
     /// Runs the admitted events with the version that is called, and judges them.
@@ -81,6 +88,34 @@ impl Lane {
         }
     }
 
+    /// Runs `on-tick`.
+    pub(in crate::pipeline) fn tick(&mut self, job: TickJob) {
+        self.take_up_versions();
+        let assignment = job.assignment.id;
+        let result = self.instance().and_then(|instance| instance.tick(job));
+        self.count_web_requests();
+        let result = result.and_then(|mut answer| {
+            match check::bad_output(&self.settings, &answer.outputs) {
+                None => {
+                    let version = self.called.version();
+                    answer
+                        .outputs
+                        .iter_mut()
+                        .for_each(|made| judge::mark(made, version));
+                    Ok(answer)
+                }
+                Some(fault) => Err(fault),
+            }
+        });
+        if let Err(fault) = &result {
+            self.spent(fault);
+        }
+        let _ended = self
+            .ends
+            .settle
+            .send(FromLane::Ticked { assignment, result });
+    }
+
     fn call(&mut self, batch: &Batch, slots: &[u64]) -> Result<BatchAnswer, Fault> {
         let events = (slots.len() - 2) / SLOT_WORDS;
         let topics = std::sync::Arc::clone(&self.settings.topics);
@@ -96,6 +131,7 @@ impl Lane {
             .instance()
             .and_then(|instance| instance.call(&batch.bytes, slots, &topics, source));
         self.gauge.busy_since_ms.store(0, Ordering::Relaxed);
+        self.count_web_requests();
         let took = self.clock.instant().duration_since(began);
         self.metrics.call(took, events);
         self.fit_batches(took, events);
@@ -115,6 +151,13 @@ impl Lane {
     fn note_busy(&self) {
         let since = self.clock.now().0 + 1;
         self.gauge.busy_since_ms.store(since, Ordering::Relaxed);
+    }
+
+    /// Counted before a fault drops the instance: requests have left, whatever their events came to.
+    pub(super) fn count_web_requests(&mut self) {
+        if let Some(instance) = self.called.instance.as_mut() {
+            self.metrics.web_requests(instance.web_requests());
+        }
     }
 
     /// Lets batches grow while calls are quick, and shrinks them at once when one was not.
@@ -146,6 +189,9 @@ impl Lane {
                 let version = self.called.version();
                 self.restarts = Restarts::default();
                 self.metrics.set_version(version.labels());
+                // Nothing is known of how quick it is.
+                let events = events_at_first(version);
+                self.gauge.events_limit.store(events, Ordering::Relaxed);
                 tracing::info!(%group, plugin = %version.plugin, lane = self.settings.index,
                     version = %version.name, digest = %version.digest, took_us, "a lane calls another version");
             }

@@ -7,7 +7,8 @@ use std::sync::Arc;
 use crate::pipeline::messages::TickJob;
 use crate::pipeline::versions::{Version, Versions};
 use crate::sandbox::{
-    BatchAnswer, Effects, Fault, FaultKind, Instance, LoadedPlugin, StateSource, TickAnswer, Worn,
+    BatchAnswer, Effects, Fault, FaultKind, Instance, LoadedPlugin, StateSource, TickAnswer,
+    WebCounts, Worn,
 };
 
 /// What instances are made of.
@@ -38,6 +39,9 @@ pub(crate) trait CalleeInstance: Debug + Send {
 
     /// Log lines of the plugin that were dropped and that nobody has counted yet.
     fn take_dropped_lines(&mut self) -> u64;
+
+    /// HTTP requests since this was last asked, however their calls ended.
+    fn web_requests(&mut self) -> WebCounts;
 }
 
 /// The version that a lane calls, and its live instance where there is one.
@@ -170,6 +174,10 @@ impl CalleeInstance for Instance {
     fn take_dropped_lines(&mut self) -> u64 {
         Instance::take_dropped_lines(self)
     }
+
+    fn web_requests(&mut self) -> WebCounts {
+        Instance::web_requests(self)
+    }
 }
 
 #[cfg(test)]
@@ -223,6 +231,10 @@ mod tests {
 
         fn take_dropped_lines(&mut self) -> u64 {
             0
+        }
+
+        fn web_requests(&mut self) -> WebCounts {
+            WebCounts::default()
         }
     }
 

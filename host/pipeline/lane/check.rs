@@ -5,11 +5,7 @@ use std::collections::BTreeMap;
 use super::super::batch::Batch;
 use super::super::clock::wall_ms;
 use super::{Lane, LaneSettings};
-use crate::sandbox::{Answer, BatchAnswer, Effects, Fault, FaultKind, Output};
-
-/// Settled sums of one partition that may wait to be taken. A tick gets all of them at once, and each takes up to
-/// about 3 KiB until then: 60 MiB, which no plugin's own memory limit covers.
-const SUMS_MAX: usize = 20_000;
+use crate::sandbox::{Answer, BatchAnswer, Effects, Fault, FaultKind, Output, TallyChange};
 
 /// What Kafka's format adds to a header, in bytes at most: two lengths.
 const HEADER_OVERHEAD_BYTES: usize = 10;
@@ -36,17 +32,48 @@ impl Lane {
             let message = "an effect belongs to an event that is not in the batch".to_owned();
             return Some(fault("effect-index", message));
         }
-        if effects.is_some_and(|effects| has_too_many_sums(batch, effects)) {
-            let message = format!(
-                "{SUMS_MAX} sums of the partition wait to be taken, which is the limit: take them in \
-                 `on-tick`, or tally under fewer names"
-            );
-            return Some(Fault {
-                kind: FaultKind::Fuel,
-                ..fault("tally-names", message)
-            });
+        if let Some(message) = breaks_order(batch, answer) {
+            return Some(fault("order", message.to_owned()));
         }
-        breaks_order(batch, answer).map(|message| fault("order", message.to_owned()))
+        self.too_many_tallies(batch)
+    }
+
+    /// Sums are kept until a tick takes them: a new name for each event would fill memory and disk.
+    fn too_many_tallies(&mut self, batch: &Batch) -> Option<Fault> {
+        let Self {
+            called,
+            known_tallies,
+            ..
+        } = self;
+        let changes = &called.instance.as_mut()?.effects().tallies;
+        if changes.is_empty() {
+            return None;
+        }
+        let assignment_of =
+            |change: &TallyChange| batch.events[change.event_index as usize].assignment;
+        for (at, assignment) in batch.assignments.iter().enumerate() {
+            let of_it = changes.iter().filter(|it| assignment_of(it) as usize == at);
+            let names = of_it.map(|change| change.name.as_str());
+            if known_tallies
+                .make_room(assignment.id, &assignment.tallies, names)
+                .is_err()
+            {
+                let message = format!(
+                    "more than {} named sums in partition {} of topic {} (plugins.{}.limits.tallies); take \
+                     them in `on-tick`, or tally under fewer names",
+                    assignment.tallies.max(),
+                    assignment.partition,
+                    assignment.topic,
+                    called.version().plugin
+                );
+                return Some(Fault {
+                    kind: FaultKind::Fuel,
+                    limit: Some("tallies"),
+                    ..fault("tallies", message)
+                });
+            }
+        }
+        None
     }
 }
 
@@ -114,14 +141,6 @@ fn names_no_event(effects: &Effects, events: u32) -> bool {
             .state
             .iter()
             .any(|write| write.event_index >= events)
-}
-
-/// Whether an effect adds to the sums of a partition that has as many as it may.
-fn has_too_many_sums(batch: &Batch, effects: &Effects) -> bool {
-    effects.tallies.iter().any(|change| {
-        let meta = batch.events[change.event_index as usize];
-        batch.assignment_of(meta).sums() >= SUMS_MAX
-    })
 }
 
 /// After a failure, later events of the order group must be held; and nothing may be held without one,

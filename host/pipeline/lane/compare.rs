@@ -297,6 +297,10 @@ impl StateSource for Overlay {
             None => self.source.get(key),
         }
     }
+
+    fn room_for(&self, key: &[u8], value_bytes: usize) -> Result<(), String> {
+        self.source.room_for(key, value_bytes)
+    }
 }
 
 #[cfg(test)]

@@ -427,6 +427,9 @@ impl Lane {
         }
         self.metrics.plugin_changes(&effects.metrics);
         for write in effects.state.drain(..) {
+            if let Some(state) = self.state.as_mut() {
+                state.remember(&write);
+            }
             settlement
                 .state
                 .push((assignment_of(write.event_index), write));

@@ -20,11 +20,12 @@ impl Settling {
 
     /// Makes everything that has been applied durable.
     pub(super) fn settle(&mut self) {
+        let now_ms = self.clock.wall_ms();
         for entry in &mut self.plugins {
             let Some(journal) = entry.journal.as_mut() else {
                 continue;
             };
-            match journal.sync() {
+            match journal.sync(now_ms) {
                 Ok(Some(position)) => {
                     let name = entry.versions.plugin().to_owned();
                     self.work
@@ -41,6 +42,7 @@ impl Settling {
             }
         }
         self.collect_rows();
+        self.sweep_state();
         if !self.work.pending.is_empty() {
             if let Err(error) = self.store.settle(&self.work.pending) {
                 self.settle_failed(&error);
@@ -60,6 +62,10 @@ impl Settling {
         for books in self.work.books.values_mut() {
             books.dirty = false;
         }
+        for plugin in self.plugins.iter().filter(|plugin| plugin.state_granted) {
+            let name = plugin.versions.plugin();
+            self.metrics.state(name, self.store.state_usage_of(name));
+        }
         let thought_lost = self.lease.ran_out().is_some();
         for (assignment, emission) in std::mem::take(&mut self.work.unsent) {
             let books = self.work.books.get(&assignment);
@@ -68,6 +74,20 @@ impl Settling {
                 continue;
             }
             self.send_emission(assignment, &emission);
+        }
+    }
+
+    /// Removes a bounded part of the state whose time has run out, with the settle that is about to be written.
+    fn sweep_state(&mut self) {
+        if self.work.failing {
+            return;
+        }
+        match self.store.expired_state(self.clock.wall_ms()) {
+            Ok(expired) => self.work.pending.expired = expired,
+            // The settle itself says so, where it cannot be written either.
+            Err(error) => {
+                tracing::warn!(group = %self.group, %error, "expired state stays for now")
+            }
         }
     }
 

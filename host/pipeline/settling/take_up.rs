@@ -8,6 +8,7 @@ use crossbeam_channel::Sender;
 use super::super::assignment::Assignment;
 use super::super::books::Books;
 use super::super::messages::{Control, TakenUp};
+use super::super::tally_names::TallyNames;
 use super::{Settling, drain::Drain};
 use crate::config::StartFrom;
 use crate::delivery::commit_map;
@@ -109,24 +110,7 @@ impl Settling {
             .unwrap_or(0);
         let id = self.work.next_assignment;
         self.work.next_assignment += 1;
-        let assignment = Assignment::new(
-            id,
-            (Arc::clone(&self.topics[topic_index]), topic_index as u32),
-            offered.partition,
-            self.routes[topic_index],
-            committed,
-            applied,
-        );
-        let assignment = Arc::new(assignment.retrying(self.retry_of[topic_index]));
-        // Deduplication learns what was seen by reading behind the commit.
-        let behind = offered.committed.and(self.dedup_events_max).unwrap_or(0) as i64;
-        let start = StartAt(
-            (committed.0 - behind)
-                .max(offered.oldest.0)
-                .min(committed.0),
-        );
-        assignment.rebuild.begin(Offset(start.0), committed);
-        let plugin = &self.plugins[assignment.plugin_index];
+        let plugin = &self.plugins[self.routes[topic_index]];
         let mut stored = stored;
         let sums = stored.sums.len();
         stored
@@ -137,6 +121,26 @@ impl Settling {
                 sums = sums - stored.sums.len(),
                 "the store has sums of a plugin that this topic is no longer routed to; they stay there");
         }
+        let assignment = Assignment::new(
+            id,
+            (Arc::clone(&self.topics[topic_index]), topic_index as u32),
+            offered.partition,
+            self.routes[topic_index],
+            committed,
+            applied,
+        );
+        let names = stored.sums.iter().map(|sum| sum.name.clone());
+        let tallies = TallyNames::new(plugin.tallies_max, names);
+        let assignment = assignment.retrying(self.retry_of[topic_index]);
+        let assignment = Arc::new(assignment.with_tallies(tallies));
+        // Deduplication learns what was seen by reading behind the commit.
+        let behind = offered.committed.and(self.dedup_events_max).unwrap_or(0) as i64;
+        let start = StartAt(
+            (committed.0 - behind)
+                .max(offered.oldest.0)
+                .min(committed.0),
+        );
+        assignment.rebuild.begin(Offset(start.0), committed);
         let metrics = self
             .metrics
             .partition(&assignment.topic, assignment.partition);

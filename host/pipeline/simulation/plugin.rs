@@ -15,7 +15,7 @@ use crate::pipeline::lane::{Callee, CalleeInstance};
 use crate::pipeline::messages::TickJob;
 use crate::sandbox::{
     Answer, BatchAnswer, Effects, Fault, FaultKind, Output, Problem, SLOT_WORDS, StateSource,
-    TallyChange, TallyOp, TickAnswer, Worn,
+    TallyChange, TallyOp, TickAnswer, WebCounts, Worn,
 };
 
 /// Larger than this no record may be.
@@ -114,6 +114,10 @@ impl CalleeInstance for Running {
 
     fn take_dropped_lines(&mut self) -> u64 {
         0
+    }
+
+    fn web_requests(&mut self) -> WebCounts {
+        WebCounts::default()
     }
 }
 

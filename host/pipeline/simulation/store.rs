@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::Shared;
 use crate::pipeline::outside::Store;
-use crate::store::{Emission, PartitionRow, Settle, StoreError, StoredPartition, Sum};
+use crate::store::{Emission, PartitionRow, Settle, StateUsage, StoreError, StoredPartition, Sum};
 
 /// What one host has on its disk.
 #[derive(Debug, Default)]
@@ -80,5 +80,13 @@ impl Store for Shared<Disk> {
             disk.outbox.remove(&(*partition, *number));
         }
         Ok(())
+    }
+
+    fn expired_state(&self, _now_ms: u64) -> Result<Vec<Vec<u8>>, StoreError> {
+        Ok(Vec::new())
+    }
+
+    fn state_usage_of(&self, _plugin: &str) -> StateUsage {
+        StateUsage::default()
     }
 }

@@ -97,7 +97,7 @@ fn change(
     }
     if let Some(label) = labels
         .iter()
-        .find(|l| !valid_name(&l.name) || l.name == "plugin")
+        .find(|l| !valid_name(&l.name) || l.name == "plugin" || l.name.starts_with("__"))
     {
         return refuse(format!(
             "metric {name}: {:?} is not a label name",
@@ -140,4 +140,30 @@ fn valid_name(name: &str) -> bool {
     head.is_some_and(|b| b.is_ascii_alphabetic() || b == b'_')
         && name.len() <= NAME_BYTES_MAX
         && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_those_that_prometheus_takes() {
+        for name in ["a", "_a9", "Seen_Total", &"n".repeat(NAME_BYTES_MAX)] {
+            assert!(valid_name(name), "{name}");
+        }
+        let long = "n".repeat(NAME_BYTES_MAX + 1);
+        for name in [
+            "",
+            "9a",
+            "a-b",
+            "a.b",
+            "a b",
+            "é",
+            "a{b=\"c\"}",
+            "a\n",
+            &long,
+        ] {
+            assert!(!valid_name(name), "{name:?}");
+        }
+    }
 }

@@ -2,11 +2,12 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
-use std::sync::RwLock;
+use std::sync::{Mutex, RwLock};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use redb::{Database, DatabaseError, ReadableDatabase, StorageError, TableError};
 
+use super::usage::Usages;
 use super::{JOURNALS, META, OUTBOX, PARTITIONS, STATE, SUMS, SettleStore, StoreError};
 
 /// Version of the layout of the rows. A file of another version is set aside.
@@ -51,8 +52,10 @@ impl SettleStore {
             }
         };
         initialise(&database).map_err(|error| io(error.to_string()))?;
+        let usages = Usages::count(&database).map_err(|error| io(error.to_string()))?;
         Ok(Self {
             database: RwLock::new(Some(database)),
+            usages: Mutex::new(usages),
             path,
             incarnation: fastrand::u64(..),
         })

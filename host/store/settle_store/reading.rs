@@ -61,6 +61,7 @@ impl SettleStore {
             Ok(row.map(|row| JournalPosition {
                 segment: row.segment,
                 len_bytes: row.len_bytes,
+                began_ms: row.began_ms,
             }))
         })
     }

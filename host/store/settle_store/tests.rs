@@ -40,6 +40,7 @@ fn settle_of(topic: &str) -> Settle {
             JournalPosition {
                 segment: 2,
                 len_bytes: 99,
+                began_ms: 5,
             },
         )],
         state: vec![(b"k".to_vec(), Some((b"v".to_vec(), Some(50))))],
@@ -69,7 +70,8 @@ fn what_was_settled_is_there_after_opening_again() {
         store.journal("p").unwrap(),
         Some(JournalPosition {
             segment: 2,
-            len_bytes: 99
+            len_bytes: 99,
+            began_ms: 5
         })
     );
     assert_eq!(store.state(b"k", 49).unwrap(), Some(b"v".to_vec()));

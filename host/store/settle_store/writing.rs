@@ -5,11 +5,11 @@ use std::sync::PoisonError;
 use prost::Message;
 use redb::Durability;
 
+use super::usage::Changes;
 use super::{
     JOURNALS, META, OUTBOX, PARTITIONS, STATE, SUMS, Settle, SettleStore, StoreError, after,
     outbox_key, partition_key,
 };
-use crate::store::journal::JournalPosition;
 use crate::store::rows::{JournalRow, StateRow};
 
 impl SettleStore {
@@ -18,7 +18,7 @@ impl SettleStore {
     /// # Errors
     /// The file cannot be written; nothing of the settle happened.
     pub fn settle(&self, settle: &Settle) -> Result<(), StoreError> {
-        self.write(|write| {
+        let changes = self.write(|write| {
             let mut partitions = write.open_table(PARTITIONS)?;
             for (topic, partition, row) in &settle.partitions {
                 let key = partition_key(topic, *partition);
@@ -47,30 +47,19 @@ impl SettleStore {
                 outbox.remove(&*outbox_key(topic, *partition, *number))?;
             }
             let mut journals = write.open_table(JOURNALS)?;
-            for (plugin, JournalPosition { segment, len_bytes }) in &settle.journals {
+            for (plugin, position) in &settle.journals {
                 let row = JournalRow {
-                    segment: *segment,
-                    len_bytes: *len_bytes,
+                    segment: position.segment,
+                    len_bytes: position.len_bytes,
+                    began_ms: position.began_ms,
                 };
                 journals.insert(plugin.as_str(), &*row.encode_to_vec())?;
             }
-            let mut state = write.open_table(STATE)?;
-            for (key, value) in &settle.state {
-                match value {
-                    Some((value, expires_ms)) => {
-                        let row = StateRow {
-                            value: value.clone(),
-                            expires_ms: *expires_ms,
-                        };
-                        state.insert(&**key, &*row.encode_to_vec())?;
-                    }
-                    None => {
-                        state.remove(&**key)?;
-                    }
-                }
-            }
-            Ok(())
-        })
+            write_state(write, settle)
+        })?;
+        let mut usages = self.usages.lock().unwrap_or_else(PoisonError::into_inner);
+        usages.apply(changes);
+        Ok(())
     }
 
     /// Forgets everything of one topic-partition, because another host has gone on with it.
@@ -92,7 +81,10 @@ impl SettleStore {
                 .open_table(STATE)?
                 .retain_in(&*from..&*to, |_, _| false)?;
             Ok(())
-        })
+        })?;
+        let mut usages = self.usages.lock().unwrap_or_else(PoisonError::into_inner);
+        usages.forget(&partition_key(topic, partition));
+        Ok(())
     }
 
     pub(super) fn write<T>(
@@ -133,4 +125,33 @@ impl SettleStore {
             Err(error) => tracing::error!(%error, "the settle store cannot be opened again"),
         }
     }
+}
+
+/// Removes what has expired, then writes. Returns what that changes of the room it takes.
+fn write_state(write: &redb::WriteTransaction, settle: &Settle) -> Result<Changes, redb::Error> {
+    let mut changes = Changes::default();
+    let mut state = write.open_table(STATE)?;
+    for key in &settle.expired {
+        if let Some(row) = state.remove(&**key)? {
+            changes.removed(key, row.value());
+        }
+    }
+    for (key, value) in &settle.state {
+        let Some((value, expires_ms)) = value else {
+            if let Some(row) = state.remove(&**key)? {
+                changes.removed(key, row.value());
+            }
+            continue;
+        };
+        let row = StateRow {
+            value: value.clone(),
+            expires_ms: *expires_ms,
+        };
+        let row = row.encode_to_vec();
+        if let Some(before) = state.insert(&**key, &*row)? {
+            changes.removed(key, before.value());
+        }
+        changes.added(key, &row);
+    }
+    Ok(changes)
 }

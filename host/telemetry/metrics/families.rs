@@ -96,6 +96,8 @@ pub(super) struct GroupFamilies {
     pub(super) refused_records: IntGaugeVec,
     pub(super) lost_partitions: IntCounterVec,
     pub(super) breaker_open: IntGaugeVec,
+    pub(super) state_bytes: IntGaugeVec,
+    pub(super) state_entries: IntGaugeVec,
     pub(super) rebuild_timeouts: IntCounterVec,
 }
 
@@ -141,6 +143,18 @@ impl GroupFamilies {
                 "1 while something outside a plugin fails and its events wait.",
                 &PLUGIN,
             )?,
+            state_bytes: gauge(
+                registry,
+                "millrace_plugin_state_bytes",
+                "What the state of a plugin takes in the store, keys included.",
+                &PLUGIN,
+            )?,
+            state_entries: gauge(
+                registry,
+                "millrace_plugin_state_entries",
+                "Entries of it, expired ones that are still there included.",
+                &PLUGIN,
+            )?,
             lost_partitions: of_group(
                 "millrace_lost_partitions_total",
                 "Partitions lost without notice: the session ended, or the host stood still.",
@@ -166,6 +180,9 @@ pub(super) struct LaneFamilies {
     pub(super) batch_events: HistogramVec,
     pub(super) dedup_window: IntGaugeVec,
     pub(super) series_refused: IntCounterVec,
+    pub(super) web_requests: IntCounterVec,
+    pub(super) web_denied: IntCounterVec,
+    pub(super) web_failed: IntCounterVec,
 }
 
 impl LaneFamilies {
@@ -230,6 +247,24 @@ impl LaneFamilies {
                 "millrace_plugin_series_refused_total",
                 "Changes of a plugin's own metrics refused: too many series, or one name used in two ways.",
                 &["plugin"],
+            )?,
+            web_requests: counter(
+                registry,
+                "millrace_plugin_http_requests_total",
+                "HTTP requests that a plugin asked for.",
+                &PLUGIN,
+            )?,
+            web_denied: counter(
+                registry,
+                "millrace_plugin_http_denied_total",
+                "Of these, the ones to a host or an address that is not granted.",
+                &PLUGIN,
+            )?,
+            web_failed: counter(
+                registry,
+                "millrace_plugin_http_failed_total",
+                "Of these, the ones without an answer.",
+                &PLUGIN,
             )?,
         })
     }

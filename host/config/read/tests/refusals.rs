@@ -201,7 +201,24 @@ fn files_and_grants_of_plugins_are_checked() {
         (
             with_plugin("grants: [filesystem]"),
             "m.yaml:5:14: `plugins.p.grants.0`: there is no grant `filesystem`: write one of logging, \
-             config, metrics, state, tally, journal, output:TOPIC",
+             config, metrics, state, tally, journal, output:TOPIC, https:HOST, http:HOST, network:ADDRESS/BITS",
+        ),
+        (
+            with_plugin("grants: ['https://api.example.com/v1']"),
+            "m.yaml:5:14: `plugins.p.grants.0`: write `https:api.example.com`, a host without a path",
+        ),
+        (
+            with_plugin("grants: ['https:a', 'network:10/8']"),
+            "m.yaml:5:25: `plugins.p.grants.1`: `10` is no address; write for example `network:10.0.0.0/8`",
+        ),
+        (
+            with_plugin("grants: ['network:10.0.0.0/8']"),
+            "m.yaml:5:13: `plugins.p.grants`: a network is granted and no host in it: add for example \
+             `https:api.internal`",
+        ),
+        (
+            with_plugin("state: { quota: 1GiB }"),
+            "m.yaml:5:5: `plugins.p.state` is not granted: add `state` to `plugins.p.grants`",
         ),
         (
             with_plugin("config: { a: [1] }"),

@@ -12,7 +12,8 @@ fn every_limit_can_be_set_for_a_plugin() {
     let limits = "limits: { memory: 1MiB, deadline: 2s, fuel: 5000, instances: 3, memories: 2, tables: 5, \
                   table_elements: 6, resources: 7, event_hostcall: 8KiB, batch_hostcall: 9KiB, outputs: 10, \
                   output_size: 11B, host_calls: 12, log_line: 130B, log_lines: 14, component_size: 15KiB, \
-                  compile_time: 16s }, recycle: { events: 17, memory: 1MiB }";
+                  compile_time: 16s, series: 20, tallies: 21, http_requests: 22, http_timeout: 23s, \
+                  http_request_size: 24B, http_response_size: 25B }, recycle: { events: 17, memory: 1MiB }";
     let text = MINIMAL.replace("path: p.wasm,", &format!("path: p.wasm, {limits},"));
     let plugin = &folder.read(&text, &[], &[]).unwrap().plugins["p"];
     let expected = Limits {
@@ -33,6 +34,12 @@ fn every_limit_can_be_set_for_a_plugin() {
         log_lines: 14,
         component_bytes: 15 << 10,
         compile_time: Duration::from_secs(16),
+        series: 20,
+        tallies: 21,
+        http_requests: 22,
+        http_timeout: Duration::from_secs(23),
+        http_request_bytes: 24,
+        http_response_bytes: 25,
     };
     assert_eq!(plugin.limits, expected);
     let recycle = Recycle {

@@ -33,6 +33,9 @@ const FOR_EVER: MemberLimits = MemberLimits {
     max_poll_ms: u64::MAX,
 };
 
+/// Names of figures and sums: more than a simulated plugin uses.
+const NAMES_MAX: usize = 1_000;
+
 /// The lanes, as each part of the host reaches them.
 #[derive(Default)]
 struct Lanes {
@@ -162,7 +165,7 @@ fn lanes(
             ends,
             Arc::clone(&gauge),
             around.clock(),
-            around.metrics.lane(GROUP, PLUGIN, index),
+            around.metrics.lane(GROUP, PLUGIN, index, NAMES_MAX),
             None,
         );
         lanes.own.push(OwnLane {
@@ -221,6 +224,8 @@ fn settling(
     let plan = &around.plan;
     let plugin = SettlingPlugin {
         versions: Arc::clone(versions),
+        state_granted: false,
+        tallies_max: NAMES_MAX,
         tick: Duration::from_millis(plan.tick_ms.unwrap_or_default()),
         journal: None,
         outage: None,

@@ -1,4 +1,5 @@
-//! The world `handler` without an SDK: each event is echoed to the topic `echo`, tallied and journalled.
+//! The world `handler` without an SDK: each event is echoed to the topic `echo`, tallied, journalled, counted,
+//! and remembered in the state of its key.
 //!
 //! The value says what else happens: `fail`, `reject` and `busy` answer so after the effects were made,
 //! and `trap` ends in a panic.
@@ -12,6 +13,8 @@ wit_bindgen::generate!({
             include millrace:plugin/handler@0.1.0;
             include millrace:plugin/with-tally@0.1.0;
             include millrace:plugin/with-journal@0.1.0;
+            include millrace:plugin/with-metrics@0.1.0;
+            include millrace:plugin/with-state@0.1.0;
         }
     ",
     world: "guests:one-at-a-time/plugin",
@@ -20,7 +23,7 @@ wit_bindgen::generate!({
 
 use exports::millrace::plugin::event_handler::{Event, Failure, Guest, Success};
 use millrace::plugin::types::{Output, Problem};
-use millrace::plugin::{journal, tally};
+use millrace::plugin::{journal, metrics, state, tally};
 
 struct Plugin;
 
@@ -29,7 +32,11 @@ impl Guest for Plugin {
         let value = event.value.as_deref().unwrap_or_default();
         tally::add("events", 1);
         tally::max("last-offset", event.offset);
-        journal::append(&[format!("{}:", event.offset).as_bytes(), value].concat());
+        let before = state::get("last").unwrap_or_default();
+        state::set("last", event.offset.to_string().as_bytes(), None);
+        metrics::counter_add("seen_total", &[], 1.0);
+        metrics::histogram_observe("offset", &[], event.offset as f64);
+        journal::append(&[format!("{}:", event.offset).as_bytes(), &before].concat());
         let problem = || Problem {
             code: "asked-for".to_owned(),
             message: format!("the event at {} said so", event.offset),
