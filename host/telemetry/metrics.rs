@@ -178,9 +178,9 @@ impl Metrics {
             batch_events: families.batch_events.with_label_values(&labels),
             dedup_window: families.dedup_window.with_label_values(&window),
             web: [
-                families.web_requests.with_label_values(&labels),
-                families.web_denied.with_label_values(&labels),
-                families.web_failed.with_label_values(&labels),
+                families.web.requests.with_label_values(&labels),
+                families.web.denied.with_label_values(&labels),
+                families.web.failed.with_label_values(&labels),
             ],
             own: PluginMetrics::new(
                 (self.registry.clone(), Arc::clone(&self.own)),

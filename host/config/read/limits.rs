@@ -68,22 +68,25 @@ pub(super) fn limits(field: &Field<'_>, context: &mut Context<'_>) -> Limits {
             16..=1 << 20,
         ),
         log_lines,
-        component_bytes: section.take("component_size").bytes(
-            context,
-            default.component_bytes,
-            1 << 10..=GIB,
-        ),
-        compile_time: section.take("compile_time").duration(
-            context,
-            default.compile_time,
-            Duration::from_millis(10)..=Duration::from_hours(1),
-        ),
         ..default
     };
+    compile_limits(&mut limits, &mut section, context);
     kept_limits(&mut limits, &mut section, context);
     http_limits(&mut limits, &mut section, context);
     section.finish(context);
     limits
+}
+
+fn compile_limits(limits: &mut Limits, section: &mut Section<'_>, context: &mut Context<'_>) {
+    limits.component_bytes =
+        section
+            .take("component_size")
+            .bytes(context, limits.component_bytes, 1 << 10..=GIB);
+    limits.compile_time = section.take("compile_time").duration(
+        context,
+        limits.compile_time,
+        Duration::from_millis(10)..=Duration::from_hours(1),
+    );
 }
 
 /// What stays in the host after a call.

@@ -249,7 +249,7 @@ impl WasiHttpHooks for Outgoing {
             }
         };
         let limits = send::Bounds::new(&self.limits, self.deadline, options);
-        let (log, counters) = (self.log.clone(), Arc::clone(&self.counters));
+        let (log, counters) = (Arc::clone(&self.log), Arc::clone(&self.counters));
         Box::new(async move {
             let answered = send::send(&access, &target, request, &limits).await;
             match &answered {

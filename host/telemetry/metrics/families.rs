@@ -180,9 +180,40 @@ pub(super) struct LaneFamilies {
     pub(super) batch_events: HistogramVec,
     pub(super) dedup_window: IntGaugeVec,
     pub(super) series_refused: IntCounterVec,
-    pub(super) web_requests: IntCounterVec,
-    pub(super) web_denied: IntCounterVec,
-    pub(super) web_failed: IntCounterVec,
+    pub(super) web: WebFamilies,
+}
+
+/// HTTP requests of plugins.
+#[derive(Debug, Clone)]
+pub(super) struct WebFamilies {
+    pub(super) requests: IntCounterVec,
+    pub(super) denied: IntCounterVec,
+    pub(super) failed: IntCounterVec,
+}
+
+impl WebFamilies {
+    fn register(registry: &Registry) -> Result<Self> {
+        Ok(Self {
+            requests: counter(
+                registry,
+                "millrace_plugin_http_requests_total",
+                "HTTP requests that a plugin asked for.",
+                &PLUGIN,
+            )?,
+            denied: counter(
+                registry,
+                "millrace_plugin_http_denied_total",
+                "Of these, the ones to a host or an address that is not granted.",
+                &PLUGIN,
+            )?,
+            failed: counter(
+                registry,
+                "millrace_plugin_http_failed_total",
+                "Of these, the ones without an answer.",
+                &PLUGIN,
+            )?,
+        })
+    }
 }
 
 impl LaneFamilies {
@@ -248,24 +279,7 @@ impl LaneFamilies {
                 "Changes of a plugin's own metrics refused: too many series, or one name used in two ways.",
                 &["plugin"],
             )?,
-            web_requests: counter(
-                registry,
-                "millrace_plugin_http_requests_total",
-                "HTTP requests that a plugin asked for.",
-                &PLUGIN,
-            )?,
-            web_denied: counter(
-                registry,
-                "millrace_plugin_http_denied_total",
-                "Of these, the ones to a host or an address that is not granted.",
-                &PLUGIN,
-            )?,
-            web_failed: counter(
-                registry,
-                "millrace_plugin_http_failed_total",
-                "Of these, the ones without an answer.",
-                &PLUGIN,
-            )?,
+            web: WebFamilies::register(registry)?,
         })
     }
 }
