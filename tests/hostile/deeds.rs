@@ -276,7 +276,7 @@ pub(super) const DEEDS: &[Deed] = &[
         deed(
             "-",
             "new-sums",
-            "5 000 sums with each of 10 events",
+            "5 000 sums with each of 4 events",
             Processed,
         ),
     ),
@@ -323,7 +323,8 @@ pub(super) fn events_of(deed: &Deed) -> usize {
     match (deed.name, deed.n) {
         // After sixteen faults in a row the host waits before it makes another instance.
         ("log-and-trap", _) => 8,
-        ("new-sums", Some(_)) => 10,
+        // As many as `limits.tallies` lets one partition have.
+        ("new-sums", Some(_)) => 4,
         ("new-series", _) => 50,
         ("output-often", _) => 100,
         ("huge-line" | "huge-state", Some(_)) => 200,
