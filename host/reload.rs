@@ -83,6 +83,8 @@ struct Plugin {
     config: config::Plugin,
     versions: Arc<Versions>,
     is_candidate: bool,
+    /// Of the file that the host started with. Another version may serve before anybody looks at the file.
+    first_digest: String,
     /// Held during a change, which may compile, so that two of them do not overtake each other.
     changing: Mutex<()>,
     /// The version that waits to be approved.
@@ -91,13 +93,21 @@ struct Plugin {
 
 impl Plugin {
     fn new(config: config::Plugin, versions: Arc<Versions>, is_candidate: bool) -> Self {
+        let first_digest = versions.published().current.digest.clone();
         Self {
             config,
             versions,
             is_candidate,
+            first_digest,
             changing: Mutex::default(),
             waiting: Mutex::default(),
         }
+    }
+
+    /// Whether its file is the one that the host started with.
+    fn is_as_at_the_start(&self) -> bool {
+        let digest = digest(&self.config.path, self.config.limits.component_bytes);
+        digest.as_ref() == Some(&self.first_digest)
     }
 
     /// Waits until no other change is under way.

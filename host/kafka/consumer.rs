@@ -111,6 +111,9 @@ pub trait Membership: Send + Sync + 'static {
     /// nothing can be committed any more.
     fn revoked(&self, partitions: &[(String, i32)], lost: bool) -> Vec<Commit>;
 
+    /// The polling thread waits for a broker that may be well again in a moment, and is not dead.
+    fn waits(&self);
+
     /// The broker has acknowledged these offsets as committed.
     fn committed(&self, offsets: &[(String, i32, Offset)]);
 

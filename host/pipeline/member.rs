@@ -190,6 +190,10 @@ impl Membership for Member {
         let _ended = self.control.send(Control::Committed(offsets.to_vec()));
     }
 
+    fn waits(&self) {
+        self.lease.alive();
+    }
+
     fn commit_failed(&self, reason: &str) {
         let _ended = self.control.send(Control::CommitFailed(reason.to_owned()));
     }

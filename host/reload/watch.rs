@@ -101,6 +101,10 @@ impl Files {
             if !file.is_due(now) {
                 continue;
             }
+            if file.tried.is_none() && plugin.is_as_at_the_start() {
+                file.tried = now;
+                continue;
+            }
             // A refusal has been told; the same bytes are not tried again.
             match reloader.try_version(name, plugin) {
                 Err(ReloadError::Changing { .. }) => {}

@@ -3,7 +3,8 @@
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer, ConsumerContext, RebalanceProtocol};
 use rdkafka::error::{KafkaError as ClientError, RDKafkaErrorCode};
@@ -18,9 +19,12 @@ use crate::kafka::{log, log_error};
 /// How long one question to the broker during an assignment may take.
 const QUESTION_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How often a question is asked again before the assignment is given up. Half a minute in all, within
-/// every default of `max.poll.interval.ms`.
-const QUESTION_TRIES: u32 = 6;
+/// How long a question is asked again and again before the assignment is given up: within every default of
+/// `max.poll.interval.ms`, and longer than a coordinator takes to move.
+const QUESTION_TIME: Duration = Duration::from_secs(30);
+
+/// Between two times: a broker that refuses does so at once.
+const QUESTION_PAUSE: Duration = Duration::from_millis(200);
 
 /// The consumer's ears.
 pub(super) struct Context<M> {
@@ -68,7 +72,7 @@ impl<M: Membership> Context<M> {
 
     fn assign(&self, consumer: &BaseConsumer<Self>, offered: &TopicPartitionList) {
         let assign = || -> Result<(), ClientError> {
-            let offered = questioned(|| known(consumer, offered))?;
+            let offered = questioned(&self.membership, || known(consumer, offered))?;
             let starts = self.membership.assigned(&offered);
             let mut list = TopicPartitionList::with_capacity(starts.len());
             for (offered, start) in offered.iter().zip(starts) {
@@ -190,17 +194,45 @@ pub(super) fn commit_and_wait<M: Membership>(
     }
 }
 
-/// Asks again after a failure, because a group often moves just when its coordinator does.
-fn questioned<T>(ask: impl Fn() -> Result<T, ClientError>) -> Result<T, ClientError> {
-    let mut tries = 1;
+/// Asks again after a failure that may pass, because a group often moves just when its coordinator does, and a
+/// coordinator that comes back refuses at once until it has read its log.
+fn questioned<M: Membership, T>(
+    membership: &M,
+    ask: impl Fn() -> Result<T, ClientError>,
+) -> Result<T, ClientError> {
+    let until = Instant::now() + QUESTION_TIME;
     loop {
         match ask() {
             Ok(answer) => return Ok(answer),
-            Err(error) if tries == QUESTION_TRIES => return Err(error),
+            Err(error) if !may_pass(&error) || Instant::now() >= until => return Err(error),
             Err(error) => log_error(&error, "while taking partitions up; asking again"),
         }
-        tries += 1;
+        thread::sleep(QUESTION_PAUSE);
+        membership.waits();
     }
+}
+
+/// Whether the broker, or the way to it, may be well again in a moment.
+fn may_pass(error: &ClientError) -> bool {
+    use RDKafkaErrorCode as Code;
+    let passing = [
+        Code::NotCoordinator,
+        Code::CoordinatorNotAvailable,
+        Code::CoordinatorLoadInProgress,
+        Code::LeaderNotAvailable,
+        Code::NotLeaderForPartition,
+        Code::UnknownTopicOrPartition,
+        Code::NetworkException,
+        Code::RequestTimedOut,
+        Code::BrokerNotAvailable,
+        Code::BrokerTransportFailure,
+        Code::AllBrokersDown,
+        Code::OperationTimedOut,
+        Code::WaitingForCoordinator,
+    ];
+    error
+        .rdkafka_error_code()
+        .is_some_and(|code| passing.contains(&code))
 }
 
 fn known<M: Membership>(

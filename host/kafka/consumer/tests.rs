@@ -28,6 +28,8 @@ impl Membership for Hears {
         Vec::new()
     }
 
+    fn waits(&self) {}
+
     fn committed(&self, offsets: &[(String, i32, Offset)]) {
         self.0.lock().unwrap().extend_from_slice(offsets);
     }
