@@ -18,10 +18,20 @@ pub(super) fn scalar_at<'a>(json: &'a [u8], path: &[String]) -> Option<Cow<'a, [
         }
     }
     match at.peek()? {
-        b'"' => unescaped(at.string()?),
+        b'"' => at.string()?.unescaped(),
         b'{' | b'[' | b'n' => None,
         _ => Some(Cow::Borrowed(at.token())).filter(|token| !token.is_empty()),
     }
+}
+
+/// Bytes that are looked at one by one before a search begins, which costs a call.
+const SEARCH_BYTES_MIN: usize = 16;
+
+/// The inside of a string, its escapes left as they are.
+#[derive(Clone, Copy)]
+struct Text<'a> {
+    inside: &'a [u8],
+    has_escapes: bool,
 }
 
 struct Cursor<'a> {
@@ -51,8 +61,8 @@ impl<'a> Cursor<'a> {
         loop {
             let key = self.string()?;
             self.expect(b':')?;
-            if key == name.as_bytes()
-                || key.contains(&b'\\') && *unescaped(key)? == *name.as_bytes()
+            if key.inside == name.as_bytes()
+                || key.has_escapes && *key.unescaped()? == *name.as_bytes()
             {
                 return Some(());
             }
@@ -71,15 +81,26 @@ impl<'a> Cursor<'a> {
         (self.peek()? != b']').then_some(())
     }
 
-    /// The inside of a string, its escapes left as they are.
-    fn string(&mut self) -> Option<&'a [u8]> {
+    fn string(&mut self) -> Option<Text<'a>> {
         self.expect(b'"')?;
         let start = self.at;
+        let mut has_escapes = false;
         loop {
-            self.at += memchr::memchr2(b'"', b'\\', self.json.get(self.at..)?)? + 1;
-            if self.json[self.at - 1] == b'"' {
-                return Some(&self.json[start..self.at - 1]);
+            let rest = self.json.get(self.at..)?;
+            // Names and ids are short: most end before a search would have begun.
+            let near = rest.iter().take(SEARCH_BYTES_MIN);
+            let mut near = near.copied();
+            let found = near.position(|byte| matches!(byte, b'"' | b'\\'));
+            let found = found.or_else(|| memchr::memchr2(b'"', b'\\', rest))?;
+            self.at += found + 1;
+            if rest[found] == b'"' {
+                let inside = &self.json[start..self.at - 1];
+                return Some(Text {
+                    inside,
+                    has_escapes,
+                });
             }
+            has_escapes = true;
             // What a backslash escapes is never the end.
             self.at += 1;
         }
@@ -129,14 +150,15 @@ impl<'a> Cursor<'a> {
     }
 }
 
-/// A string without its escapes.
-fn unescaped(inside: &[u8]) -> Option<Cow<'_, [u8]>> {
-    if !inside.contains(&b'\\') {
-        return Some(Cow::Borrowed(inside));
+impl<'a> Text<'a> {
+    fn unescaped(self) -> Option<Cow<'a, [u8]>> {
+        if !self.has_escapes {
+            return Some(Cow::Borrowed(self.inside));
+        }
+        let quoted = [b"\"", self.inside, b"\""].concat();
+        let text: String = serde_json::from_slice(&quoted).ok()?;
+        Some(Cow::Owned(text.into_bytes()))
     }
-    let quoted = [b"\"", inside, b"\""].concat();
-    let text: String = serde_json::from_slice(&quoted).ok()?;
-    Some(Cow::Owned(text.into_bytes()))
 }
 
 #[cfg(test)]
