@@ -295,10 +295,15 @@ impl Lane {
             if assignment.is_revoked() {
                 continue;
             }
+            // Both clocks show whole milliseconds that have passed: one more, so that no attempt is early.
+            let wait_ms = match event.due_ms.saturating_sub(now_ms) {
+                0 => 0,
+                left_ms => left_ms + 1,
+            };
             let failed = FailedBefore {
                 first_ms: event.first_failed_ms,
                 holds_since,
-                not_before: now.after(event.due_ms.saturating_sub(now_ms)),
+                not_before: now.after(wait_ms),
                 problem: None,
             };
             self.failed_before
