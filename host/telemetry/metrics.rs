@@ -3,13 +3,17 @@
 
 mod families;
 mod figures;
+mod partition;
 mod plugin;
+mod producer;
+mod schemas;
 mod trials;
 mod versions;
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
+use prometheus::proto::MetricFamily;
 use prometheus::{
     Counter, CounterVec, Encoder as _, Gauge, GaugeVec, Histogram, HistogramVec, IntCounter,
     IntCounterVec, IntGauge, IntGaugeVec, Registry, TextEncoder,
@@ -17,14 +21,16 @@ use prometheus::{
 
 use self::families::{GroupFamilies, LaneFamilies, PartitionFamilies};
 pub use self::figures::Figures;
+pub use self::partition::PartitionMetrics;
 use self::plugin::{PluginMetrics, Registered};
+use self::producer::ProducerFamilies;
+pub use self::producer::ProducerMetrics;
+pub use self::schemas::SchemaRegistryMetrics;
 use self::trials::TrialFamilies;
 pub use self::trials::TrialMetrics;
 use self::versions::VersionFamilies;
 pub use self::versions::VersionLabels;
 use crate::delivery::dead_letter::Cause;
-use crate::delivery::ledger::{Ledger, Settled};
-use crate::delivery::progress::Reason;
 use crate::sandbox::{FaultKind, MetricChange, WebCounts, Worn};
 use crate::store::StateUsage;
 
@@ -39,7 +45,11 @@ pub struct Metrics {
     lanes: LaneFamilies,
     versions: VersionFamilies,
     trials: TrialFamilies,
-    ingest: IntGaugeVec,
+    schemas: SchemaRegistryMetrics,
+    ingest: IntCounterVec,
+    validation_refused: IntCounterVec,
+    schema_reloads: IntCounterVec,
+    producer: ProducerFamilies,
 }
 
 /// Figures of one group.
@@ -72,24 +82,6 @@ pub struct GroupMetrics {
     pub rebuild_timeouts: IntCounter,
 }
 
-/// Figures of one assigned partition.
-#[derive(Debug)]
-pub struct PartitionMetrics {
-    polled: IntCounter,
-    events: Vec<IntCounter>,
-    in_flight: IntGauge,
-    parked: IntGauge,
-    lag: IntGauge,
-    rebuild_remaining: IntGauge,
-    rebuild_seconds: Gauge,
-    /// Why it stalls, and the series that say so.
-    stalled: Option<Reason>,
-    place: [String; 3],
-    families: PartitionFamilies,
-    /// What has been published of the ledger.
-    published: Ledger,
-}
-
 /// How many events one version of a plugin was called with, in one group.
 #[derive(Debug, Default)]
 pub struct VersionEvents(Option<IntCounter>);
@@ -104,9 +96,11 @@ pub struct LaneMetrics {
     group: String,
     plugin: String,
     retries: IntCounter,
+    not_now: IntCounter,
     duration: Histogram,
     batch_events: Histogram,
     dedup_window: IntGauge,
+    park_used: Gauge,
     web: [IntCounter; 3],
     own: PluginMetrics,
 }
@@ -125,21 +119,52 @@ impl Metrics {
             &["version"],
         )?;
         build.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
+        // What every process of a machine is watched by: memory, processor time, open files, start.
+        #[cfg(target_os = "linux")]
+        registry.register(Box::new(
+            prometheus::process_collector::ProcessCollector::for_self(),
+        ))?;
         Ok(Self {
             partitions: PartitionFamilies::register(&registry)?,
             groups: GroupFamilies::register(&registry)?,
             lanes: LaneFamilies::register(&registry)?,
             versions: VersionFamilies::register(&registry)?,
             trials: TrialFamilies::register(&registry)?,
-            ingest: families::gauge(
+            schemas: SchemaRegistryMetrics::register(&registry)?,
+            ingest: families::counter(
                 &registry,
-                "millrace_ingest_events",
-                "Events at the gateway, by what became of them.",
-                &["status"],
+                "millrace_ingest_events_total",
+                "Events at the gateways, by what became of them.",
+                &["gateway", "status"],
             )?,
+            validation_refused: families::counter(
+                &registry,
+                "millrace_validation_refused_events_total",
+                "Events that broke rules, by where they were checked and what was wrong.",
+                &["rules", "at", "stage"],
+            )?,
+            schema_reloads: families::counter(
+                &registry,
+                "millrace_schema_reloads_total",
+                "Changed schemas that were read again, by what became of them.",
+                &["rules", "outcome"],
+            )?,
+            producer: ProducerFamilies::register(&registry)?,
             own: Registered::default(),
             registry,
         })
+    }
+
+    /// Events that broke rules so far.
+    pub fn validation_refused(&self, rules: &str, at: &str, stage: &str, events: u64) {
+        self.raise(&self.validation_refused, &[rules, at, stage], events);
+    }
+
+    /// How often changed schemas were taken up, and refused.
+    pub fn schema_reloads(&self, rules: &str, taken: u64, refused: u64) {
+        for (outcome, times) in [("taken", taken), ("refused", refused)] {
+            self.raise(&self.schema_reloads, &[rules, outcome], times);
+        }
     }
 
     /// Handles of one group.
@@ -166,17 +191,26 @@ impl Metrics {
         }
     }
 
+    /// Handles of the schema registry.
+    #[must_use]
+    pub fn schema_registry(&self) -> SchemaRegistryMetrics {
+        self.schemas.clone()
+    }
+
     /// Handles of one lane, whose plugin may have so many series of its own.
     #[must_use]
     pub fn lane(&self, group: &str, plugin: &str, lane: usize, series_max: usize) -> LaneMetrics {
         let labels = [group, plugin];
         let families = &self.lanes;
-        let window = [group, plugin, &lane.to_string()];
+        let of_lane = [group, plugin, &lane.to_string()];
+        families.begin_at_zero(labels);
         LaneMetrics {
             retries: families.retries.with_label_values(&labels),
+            not_now: families.not_now.with_label_values(&labels),
             duration: families.duration.with_label_values(&labels),
             batch_events: families.batch_events.with_label_values(&labels),
-            dedup_window: families.dedup_window.with_label_values(&window),
+            dedup_window: families.dedup_window.with_label_values(&of_lane),
+            park_used: families.park_used.with_label_values(&of_lane),
             web: [
                 families.web.requests.with_label_values(&labels),
                 families.web.denied.with_label_values(&labels),
@@ -218,15 +252,29 @@ impl Metrics {
         self.versions.refused(plugin).inc();
     }
 
-    /// Notes how many events the gateway has answered with this status.
-    pub fn ingest(&self, status: &str, events: u64) {
-        self.ingest.with_label_values(&[status]).set(events as i64);
+    /// Notes how many events a gateway has answered with this status.
+    pub fn ingest(&self, gateway: &str, status: &str, events: u64) {
+        self.raise(&self.ingest, &[gateway, status], events);
+    }
+
+    /// Takes over a count that somebody else keeps and that only rises.
+    fn raise(&self, family: &IntCounterVec, labels: &[&str], to: u64) {
+        let moment = &self.partitions.moment;
+        // Two scrapes at a time would both add what is new.
+        let _moment = moment.lock().unwrap_or_else(PoisonError::into_inner);
+        let counter = family.with_label_values(labels);
+        counter.inc_by(to.saturating_sub(counter.get()));
+    }
+
+    /// Shows what the producer of the gateways is doing.
+    pub fn producer(&self, figures: &ProducerMetrics<'_>) {
+        self.producer.show(figures);
     }
 
     /// Everything as it is now.
     #[must_use]
     pub fn read(&self) -> Figures {
-        Figures::gather(&self.registry)
+        Figures::new(self.gather())
     }
 
     /// Everything in Prometheus' text format.
@@ -235,8 +283,14 @@ impl Metrics {
     /// A figure cannot be written as text.
     pub fn render(&self) -> Result<String, prometheus::Error> {
         let mut text = Vec::new();
-        TextEncoder::new().encode(&self.registry.gather(), &mut text)?;
+        TextEncoder::new().encode(&self.gather(), &mut text)?;
         Ok(String::from_utf8_lossy(&text).into_owned())
+    }
+
+    fn gather(&self) -> Vec<MetricFamily> {
+        let moment = &self.partitions.moment;
+        let _moment = moment.lock().unwrap_or_else(PoisonError::into_inner);
+        self.registry.gather()
     }
 }
 
@@ -267,73 +321,7 @@ impl GroupMetrics {
     /// Handles of one partition.
     #[must_use]
     pub fn partition(&self, topic: &str, partition: i32) -> PartitionMetrics {
-        let partition = partition.to_string();
-        let place = [self.group.as_str(), topic, &partition];
-        let outcome = |settled: Settled| {
-            let labels = [self.group.as_str(), topic, &partition, settled.word()];
-            self.partitions.events.with_label_values(&labels)
-        };
-        PartitionMetrics {
-            polled: self.partitions.polled.with_label_values(&place),
-            events: Settled::ALL.into_iter().map(outcome).collect(),
-            in_flight: self.partitions.in_flight.with_label_values(&place),
-            parked: self.partitions.parked.with_label_values(&place),
-            lag: self.partitions.lag.with_label_values(&place),
-            rebuild_remaining: self.partitions.rebuild_remaining.with_label_values(&place),
-            rebuild_seconds: self.partitions.rebuild_seconds.with_label_values(&place),
-            stalled: None,
-            place: place.map(str::to_owned),
-            families: self.partitions.clone(),
-            published: Ledger::default(),
-        }
-    }
-}
-
-impl PartitionMetrics {
-    /// Publishes what has changed of the ledger, and the lag where it is known.
-    pub fn publish(&mut self, ledger: &Ledger, lag: Option<i64>) {
-        self.polled
-            .inc_by(ledger.polled.saturating_sub(self.published.polled));
-        for (counter, settled) in self.events.iter().zip(Settled::ALL) {
-            counter.inc_by(
-                ledger
-                    .of(settled)
-                    .saturating_sub(self.published.of(settled)),
-            );
-        }
-        self.in_flight.set(ledger.in_flight() as i64);
-        self.parked.set(ledger.parked as i64);
-        if let Some(lag) = lag {
-            self.lag.set(lag);
-        }
-        self.published = *ledger;
-    }
-
-    /// Why it settles nothing, as last set; none while it gets on.
-    #[must_use]
-    pub fn stalled(&self) -> Option<Reason> {
-        self.stalled
-    }
-
-    /// Notes why it settles nothing. Rare, so the handles are looked up.
-    pub fn set_stalled(&mut self, reason: Option<Reason>) {
-        let before = std::mem::replace(&mut self.stalled, reason);
-        let [group, topic, partition] = &self.place;
-        for (reason, value) in [(before, 0), (reason, 1)] {
-            if let Some(reason) = reason {
-                let labels = [group, topic, partition, reason.word()];
-                self.families.stalled.with_label_values(&labels).set(value);
-            }
-        }
-    }
-
-    /// Notes how many events are still to be read again for deduplication, and how long that took in all,
-    /// once it is done.
-    pub fn rebuild(&self, remaining: i64, took: Option<Duration>) {
-        self.rebuild_remaining.set(remaining);
-        if let Some(took) = took {
-            self.rebuild_seconds.set(took.as_secs_f64());
-        }
+        PartitionMetrics::new(&self.partitions, &self.group, topic, partition)
     }
 }
 
@@ -382,6 +370,11 @@ impl LaneMetrics {
         self.retries.inc();
     }
 
+    /// One event that cannot be decoded yet, and waits.
+    pub fn not_now(&self) {
+        self.not_now.inc();
+    }
+
     /// One call that ended without an answer. Rare, so its handle is looked up.
     pub fn fault(&self, kind: FaultKind) {
         let labels = [self.group.as_str(), self.plugin.as_str(), kind.word()];
@@ -417,6 +410,11 @@ impl LaneMetrics {
     /// How many ids are remembered.
     pub fn dedup_window(&self, events: usize) {
         self.dedup_window.set(events as i64);
+    }
+
+    /// How much of its budget is taken by what waits for a retry, from 0 to 1.
+    pub fn park_used(&self, part: f64) {
+        self.park_used.set(part);
     }
 
     /// HTTP requests of the plugin.

@@ -1,8 +1,15 @@
 //! The names, helps and labels of every figure of the host's own.
 
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
 use prometheus::{
     GaugeVec, HistogramOpts, HistogramVec, IntCounterVec, IntGaugeVec, Opts, Registry, Result,
 };
+
+use crate::delivery::dead_letter::Cause;
+use crate::delivery::progress::Reason;
+use crate::sandbox::FaultKind;
 
 /// From one microsecond to four seconds, doubling: a sandboxed handler lives at the lower end, and the
 /// default deadline is in reach.
@@ -13,15 +20,21 @@ const BATCH_BUCKETS: (f64, f64, usize) = (1.0, 2.0, 10);
 
 const PLACE: [&str; 3] = ["group", "topic", "partition"];
 const PLUGIN: [&str; 2] = ["group", "plugin"];
+const LANE: [&str; 3] = ["group", "plugin", "lane"];
 
 /// Figures by partition.
 #[derive(Debug, Clone)]
 pub(super) struct PartitionFamilies {
+    /// Held while a ledger is shown or read, so that what is read adds up.
+    pub(super) moment: Arc<Mutex<()>>,
+    /// How many assignments each place has: while one is given up the next may be there already.
+    assigned: Arc<Mutex<HashMap<[String; 3], usize>>>,
     pub(super) polled: IntCounterVec,
     pub(super) events: IntCounterVec,
     pub(super) in_flight: IntGaugeVec,
     pub(super) parked: IntGaugeVec,
     pub(super) lag: IntGaugeVec,
+    pub(super) lag_seconds: GaugeVec,
     pub(super) stalled: IntGaugeVec,
     pub(super) rebuild_remaining: IntGaugeVec,
     pub(super) rebuild_seconds: GaugeVec,
@@ -30,6 +43,8 @@ pub(super) struct PartitionFamilies {
 impl PartitionFamilies {
     pub(super) fn register(registry: &Registry) -> Result<Self> {
         Ok(Self {
+            moment: Arc::default(),
+            assigned: Arc::default(),
             polled: counter(
                 registry,
                 "millrace_events_polled_total",
@@ -60,6 +75,12 @@ impl PartitionFamilies {
                 "Events between what is settled and the end of the partition.",
                 &["consumergroup", "topic", "partition"],
             )?,
+            lag_seconds: fractions(
+                registry,
+                "kafka_consumergroup_lag_seconds",
+                "Age, by its record's time, of the first event that has not settled; 0 where there is none.",
+                &["consumergroup", "topic", "partition"],
+            )?,
             stalled: gauge(
                 registry,
                 "millrace_partition_stalled",
@@ -72,13 +93,48 @@ impl PartitionFamilies {
                 "Events still to be read again, so that repeated ids are recognised.",
                 &PLACE,
             )?,
-            rebuild_seconds: seconds(
+            rebuild_seconds: fractions(
                 registry,
                 "millrace_dedup_rebuild_seconds",
                 "How long the last such reading took.",
                 &PLACE,
             )?,
         })
+    }
+
+    /// Counts one more assignment of a place.
+    pub(super) fn assigned(&self, place: &[String; 3]) {
+        let mut assigned = self.assigned.lock().unwrap_or_else(PoisonError::into_inner);
+        *assigned.entry(place.clone()).or_default() += 1;
+    }
+
+    /// Counts one less, and forgets the gauges with the last one.
+    pub(super) fn given_up(&self, place: &[String; 3]) {
+        let mut assigned = self.assigned.lock().unwrap_or_else(PoisonError::into_inner);
+        let left = assigned.get(place).copied().unwrap_or(0);
+        if left > 1 {
+            assigned.insert(place.clone(), left - 1);
+            return;
+        }
+        assigned.remove(place);
+        let labels = place.each_ref().map(String::as_str);
+        // What is not there cannot be removed, and need not be.
+        for gauge in [
+            &self.in_flight,
+            &self.parked,
+            &self.lag,
+            &self.rebuild_remaining,
+        ] {
+            let _gone = gauge.remove_label_values(&labels);
+        }
+        for gauge in [&self.lag_seconds, &self.rebuild_seconds] {
+            let _gone = gauge.remove_label_values(&labels);
+        }
+        let [group, topic, partition] = labels;
+        for reason in Reason::ALL {
+            let labels = [group, topic, partition, reason.word()];
+            let _gone = self.stalled.remove_label_values(&labels);
+        }
     }
 }
 
@@ -172,6 +228,7 @@ impl GroupFamilies {
 pub(super) struct LaneFamilies {
     pub(super) dead_letters: IntCounterVec,
     pub(super) retries: IntCounterVec,
+    pub(super) not_now: IntCounterVec,
     pub(super) traps: IntCounterVec,
     pub(super) limits: IntCounterVec,
     pub(super) recycled: IntCounterVec,
@@ -179,6 +236,7 @@ pub(super) struct LaneFamilies {
     pub(super) duration: HistogramVec,
     pub(super) batch_events: HistogramVec,
     pub(super) dedup_window: IntGaugeVec,
+    pub(super) park_used: GaugeVec,
     pub(super) series_refused: IntCounterVec,
     pub(super) web: WebFamilies,
 }
@@ -217,7 +275,21 @@ impl WebFamilies {
 }
 
 impl LaneFamilies {
+    /// Shows what alerts are about before it happens first: an increase from nothing to 1 is none to Prometheus.
+    pub(super) fn begin_at_zero(&self, [group, plugin]: [&str; 2]) {
+        self.restart_delays.with_label_values(&[group, plugin]);
+        for cause in Cause::ALL {
+            let labels = [group, plugin, cause.word()];
+            self.dead_letters.with_label_values(&labels);
+        }
+        for kind in FaultKind::ALL {
+            let labels = [group, plugin, kind.word()];
+            self.traps.with_label_values(&labels);
+        }
+    }
+
     pub(super) fn register(registry: &Registry) -> Result<Self> {
+        let of_plugin = |name: &str, help: &str| counter(registry, name, help, &PLUGIN);
         Ok(Self {
             dead_letters: counter(
                 registry,
@@ -225,11 +297,10 @@ impl LaneFamilies {
                 "Events given up on, by cause.",
                 &["group", "plugin", "cause"],
             )?,
-            retries: counter(
-                registry,
-                "millrace_retries_total",
-                "Attempts repeated.",
-                &PLUGIN,
+            retries: of_plugin("millrace_retries_total", "Attempts repeated.")?,
+            not_now: of_plugin(
+                "millrace_decode_waits_total",
+                "Times that an event could not be decoded yet, and waits; no attempt of it.",
             )?,
             traps: counter(
                 registry,
@@ -249,11 +320,9 @@ impl LaneFamilies {
                 "Instances that were well and made room for a new one, by what they had used up.",
                 &["group", "plugin", "reason"],
             )?,
-            restart_delays: counter(
-                registry,
+            restart_delays: of_plugin(
                 "millrace_plugin_restart_delays_total",
                 "Waits before a new instance of a plugin of which nothing went well.",
-                &PLUGIN,
             )?,
             duration: histogram(
                 registry,
@@ -271,7 +340,14 @@ impl LaneFamilies {
                 registry,
                 "millrace_dedup_window_events",
                 "Ids remembered by a lane.",
-                &["group", "plugin", "lane"],
+                &LANE,
+            )?,
+            park_used: fractions(
+                registry,
+                "millrace_park_used_ratio",
+                "Part of its budget that is taken by what a lane holds back for retries. From 0.75 on failed events \
+                 are evicted.",
+                &LANE,
             )?,
             series_refused: counter(
                 registry,
@@ -306,7 +382,12 @@ pub(super) fn gauge(
     Ok(family)
 }
 
-fn seconds(registry: &Registry, name: &str, help: &str, labels: &[&str]) -> Result<GaugeVec> {
+pub(super) fn fractions(
+    registry: &Registry,
+    name: &str,
+    help: &str,
+    labels: &[&str],
+) -> Result<GaugeVec> {
     let family = GaugeVec::new(Opts::new(name, help), labels)?;
     registry.register(Box::new(family.clone()))?;
     Ok(family)

@@ -3,7 +3,6 @@
 
 use std::collections::BTreeMap;
 
-use prometheus::Registry;
 use prometheus::proto::{Metric, MetricFamily};
 
 /// The figures of one moment.
@@ -13,10 +12,8 @@ pub struct Figures {
 }
 
 impl Figures {
-    pub(super) fn gather(registry: &Registry) -> Self {
-        Self {
-            families: registry.gather(),
-        }
+    pub(super) fn new(families: Vec<MetricFamily>) -> Self {
+        Self { families }
     }
 
     /// The sum over all series of a counter or gauge that carry these labels; 0 where there are none,
@@ -67,17 +64,24 @@ fn value_of(metric: &Metric) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::super::Metrics;
+    use crate::delivery::behind::Behind;
     use crate::delivery::ledger::{Ledger, Settled};
 
     #[test]
     fn series_are_summed_by_labels_and_by_the_values_of_one() {
         let metrics = Metrics::new().unwrap();
+        let mut assigned = Vec::new();
         for (group, partition, events) in [("g", 0, 3), ("g", 1, 4), ("h", 0, 5)] {
             let mut ledger = Ledger::default();
             ledger.polled = events + 1;
             ledger.count(Settled::Processed, events);
             let mut partition = metrics.group(group).partition("t", partition);
-            partition.publish(&ledger, Some(1));
+            let behind = Behind {
+                events: 1,
+                age_ms: 0,
+            };
+            partition.publish(&ledger, Some(behind));
+            assigned.push(partition);
         }
         let figures = metrics.read();
         let name = "millrace_events_total";
@@ -90,5 +94,30 @@ mod tests {
             by_group.into_iter().collect::<Vec<_>>(),
             [("g".to_owned(), 9.0), ("h".to_owned(), 6.0)]
         );
+    }
+
+    #[test]
+    fn a_ledger_that_is_read_while_it_is_shown_adds_up() {
+        let metrics = Metrics::new().unwrap();
+        let mut partition = metrics.group("g").partition("t", 0);
+        std::thread::scope(|scope| {
+            let shown = scope.spawn(move || {
+                let mut ledger = Ledger::default();
+                for _ in 0..100_000 {
+                    ledger.polled += 13;
+                    ledger.count(Settled::Processed, 13);
+                    partition.publish(&ledger, None);
+                }
+            });
+            while !shown.is_finished() {
+                let figures = metrics.read();
+                let polled = figures.sum("millrace_events_polled_total", &[]);
+                let in_flight = figures.sum("millrace_events_in_flight", &[]);
+                assert_eq!(
+                    polled,
+                    figures.sum("millrace_events_total", &[]) + in_flight
+                );
+            }
+        });
     }
 }
