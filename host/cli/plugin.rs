@@ -3,9 +3,18 @@
 #![allow(clippy::print_stdout, reason = "its answer goes to standard output")]
 
 mod ask;
+mod bench;
+mod build;
+mod dev;
 mod diff;
+mod inspect;
+mod new;
+mod options;
+mod pull;
+mod push;
+mod run;
+mod test;
 
-use std::net::SocketAddr;
 use std::process::ExitCode;
 
 use anyhow::Context as _;
@@ -14,6 +23,12 @@ use serde_json::Value;
 
 pub use self::diff::CannotCompare;
 use super::Output;
+
+/// A component that could not be run, inspected or measured at all, so that this is not taken for an event that
+/// failed.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct CannotRun(#[source] anyhow::Error);
 
 /// Replace the versions of plugins in a running host, and compare versions.
 #[derive(Debug, Args)]
@@ -24,6 +39,12 @@ pub struct PluginArgs {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Begin a plugin: a folder with its source, a README, a first test and events to try it on.
+    New(new::NewArgs),
+    /// Write this host's contract and SDK into the folder of a plugin, over older ones.
+    Wit(new::WitArgs),
+    /// Build the plugin of a folder into dist/NAME.wasm, and check that a host can load it.
+    Build(build::BuildArgs),
     /// List the plugins of a running host with the versions that serve.
     List(Asked),
     /// Try the version in the plugin's file, and let it serve.
@@ -36,15 +57,31 @@ enum Command {
     Promote(OfPlugin),
     /// End the trial of a candidate; the version that serves goes on.
     Dismiss(OfPlugin),
+    /// Build the plugin of a folder, run its fixtures or a live topic through it, and do so again with every change.
+    Dev(dev::DevArgs),
+    /// Play the scenarios of a plugin on the host's own data path, in virtual time. The exit code is 0 where all went as
+    /// expected, 1 where one did not, 2 where the plugin could not be built or loaded, and 78 where a scenario is wrong.
+    Test(test::TestArgs),
+    /// Run events through a component, once. The exit code is 0 where all were processed or filtered, 1 where one
+    /// was not, and 2 where nothing could be run.
+    Run(run::RunArgs),
+    /// Measure how quick a component is, and where the time goes.
+    Bench(bench::BenchArgs),
+    /// Say what a component is and what it wants. The exit code is 0 where a host could load it, 1 where it could not,
+    /// and 2 where the file is no component.
+    Inspect(inspect::InspectArgs),
+    /// Push a component to an OCI registry, and say what it is pinned by.
+    Push(push::PushArgs),
+    /// Fetch a component from an OCI registry or a web server into a file.
+    Pull(pull::PullArgs),
     /// Say what changes from one component file to another; the exit code is 1 where something does.
     Diff(diff::DiffArgs),
 }
 
 #[derive(Debug, Args)]
 struct Asked {
-    /// Where the host's admin server listens, on the host's own machine.
-    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9464")]
-    admin: SocketAddr,
+    #[command(flatten)]
+    server: ask::Server,
     /// How to print the answer.
     #[arg(long, value_enum, default_value_t)]
     output: Output,
@@ -73,9 +110,21 @@ struct Approve {
 /// The host does not answer, or refuses, with its reason; a file cannot be compared.
 pub fn run(args: PluginArgs) -> anyhow::Result<ExitCode> {
     let (asked, answer) = match args.command {
+        Command::New(args) => return new::run(&args),
+        Command::Wit(args) => return new::wit(&args),
+        Command::Build(args) => return build::run(&args),
+        Command::Push(args) => return push::run(&args),
+        Command::Pull(args) => return pull::run(&args),
         Command::Diff(args) => return diff::run(&args),
+        Command::Dev(args) => return dev::run(&args).map_err(|error| CannotRun(error).into()),
+        Command::Test(args) => return test::run(&args),
+        Command::Bench(args) => return bench::run(&args).map_err(|error| CannotRun(error).into()),
+        Command::Inspect(args) => {
+            return inspect::run(&args).map_err(|error| CannotRun(error).into());
+        }
+        Command::Run(args) => return run::run(&args).map_err(|error| CannotRun(error).into()),
         Command::List(asked) => {
-            let answer = ask::ask(asked.admin, "GET", "/v1/plugins")?;
+            let answer = asked.server.ask("GET", "/v1/plugins")?;
             (asked, answer)
         }
         Command::Reload(of) => change(of, "reload")?,
@@ -109,7 +158,10 @@ fn change(of: OfPlugin, verb: &str) -> anyhow::Result<(Asked, Value)> {
         of.name
     );
     let path = format!("/v1/plugins/{}/{verb}", of.name);
-    let answer = ask::ask(of.asked.admin, "POST", &path)
+    let answer = of
+        .asked
+        .server
+        .ask("POST", &path)
         .with_context(|| format!("plugin {}: nothing was changed", of.name))?;
     Ok((of.asked, answer))
 }

@@ -225,7 +225,25 @@ fn metric_change(event_index: u32, kind: MetricKind, joined: &str, value: f64) -
     }
 }
 
-/// Named sums for each topic-partition, taken by `on_tick`.
+/// Named sums for each topic-partition, taken by `on_tick`. Needs the grant `tally`.
+///
+/// They settle together with the offsets of their events, so summed over distinct emissions they are exact. A sum
+/// stays at the largest or the smallest `i64` instead of overflowing. A name is used with one operation only, and
+/// `limits.tallies` (20 000) names may wait for a tick in each topic-partition.
+///
+/// ```
+/// use millrace_sdk::{Event, Failure, tally, testing};
+///
+/// fn handle(event: &Event<'_>) -> Result<(), Failure> {
+///     let bytes = event.value().unwrap_or_default().len() as i64;
+///     tally::add(format_args!("bytes/{}", event.topic()), bytes);
+///     tally::max("largest", bytes);
+///     Ok(())
+/// }
+///
+/// let (_, effects) = testing::run(&Event::of_value(b"four"), handle);
+/// assert_eq!((effects.tallies[0].name.as_str(), effects.tallies[0].value), ("bytes/test", 4));
+/// ```
 pub mod tally {
     use std::fmt::Write as _;
 
@@ -283,7 +301,23 @@ pub mod tally {
     }
 }
 
-/// Counters, gauges and histograms under the plugin's own prefix.
+/// Counters, gauges and histograms, exported by the host under the plugin's name. Needs the grant `metrics`.
+///
+/// A change counts when its event succeeds. `limits.series` (1 000) combinations of label values are kept; further
+/// ones are counted and dropped. Use base units: seconds, bytes.
+///
+/// ```
+/// use millrace_sdk::{Event, Failure, metrics, testing};
+///
+/// fn handle(event: &Event<'_>) -> Result<(), Failure> {
+///     metrics::counter_add("events_total", &[("topic", event.topic())], 1.0);
+///     metrics::histogram_observe("value_bytes", &[], event.value().unwrap_or_default().len() as f64);
+///     Ok(())
+/// }
+///
+/// let (_, effects) = testing::run(&Event::of_value(b"four"), handle);
+/// assert_eq!(effects.metrics[1].value, 4.0);
+/// ```
 pub mod metrics {
     use super::{Buffer, MetricKind, SEPARATOR, metric_change, with};
 
@@ -347,7 +381,20 @@ pub mod metrics {
     }
 }
 
-/// A file that the host owns, rotates and syncs.
+/// A file that the host owns, rotates and syncs: one line an event or more, exactly once, across a kill -9. Needs
+/// the grant `journal`.
+///
+/// ```
+/// use millrace_sdk::{Event, Failure, journal, testing};
+///
+/// fn handle(event: &Event<'_>) -> Result<(), Failure> {
+///     journal::append(event.value().unwrap_or_default());
+///     Ok(())
+/// }
+///
+/// let (_, effects) = testing::run(&Event::of_value(b"paid 12"), handle);
+/// assert_eq!(effects.journal_bytes, b"paid 12");
+/// ```
 pub mod journal {
     use super::with;
 

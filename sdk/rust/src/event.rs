@@ -3,6 +3,15 @@
 use crate::packed::{NULL_LEN, Span};
 
 /// One event as the handler sees it. It borrows from the batch, so reading it copies nothing.
+///
+/// ```
+/// use millrace_sdk::Event;
+///
+/// let event = Event::of_value(b"12.50").at("payments", 3, 41).with_key(Some(b"anna"));
+/// assert_eq!((event.topic(), event.partition(), event.offset()), ("payments", 3, 41));
+/// // A null key or value is none; an empty one is empty.
+/// assert_eq!((event.key(), event.with_value(None).value()), (Some(&b"anna"[..]), None));
+/// ```
 #[derive(Debug, Clone, Copy)]
 pub struct Event<'a> {
     pub(crate) topic: &'a str,
@@ -125,6 +134,15 @@ impl<'a> Event<'a> {
 }
 
 /// Iterates over the headers of an event: the name, and the value unless it is null.
+///
+/// ```
+/// use millrace_sdk::{Event, packed::pack_headers};
+///
+/// let packed = pack_headers(&[("trace".to_owned(), Some(b"1f".to_vec())), ("empty".to_owned(), None)]);
+/// let event = Event::of_value(b"x").with_packed_headers(&packed);
+/// assert_eq!(event.header("trace"), Some(&b"1f"[..]));
+/// assert_eq!(event.headers().map(|(name, _)| name).collect::<Vec<_>>(), ["trace", "empty"]);
+/// ```
 #[derive(Debug, Clone)]
 pub struct Headers<'a> {
     rest: &'a [u8],

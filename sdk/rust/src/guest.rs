@@ -13,7 +13,7 @@
 
 pub mod bindings_capabilities {
     wit_bindgen::generate!({
-        path: "../../wit",
+        path: "wit",
         world: "millrace:plugin/capabilities",
         generate_all,
     });
@@ -21,7 +21,7 @@ pub mod bindings_capabilities {
 
 pub mod bindings_batch {
     wit_bindgen::generate!({
-        path: "../../wit",
+        path: "wit",
         world: "millrace:plugin/batch-handler",
         pub_export_macro: true,
         export_macro_name: "export_batch",
@@ -34,7 +34,7 @@ pub mod bindings_batch {
 
 pub mod bindings_timer {
     wit_bindgen::generate!({
-        path: "../../wit",
+        path: "wit",
         world: "millrace:plugin/with-timer",
         pub_export_macro: true,
         export_macro_name: "export_timer",
@@ -44,7 +44,7 @@ pub mod bindings_timer {
 
 pub mod bindings_lifecycle {
     wit_bindgen::generate!({
-        path: "../../wit",
+        path: "wit",
         world: "millrace:plugin/with-lifecycle",
         pub_export_macro: true,
         export_macro_name: "export_lifecycle",
@@ -177,26 +177,25 @@ pub(crate) fn send_journal(bytes: &[u8], slots: &[u64]) {
     host::journal::append_many(bytes, slots);
 }
 
-/// Key-value state of the current event's key. Needs the grant `state`.
-pub mod state {
+/// What the host answers while an event runs.
+pub(crate) mod host_answers {
+    pub(crate) use super::bindings_capabilities::wasi::logging::logging::Level;
+
+    use super::bindings_capabilities::wasi::{config::store, logging::logging};
     use super::host;
     use crate::effects;
 
-    /// The value, if there is one and its time has not run out.
-    #[must_use]
-    pub fn get(name: &str) -> Option<Vec<u8>> {
+    pub(crate) fn state_get(name: &str) -> Option<Vec<u8>> {
         host::effects::begin(effects::current_index());
         host::state::get(name)
     }
 
-    /// Sets a value; `ttl_ms` counts from now, none keeps it until it is deleted.
-    pub fn set(name: &str, value: &[u8], ttl_ms: Option<u64>) {
+    pub(crate) fn state_set(name: &str, value: &[u8], ttl_ms: Option<u64>) {
         begin_write();
         host::state::set(name, value, ttl_ms);
     }
 
-    /// Deletes a value.
-    pub fn delete(name: &str) {
+    pub(crate) fn state_delete(name: &str) {
         begin_write();
         host::state::delete(name);
     }
@@ -205,40 +204,12 @@ pub mod state {
         host::effects::begin(effects::current_index());
         effects::discard_with(host::effects::discard);
     }
-}
 
-/// Log lines. Needs the grant `logging`.
-pub mod log {
-    use super::bindings_capabilities::wasi::logging::logging::{Level, log};
-
-    /// For whoever looks into a failure.
-    pub fn debug(message: &str) {
-        log(Level::Debug, "", message);
+    pub(crate) fn log(level: Level, message: &str) {
+        logging::log(level, "", message);
     }
 
-    /// For whoever runs the plugin.
-    pub fn info(message: &str) {
-        log(Level::Info, "", message);
-    }
-
-    /// Something is off, and the plugin goes on.
-    pub fn warn(message: &str) {
-        log(Level::Warn, "", message);
-    }
-
-    /// Someone must act.
-    pub fn error(message: &str) {
-        log(Level::Error, "", message);
-    }
-}
-
-/// The plugin's own settings. Needs the grant `config`.
-pub mod config {
-    use super::bindings_capabilities::wasi::config::store;
-
-    /// The value of a setting; none when it is not set.
-    #[must_use]
-    pub fn get(key: &str) -> Option<String> {
+    pub(crate) fn config_get(key: &str) -> Option<String> {
         store::get(key).ok().flatten()
     }
 }

@@ -20,6 +20,7 @@
 //!
 //! The same function runs natively in `cargo test`: see [`testing`].
 
+pub mod asked;
 pub mod effects;
 pub mod event;
 pub mod outcome;
@@ -31,10 +32,9 @@ pub mod timer;
 #[doc(hidden)]
 pub mod guest;
 
+pub use asked::{config, log, state};
 pub use effects::{journal, metrics, tally};
 pub use event::{Event, Headers};
-#[cfg(target_family = "wasm")]
-pub use guest::{config, log, state};
 pub use outcome::{Failure, Output, Reject, Success};
 pub use timer::{Reason, Tick};
 

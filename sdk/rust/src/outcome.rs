@@ -2,7 +2,20 @@
 
 use std::fmt::Display;
 
-/// The event is finished.
+/// The event is finished: its effects and its outputs count. A handler may return `()`, an [`Output`] or several
+/// instead.
+///
+/// ```
+/// use millrace_sdk::{Event, Failure, Output, Success};
+///
+/// fn handle(event: &Event<'_>) -> Result<Success, Failure> {
+///     match event.value() {
+///         Some(value) => Ok(Output::new("copies", value).into()),
+///         None => Ok(Success::Filtered),
+///     }
+/// }
+/// # assert_eq!(handle(&Event::of_value(b"x").with_value(None)).unwrap(), Success::Filtered);
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Success {
     /// Done, with records to produce.
@@ -29,7 +42,23 @@ impl From<Vec<Output>> for Success {
     }
 }
 
-/// The event is not finished; its effects are dropped.
+/// The event is not finished; its effects are dropped. Any ordinary error becomes one that asks for a retry.
+///
+/// ```
+/// use millrace_sdk::{Event, Failure, Reject};
+///
+/// fn handle(event: &Event<'_>) -> Result<(), Failure> {
+///     let value = event.value().ok_or(Reject::new("tombstone", "nothing to book"))?; // never again
+///     let amount: u64 = std::str::from_utf8(value)?.parse()?; // an ordinary error: again, with backoff
+///     match amount {
+///         0 => Err(Failure::retry("bank-away", "no answer").after_ms(5_000)), // again, in five seconds
+///         1 => Err(Failure::overloaded("bank-busy", "429")), // again, and not counted as an attempt
+///         _ => Ok(()),
+///     }
+/// }
+/// # assert_eq!(handle(&Event::of_value(b"0")).unwrap_err().code(), "bank-away");
+/// # assert_eq!(handle(&Event::of_value(b"x")).unwrap_err().code(), "error");
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Failure {
     pub(crate) kind: FailureKind,
@@ -95,7 +124,7 @@ impl Failure {
     }
 }
 
-/// A failure that no further attempt can mend: the event goes to the dead-letter topic at once.
+/// A failure that no further attempt can mend: the event goes to the dead-letter topic at once. See [`Failure`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Reject {
     code: String,
@@ -125,7 +154,18 @@ impl<E: std::error::Error> From<E> for Failure {
     }
 }
 
-/// A record to produce. The topic must be granted to the plugin (`output:NAME`).
+/// A record to produce. The topic must be granted to the plugin (`output:NAME`). It counts when the event
+/// succeeds, and its offset is committed only after the broker has it: at least once.
+///
+/// ```
+/// use millrace_sdk::Output;
+///
+/// let output = Output {
+///     headers: vec![("trace".to_owned(), Some(b"1f".to_vec()))],
+///     ..Output::new("invoices", "12.50").with_key("anna")
+/// };
+/// assert_eq!(output.key.as_deref(), Some(&b"anna"[..]));
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Output {
     /// Where it goes.

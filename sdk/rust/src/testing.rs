@@ -13,8 +13,13 @@
 //! assert_eq!(effects.tallies[0].name, "seen");
 //! ```
 
+#[cfg(not(target_family = "wasm"))]
+pub(crate) mod answers;
+
 use std::cell::RefCell;
 
+#[cfg(not(target_family = "wasm"))]
+pub use self::answers::{Level, configure, state_of, take_log};
 use crate::effects;
 pub use crate::effects::{Effects, MetricChange, MetricKind, Operation, TallyChange};
 use crate::event::Event;
@@ -29,11 +34,16 @@ pub fn run<S: Into<Success>>(
     event: &Event<'_>,
     handle: impl FnOnce(&Event<'_>) -> Result<S, Failure>,
 ) -> (Result<Success, Failure>, Effects) {
+    #[cfg(not(target_family = "wasm"))]
+    answers::begin(event);
     let outcome = run_buffered(event, handle);
+    #[cfg(not(target_family = "wasm"))]
+    answers::end(outcome.is_ok());
     (outcome, effects::take())
 }
 
-/// Runs one event and leaves its effects in the buffer, merged with those before, as in a batch.
+/// Runs one event and leaves its effects in the buffer, merged with those before, as in a batch. Its state belongs to
+/// the event of the last [`run`].
 ///
 /// # Errors
 /// Returns the handler's own failure.

@@ -1,6 +1,21 @@
 //! What `on_tick` sees: one topic-partition, the time, and its settled sums.
 
-/// One call of `on_tick`.
+/// One call of `on_tick`: each `tick` of the configuration, for each partition that this host has, and once more
+/// when the partition is given up.
+///
+/// ```
+/// use millrace_sdk::{Failure, Output, Reason, Tick, testing};
+///
+/// fn on_tick(tick: &Tick<'_>) -> Result<Vec<Output>, Failure> {
+///     let counts = tick.take("orders/").into_iter();
+///     Ok(counts.map(|(name, n)| Output::new("order.counts", format!("{name} {n}"))).collect())
+/// }
+///
+/// let sums = vec![("orders/NO".to_owned(), 2), ("other".to_owned(), 1)];
+/// let (outputs, left) = testing::tick(sums, Reason::Interval, on_tick).unwrap();
+/// assert_eq!(outputs[0].value.as_deref(), Some(&b"orders/NO 2"[..]));
+/// assert_eq!(left, [("other".to_owned(), 1)]);
+/// ```
 #[derive(Debug)]
 pub struct Tick<'a> {
     pub(crate) topic: &'a str,
