@@ -1,16 +1,25 @@
-//! Gateways through which publishers hand in events: gRPC.
+//! Gateways through which publishers hand in events.
 //!
-//! A gateway answers an event only after Kafka has acknowledged it. It must not know plugins, groups
-//! or rdkafka; it reaches Kafka through [`crate::kafka::publisher`].
+//! Each gateway speaks a protocol of its own and hands events to the one `reception`, which checks and counts them
+//! and answers only after Kafka has acknowledged. It must not know plugins, groups or rdkafka; it reaches Kafka
+//! through [`crate::kafka::publisher`].
 
-mod connections;
+mod carried;
+mod clients;
 mod counts;
+mod gateway_error;
 pub mod grpc;
-mod service;
-mod status;
+pub mod http;
+mod reception;
+mod refusal;
+mod rules;
 
 pub use counts::Counts;
-pub use grpc::{GatewayError, GrpcGateway};
+pub use gateway_error::GatewayError;
+pub use grpc::GrpcGateway;
+pub use http::HttpGateway;
+pub use reception::Shared;
+pub use rules::TopicRules;
 
 /// The contract of `proto/millrace/ingest/v1/ingest.proto`, generated.
 #[allow(

@@ -3,20 +3,31 @@
 //! This file holds what all clients share: their base settings, their errors, and where librdkafka's
 //! log goes. It must not know plugins, lanes or what events mean.
 
+mod aside;
 pub mod consumer;
 pub mod embedded;
 mod known_topics;
 mod outgoing;
+pub(crate) mod partitioner;
+mod produce_call;
 pub mod producer;
 pub mod publisher;
+pub mod reader;
+mod security;
+pub mod tail;
+mod tokens;
 pub mod topics;
 
+use std::error::Error;
+use std::sync::Arc;
 use std::time::Duration;
 
 use rdkafka::ClientContext;
+use rdkafka::client::OAuthToken;
 use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
 use rdkafka::error::{KafkaError as ClientError, RDKafkaErrorCode};
 
+use self::tokens::Keeper;
 use crate::config;
 
 /// What can go wrong between the host and a Kafka cluster.
@@ -39,6 +50,31 @@ pub enum KafkaError {
         /// The last thing librdkafka said about it.
         reason: Option<String>,
     },
+    /// The two sides do not trust each other's certificates, or one of them speaks no TLS.
+    #[error(
+        "no encrypted connection to the Kafka brokers at {brokers}: {reason}; check that kafka.tls.ca signed the broker's \
+         certificate, that its time is not over, and that it names the broker as kafka.brokers does; that kafka.tls.cert \
+         is one that the broker takes, where it asks for one; and that this listener of it is encrypted"
+    )]
+    NotTrusted {
+        /// `bootstrap.servers` as configured.
+        brokers: String,
+        /// What was wrong.
+        reason: String,
+    },
+    /// The brokers do not believe who the host is.
+    #[error(
+        "the Kafka brokers at {brokers} refuse the login of this host: {reason}; check kafka.sasl"
+    )]
+    NotLoggedIn {
+        /// `bootstrap.servers` as configured.
+        brokers: String,
+        /// What they said.
+        reason: String,
+    },
+    /// There is no token to log in with.
+    #[error("there is no token to log in to Kafka with: {0}; check kafka.sasl.token")]
+    Token(String),
     /// The topic is there already.
     #[error("topic {0} exists already")]
     TopicExists(String),
@@ -115,6 +151,7 @@ pub fn client_with_defaults(kafka: &config::Kafka, defaults: &[(&str, &str)]) ->
     settings.set("message.max.bytes", kafka.message_max_bytes.to_string());
     // A misspelt topic must be an error, not a new topic.
     settings.set("allow.auto.create.topics", "false");
+    security::apply(kafka, &mut settings);
     settings
 }
 
@@ -162,11 +199,30 @@ pub fn log_error(error: &ClientError, reason: &str) {
     }
 }
 
-/// A context for clients that need nothing but the log.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct QuietContext;
+/// A context for clients that need nothing but the log and a token to log in with.
+#[derive(Debug, Clone)]
+pub struct QuietContext {
+    tokens: Option<Arc<Keeper>>,
+}
+
+impl QuietContext {
+    /// The context of a client of this cluster.
+    ///
+    /// # Errors
+    /// [`KafkaError::Token`] when there is no token to log in with.
+    pub fn new(kafka: &config::Kafka) -> Result<Self, KafkaError> {
+        let tokens = Keeper::of(kafka)?;
+        Ok(Self { tokens })
+    }
+}
 
 impl ClientContext for QuietContext {
+    const ENABLE_REFRESH_OAUTH_TOKEN: bool = true;
+
+    fn generate_oauth_token(&self, _: Option<&str>) -> Result<OAuthToken, Box<dyn Error>> {
+        tokens::current(self.tokens.as_ref())
+    }
+
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
         log(level, facility, message);
     }
@@ -181,13 +237,12 @@ mod tests {
     use super::*;
 
     fn kafka(properties: &[(&str, &str)]) -> config::Kafka {
+        let properties = properties.iter();
         config::Kafka {
-            brokers: "one:9092".into(),
             properties: properties
-                .iter()
                 .map(|(k, v)| ((*k).into(), (*v).into()))
                 .collect(),
-            message_max_bytes: 1_000_000,
+            ..config::Kafka::at("one:9092")
         }
     }
 

@@ -1,38 +1,39 @@
-//! How many events the gateway answered, by status.
+//! How many events a gateway answered, by status.
 //!
 //! Plain counters for whoever exports them; this file must not know how metrics are exported.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::proto::StatusCode;
-
-const CODES: [StatusCode; 7] = [
-    StatusCode::Ok,
-    StatusCode::Invalid,
-    StatusCode::TooLarge,
-    StatusCode::UnknownTopic,
-    StatusCode::Denied,
-    StatusCode::Overloaded,
-    StatusCode::Unavailable,
-];
+use super::refusal::Status;
 
 /// Answered events by status. It only rises.
 #[derive(Debug, Default)]
-pub struct Counts([AtomicU64; CODES.len()]);
+pub struct Counts([AtomicU64; Status::ALL.len()]);
 
 impl Counts {
-    pub(super) fn add(&self, code: StatusCode) {
-        if let Some(place) = CODES.iter().position(|known| *known == code) {
-            self.0[place].fetch_add(1, Ordering::Relaxed);
-        }
+    pub(super) fn add(&self, status: Status, events: u64) {
+        // The order of `ALL` is the order of the variants.
+        self.0[status as usize].fetch_add(events, Ordering::Relaxed);
     }
 
     /// Every status in lower case (`ok`, `too_large`, ...) with its count so far.
     pub fn snapshot(&self) -> impl Iterator<Item = (String, u64)> + '_ {
         let counted = self.0.iter().map(|count| count.load(Ordering::Relaxed));
-        CODES
+        Status::ALL
             .iter()
-            .map(|code| super::status::name(*code).to_ascii_lowercase())
+            .map(|status| status.name().to_ascii_lowercase())
             .zip(counted)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_status_has_a_place_of_its_own() {
+        for (place, status) in Status::ALL.into_iter().enumerate() {
+            assert_eq!(status as usize, place);
+        }
     }
 }

@@ -13,6 +13,8 @@ mod lists;
 mod record;
 
 use std::ffi::CString;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use rdkafka::Offset as ClientOffset;
@@ -24,12 +26,14 @@ use rdkafka_sys as sys;
 use self::context::{Context, commit_and_wait};
 use self::lists::names;
 pub use self::record::Record;
+use super::security::refused;
+use super::tokens::Keeper;
 use super::{KafkaError, client_with_defaults, log_error};
 use crate::config;
 use crate::delivery::offsets::Offset;
 
 /// Settings of the data path that operators may change; `make bench` compares consumers with the same.
-pub const DEFAULTS: [(&str, &str); 8] = [
+pub const DEFAULTS: [(&str, &str); 9] = [
     // Once the local queue is full librdkafka sleeps this long; its default of a second halves throughput.
     ("fetch.queue.backoff.ms", "10"),
     // Bounds what is prefetched, by bytes and not by messages. A pause throws it away and fetches again.
@@ -40,7 +44,24 @@ pub const DEFAULTS: [(&str, &str); 8] = [
     ("partition.assignment.strategy", "range,roundrobin"),
     ("session.timeout.ms", "45000"),
     ("max.poll.interval.ms", "300000"),
+    // How soon new partitions are read, and new topics that a pattern matches. One small question each time.
+    (TOPICS_REFRESH, "30000"),
 ];
+
+/// How often a client asks which topics and partitions there are.
+const TOPICS_REFRESH: &str = "topic.metadata.refresh.interval.ms";
+
+/// Topics are not asked for more often than this, so that a slip in a property does not load the cluster.
+const TOPICS_REFRESH_MIN: Duration = Duration::from_millis(100);
+
+/// How often it is looked which topics and partitions there are; none where the operator turned it off.
+#[must_use]
+pub fn topics_refresh(kafka: &config::Kafka) -> Option<Duration> {
+    let settings = client_with_defaults(kafka, &DEFAULTS);
+    // What is no number is refused by librdkafka when the group joins.
+    let ms = settings.get(TOPICS_REFRESH)?.parse().ok()?;
+    Some(Duration::from_millis(ms).max(TOPICS_REFRESH_MIN))
+}
 
 /// How long a member may be away before another one may have its partitions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,6 +73,12 @@ pub struct MemberLimits {
 }
 
 impl MemberLimits {
+    /// None: nobody else is there to have the partitions.
+    pub const FOR_EVER: Self = Self {
+        pause_ms: u64::MAX,
+        max_poll_ms: u64::MAX,
+    };
+
     /// As the properties say.
     #[must_use]
     pub fn new(kafka: &config::Kafka) -> Self {
@@ -124,7 +151,9 @@ pub trait Membership: Send + Sync + 'static {
 /// A member of a consumer group. It is polled and dropped on one thread.
 pub struct GroupConsumer<M: Membership> {
     consumer: BaseConsumer<Context<M>>,
-    topics: Vec<String>,
+    topics: Vec<Arc<str>>,
+    /// A batch that cannot be unpacked was told of. It is fetched again and again.
+    told_of_packed: AtomicBool,
 }
 
 impl<M: Membership> std::fmt::Debug for GroupConsumer<M> {
@@ -155,7 +184,7 @@ impl<M: Membership> GroupConsumer<M> {
     pub fn join(
         kafka: &config::Kafka,
         group: &str,
-        topics: &[&str],
+        topics: &[Arc<str>],
         membership: M,
     ) -> Result<Self, KafkaError> {
         let mut settings = client_with_defaults(kafka, &DEFAULTS);
@@ -169,11 +198,40 @@ impl<M: Membership> GroupConsumer<M> {
         // A producer's limit, which the consumer would warn about.
         settings.remove("message.max.bytes");
         let consumer: BaseConsumer<_> = settings
-            .create_with_context(Context::new(membership))
-            .map_err(KafkaError::Settings)?;
-        consumer.subscribe(topics)?;
-        let topics = topics.iter().map(|topic| (*topic).to_owned()).collect();
-        Ok(Self { consumer, topics })
+            .create_with_context(Context::new(membership, Keeper::of(kafka)?))
+            .map_err(refused)?;
+        let mut joined = Self {
+            consumer,
+            topics: Vec::new(),
+            told_of_packed: AtomicBool::new(false),
+        };
+        joined.read_from(topics)?;
+        Ok(joined)
+    }
+
+    /// Reads these topics from now on. Where they are not those of before, everything assigned is given up in order,
+    /// told to the membership in later polls, and the group assigns anew. Without a topic it leaves the group. Says
+    /// whether they are others.
+    ///
+    /// # Errors
+    /// librdkafka has given up on the group.
+    pub fn read_from(&mut self, topics: &[Arc<str>]) -> Result<bool, KafkaError> {
+        if self.topics == topics {
+            return Ok(false);
+        }
+        self.topics = topics.to_vec();
+        if topics.is_empty() {
+            // An empty subscription is refused.
+            self.consumer.unsubscribe();
+        } else {
+            self.subscribe()?;
+        }
+        Ok(true)
+    }
+
+    fn subscribe(&self) -> Result<(), KafkaError> {
+        let topics: Vec<&str> = self.topics.iter().map(|topic| &**topic).collect();
+        Ok(self.consumer.subscribe(&topics)?)
     }
 
     /// Waits for the next record, and serves rebalances and commits meanwhile.
@@ -195,9 +253,8 @@ impl<M: Membership> GroupConsumer<M> {
     /// # Errors
     /// librdkafka has given up on the group.
     pub fn rejoin(&self) -> Result<(), KafkaError> {
-        let topics: Vec<&str> = self.topics.iter().map(String::as_str).collect();
         self.consumer.unsubscribe();
-        Ok(self.consumer.subscribe(&topics)?)
+        self.subscribe()
     }
 
     /// Whether librdkafka knows the assignment to be lost. It knows before it says so in a poll, because the
@@ -332,6 +389,15 @@ impl<M: Membership> GroupConsumer<M> {
                 return Polled::Fatal(format!(
                     "the cluster does not let this group read ({code}); check its access rules"
                 ));
+            }
+            Some(RDKafkaErrorCode::BadCompression)
+                if !self.told_of_packed.swap(true, Ordering::Relaxed) =>
+            {
+                tracing::warn!(
+                    "a compressed batch cannot be unpacked, and its partition waits: it is damaged, or larger than half of \
+                     receive.message.max.bytes once it is unpacked; raise that in kafka.properties, or move the group's \
+                     offset past the batch"
+                );
             }
             _ => {}
         }

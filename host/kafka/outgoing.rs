@@ -26,7 +26,7 @@ pub struct Outgoing<'a> {
 pub struct Delivered {
     /// Its partition.
     pub partition: i32,
-    /// Its offset there.
+    /// Its offset there; -1 where it is not known, because nobody acknowledges.
     pub offset: i64,
 }
 
@@ -51,6 +51,21 @@ pub enum PublishError {
     /// No acknowledgement; the event may have been written all the same.
     #[error("{0}")]
     Unavailable(String),
+}
+
+impl PublishError {
+    /// The cause in one word, for counts.
+    #[must_use]
+    pub fn cause(&self) -> &'static str {
+        match self {
+            Self::Invalid(_) => "invalid",
+            Self::TooLarge(_) => "too_large",
+            Self::UnknownTopic(_) => "unknown_topic",
+            Self::Denied(_) => "denied",
+            Self::Overloaded => "overloaded",
+            Self::Unavailable(_) => "unavailable",
+        }
+    }
 }
 
 /// What became of an event.

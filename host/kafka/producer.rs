@@ -4,19 +4,24 @@
 
 #![allow(
     unsafe_code,
-    reason = "rdkafka takes the names of headers as text, and Kafka does not promise that they are"
+    reason = "whether librdkafka has given a producer up is only in the C interface"
 )]
 
+use std::error::Error;
 use std::ffi::{CString, c_void};
 use std::sync::Arc;
 
 use crossbeam_channel::Sender;
+use rdkafka::client::OAuthToken;
 use rdkafka::error::{KafkaError as ClientError, RDKafkaErrorCode as Code};
 use rdkafka::message::DeliveryResult;
 use rdkafka::producer::{Producer, ProducerContext, PurgeConfig, ThreadedProducer};
 use rdkafka::{ClientConfig, ClientContext, config::RDKafkaLogLevel};
-use rdkafka_sys::{self as sys, rd_kafka_vtype_t as Kind};
+use rdkafka_sys as sys;
 
+use super::produce_call::{Call, Headers, produce};
+use super::security::refused;
+use super::tokens::{self, Keeper};
 use super::{KafkaError, client_with_defaults, log, log_error};
 use crate::config;
 
@@ -36,9 +41,6 @@ const DEFAULTS: [(&str, &str); 6] = [
 
 /// The largest that librdkafka allows for `message.max.bytes`.
 const RECORD_BYTES_MAX: &str = "1000000000";
-
-/// `RD_KAFKA_PARTITION_UA`: the partitioner chooses.
-const PARTITION_BY_KEY: i32 = -1;
 
 /// Headers that many records have in common, made once.
 pub type SharedHeaders = Arc<[(Vec<u8>, Option<Vec<u8>>)]>;
@@ -131,7 +133,7 @@ impl GroupProducer {
             // letter is as large as its record, which some topic has taken, and a little larger.
             .set("message.max.bytes", RECORD_BYTES_MAX);
         Ok(Self {
-            producer: launch(&settings, deliveries)?,
+            producer: launch(&settings, deliveries, Keeper::of(kafka)?)?,
             settings,
             purged: false,
         })
@@ -161,8 +163,9 @@ impl GroupProducer {
     /// # Errors
     /// librdkafka could not start another; the old one stays.
     pub fn replace(&mut self) -> Result<(), KafkaError> {
-        let deliveries = self.producer.client().context().deliveries.clone();
-        let new = launch(&self.settings, deliveries)?;
+        let context = self.producer.client().context();
+        let (deliveries, tokens) = (context.deliveries.clone(), context.tokens.clone());
+        let new = launch(&self.settings, deliveries, tokens)?;
         let old = std::mem::replace(&mut self.producer, new);
         self.purged = false;
         // Dropping it waits for its threads, which events should not have to.
@@ -177,123 +180,32 @@ impl GroupProducer {
     pub fn send(&self, token: usize, record: &OutgoingRecord) -> Result<(), SendFailure> {
         let topic = CString::new(record.topic.as_str())
             .map_err(|_| SendFailure::Refused("the topic's name holds a zero byte".to_owned()))?;
-        let headers = Headers::of(record);
-        let arguments = [
-            argument(Kind::RD_KAFKA_VTYPE_TOPIC, |u| u.cstr = topic.as_ptr()),
-            argument(Kind::RD_KAFKA_VTYPE_PARTITION, |u| {
-                u.i32_ = record.partition.unwrap_or(PARTITION_BY_KEY);
-            }),
-            argument(Kind::RD_KAFKA_VTYPE_MSGFLAGS, |u| {
-                u.i = sys::RD_KAFKA_MSG_F_COPY;
-            }),
-            argument(Kind::RD_KAFKA_VTYPE_KEY, |u| u.mem = bytes(&record.key)),
-            argument(Kind::RD_KAFKA_VTYPE_VALUE, |u| u.mem = bytes(&record.value)),
+        let headers = record.all_headers();
+        let headers = Headers::of(
+            record.all_headers().count(),
+            headers.map(|(name, value)| (name.as_slice(), value.as_deref())),
+        );
+        let call = Call {
+            topic: &topic,
+            partition: record.partition,
+            key: record.key.as_deref(),
+            value: record.value.as_deref(),
+            timestamp_ms: record.timestamp_ms,
             // The token is the pointer, as rdkafka does it for a number, and reads it back in `delivery`.
-            argument(Kind::RD_KAFKA_VTYPE_OPAQUE, |u| {
-                u.ptr = token as *mut c_void;
-            }),
-            argument(Kind::RD_KAFKA_VTYPE_TIMESTAMP, |u| {
-                u.i64_ = record.timestamp_ms.unwrap_or(0);
-            }),
-            argument(Kind::RD_KAFKA_VTYPE_HEADERS, |u| u.headers = headers.0),
-        ];
-        // SAFETY: the client lives as long as `self`; every pointer is valid during the call, which copies
-        // what it is given, and takes the headers over only when it succeeds.
-        let error = unsafe {
-            sys::rd_kafka_produceva(
-                self.producer.client().native_ptr(),
-                arguments.as_ptr(),
-                arguments.len(),
-            )
+            opaque: token as *mut c_void,
         };
-        if error.is_null() {
-            headers.given_away();
-            return Ok(());
-        }
-        // SAFETY: a failed call returns an error that belongs to the caller.
-        let code = unsafe {
-            let code = sys::rd_kafka_error_code(error);
-            sys::rd_kafka_error_destroy(error);
-            code
-        };
-        Err(failure(code.into()))
+        produce(self.producer.client().native_ptr(), &call, headers).map_err(failure)
     }
 }
 
 fn launch(
     settings: &ClientConfig,
     deliveries: Sender<Delivery>,
+    tokens: Option<Arc<Keeper>>,
 ) -> Result<ThreadedProducer<Context>, KafkaError> {
     settings
-        .create_with_context(Context { deliveries })
-        .map_err(KafkaError::Settings)
-}
-
-/// One argument of a produce call.
-fn argument(
-    kind: Kind,
-    set: impl FnOnce(&mut sys::rd_kafka_vu_s__bindgen_ty_1),
-) -> sys::rd_kafka_vu_t {
-    let mut argument = sys::rd_kafka_vu_t {
-        vtype: kind,
-        u: sys::rd_kafka_vu_s__bindgen_ty_1 { _pad: [0; 64] },
-    };
-    set(&mut argument.u);
-    argument
-}
-
-/// Bytes as librdkafka takes them: null and empty are different things.
-fn bytes(bytes: &Option<Vec<u8>>) -> sys::rd_kafka_vu_s__bindgen_ty_1__bindgen_ty_1 {
-    sys::rd_kafka_vu_s__bindgen_ty_1__bindgen_ty_1 {
-        ptr: pointer(bytes.as_deref()).cast_mut(),
-        size: bytes.as_ref().map_or(0, Vec::len),
-    }
-}
-
-/// Of an empty slice it is not null either.
-fn pointer(bytes: Option<&[u8]>) -> *const c_void {
-    bytes.map_or(std::ptr::null(), |bytes| bytes.as_ptr().cast())
-}
-
-/// Headers in librdkafka's memory; null where there are none.
-struct Headers(*mut sys::rd_kafka_headers_t);
-
-impl Headers {
-    fn of(record: &OutgoingRecord) -> Self {
-        let count = record.all_headers().count();
-        if count == 0 {
-            return Self(std::ptr::null_mut());
-        }
-        // SAFETY: the list is made here and belongs to the result; names and values are copied with the
-        // lengths given, so a name may hold any byte.
-        unsafe {
-            let list = sys::rd_kafka_headers_new(count);
-            for (name, value) in record.all_headers() {
-                sys::rd_kafka_header_add(
-                    list,
-                    name.as_ptr().cast(),
-                    name.len() as isize,
-                    pointer(value.as_deref()),
-                    value.as_ref().map_or(0, Vec::len) as isize,
-                );
-            }
-            Self(list)
-        }
-    }
-
-    /// They belong to librdkafka now.
-    fn given_away(mut self) {
-        self.0 = std::ptr::null_mut();
-    }
-}
-
-impl Drop for Headers {
-    fn drop(&mut self) {
-        if !self.0.is_null() {
-            // SAFETY: the list was made by `of` and nobody took it over.
-            unsafe { sys::rd_kafka_headers_destroy(self.0) };
-        }
-    }
+        .create_with_context(Context { deliveries, tokens })
+        .map_err(refused)
 }
 
 fn failure(code: Code) -> SendFailure {
@@ -306,9 +218,16 @@ fn failure(code: Code) -> SendFailure {
 
 struct Context {
     deliveries: Sender<Delivery>,
+    tokens: Option<Arc<Keeper>>,
 }
 
 impl ClientContext for Context {
+    const ENABLE_REFRESH_OAUTH_TOKEN: bool = true;
+
+    fn generate_oauth_token(&self, _: Option<&str>) -> Result<OAuthToken, Box<dyn Error>> {
+        tokens::current(self.tokens.as_ref())
+    }
+
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
         log(level, facility, message);
     }

@@ -3,29 +3,38 @@
 //! Idempotent and acknowledged by all in-sync replicas, in order for each partition, with a finite
 //! time for each event. It must not know gRPC or where the events come from.
 
-mod context;
+#![allow(
+    unsafe_code,
+    reason = "a ticket that librdkafka did not take is taken back from it"
+)]
 
+mod context;
+mod figures;
+mod receipts;
+
+use std::ffi::CStr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use rdkafka::config::ClientConfig;
 use rdkafka::error::RDKafkaErrorCode as Code;
-use rdkafka::message::{Header, OwnedHeaders};
-use rdkafka::producer::{BaseRecord, Producer, ThreadedProducer};
+use rdkafka::producer::{Producer, ThreadedProducer};
+use rdkafka::util::IntoOpaque as _;
 use tokio::sync::{Semaphore, oneshot};
 
 use self::context::Context;
+pub use self::figures::ProducerFigures;
+pub use self::receipts::{Receipt, Receipts, Ticket};
 use super::known_topics::{Knowledge, KnownTopics};
 pub use super::outgoing::{Delivered, Done, Outcome, Outgoing, PublishError};
 use super::outgoing::{check, invalid_name};
+use super::partitioner::Partitioner;
+use super::produce_call::{Call, Headers, produce};
+use super::security::refused;
+use super::tokens::Keeper;
 use super::{KafkaError, client_with_defaults, is_topic_name};
-use crate::config;
-
-/// How long an event may wait for its acknowledgement. A partition leader fails over in a few
-/// seconds; a single broker that was killed is let in again by its controller after 9 s and was seen
-/// to take 15 s in all. Events survive both.
-pub const DELIVERY_TIMEOUT: Duration = Duration::from_secs(30);
+use crate::config::{self, Acks, Partitioning, Producing};
 
 /// How long the broker may take to say whether a topic exists. A request over a connection that is
 /// up takes milliseconds; this covers connecting first, with one failed attempt.
@@ -35,18 +44,8 @@ pub const LOOKUP_TIMEOUT: Duration = Duration::from_secs(5);
 /// take more threads than this.
 const LOOKUPS_AT_ONCE: usize = 4;
 
-/// Defaults of the producer; the operator's properties win.
-const DEFAULTS: [(&str, &str); 4] = [
-    // Bounds the memory of everything unacknowledged. At 200-byte events this is 300 000 of them,
-    // above what librdkafka's own limit of 100 000 messages lets in.
-    ("queue.buffering.max.kbytes", "65536"),
-    // Enough for a batch to form under load, and not felt by a lone publisher.
-    ("linger.ms", "2"),
-    // The same partition for the same key as Java clients choose.
-    ("partitioner", "murmur2_random"),
-    // A topic's absence is checked before; this is for one that is deleted later.
-    ("topic.metadata.propagation.max.ms", "5000"),
-];
+/// A name of a topic has at most 249 bytes, and a zero behind them here.
+const TOPIC_BYTES_MAX: usize = 250;
 
 type RunningProducer = ThreadedProducer<Context>;
 
@@ -57,6 +56,8 @@ pub struct Publisher {
     settings: ClientConfig,
     brokers: String,
     topics: Arc<KnownTopics>,
+    partitioner: Partitioner,
+    delivery_timeout: Duration,
     lookups: Semaphore,
 }
 
@@ -69,34 +70,60 @@ impl std::fmt::Debug for Publisher {
 }
 
 impl Publisher {
+    /// [`Self::with`] everything as it is by default.
+    ///
+    /// # Errors
+    /// As for [`Self::with`].
+    pub fn new(kafka: &config::Kafka) -> Result<Self, KafkaError> {
+        Self::with(kafka, &Producing::default())
+    }
+
     /// Sets the producer up. It connects in the background: a broker that is down shows in the
     /// answers to events, so that a gateway can start before Kafka does.
     ///
     /// # Errors
-    /// [`KafkaError::Settings`] when librdkafka refuses a property.
-    pub fn new(kafka: &config::Kafka) -> Result<Self, KafkaError> {
-        let mut settings = client_with_defaults(kafka, &DEFAULTS);
-        settings.remove("request.required.acks");
-        settings
-            .set("acks", "all")
-            .set("enable.idempotence", "true");
-        if !["delivery.timeout.ms", "message.timeout.ms"]
-            .iter()
-            .any(|name| kafka.properties.contains_key(*name))
-        {
-            settings.set(
-                "delivery.timeout.ms",
-                DELIVERY_TIMEOUT.as_millis().to_string(),
+    /// [`KafkaError::Settings`] when librdkafka refuses a property, [`KafkaError::Token`] when there is no token to log
+    /// in with.
+    pub fn with(kafka: &config::Kafka, producing: &Producing) -> Result<Self, KafkaError> {
+        if producing.acks != Acks::All {
+            tracing::warn!(
+                acks = producing.acks.as_str(),
+                "events count as acknowledged before every replica has them, as configured; one that was answered OK \
+                 can be lost with its broker"
             );
         }
-        let topics = Arc::new(KnownTopics::default());
+        let settings = settings(kafka, producing);
+        let partitioner = Partitioner::new(producing);
+        let topics = Arc::new(KnownTopics::new(partitioner.counts()));
+        let producer = start(&settings, &topics, Keeper::of(kafka)?)?;
+        // A property may say otherwise, and what librdkafka takes is what counts.
+        let delivery_timeout = settings
+            .get("delivery.timeout.ms")
+            .and_then(|ms| ms.parse().ok());
         Ok(Self {
-            producer: RwLock::new(Arc::new(start(&settings, &topics)?)),
+            producer: RwLock::new(Arc::new(producer)),
+            delivery_timeout: delivery_timeout
+                .map_or(producing.delivery_timeout, Duration::from_millis),
             settings,
             brokers: kafka.brokers.clone(),
             topics,
+            partitioner,
             lookups: Semaphore::new(LOOKUPS_AT_ONCE),
         })
+    }
+
+    /// How long an event may wait for its acknowledgement.
+    #[must_use]
+    pub fn delivery_timeout(&self) -> Duration {
+        self.delivery_timeout
+    }
+
+    /// The producer's own figures; none before the first interval, and where none are taken.
+    #[must_use]
+    pub fn figures(&self) -> Option<ProducerFigures> {
+        let producer = self.running();
+        let figures = producer.client().context().figures.lock();
+        figures.unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Puts an event into the queue to the broker and returns at once. `done` is called when the
@@ -106,29 +133,85 @@ impl Publisher {
     /// When the event could not be queued. `done` comes back uncalled; after
     /// [`PublishError::Overloaded`], wait a little and try again.
     pub fn enqueue(&self, event: &Outgoing<'_>, done: Done) -> Result<(), (PublishError, Done)> {
-        if let Err(error) = check(event) {
-            return Err((error, done));
-        }
+        self.hand_over(event, Ticket::Call(done))
+            .map_err(|(error, ticket)| match ticket {
+                Ticket::Call(done) => (error, done),
+                // It is the ticket of above that comes back.
+                Ticket::Entry { .. } => (error, Box::new(drop) as Done),
+            })
+    }
+
+    /// [`Self::enqueue`] for many events, whose answers are gathered. What was not queued is not answered either.
+    ///
+    /// # Errors
+    /// When the event could not be queued.
+    pub fn enqueue_for(
+        &self,
+        event: &Outgoing<'_>,
+        receipts: &Arc<Receipts>,
+        (number, label): (u64, u32),
+    ) -> Result<(), PublishError> {
+        let receipts = Arc::clone(receipts);
+        self.hand_over(
+            event,
+            Ticket::Entry {
+                receipts,
+                number,
+                label,
+            },
+        )
+        .map_err(|(error, _)| error)
+    }
+
+    fn hand_over(
+        &self,
+        event: &Outgoing<'_>,
+        ticket: Ticket,
+    ) -> Result<(), (PublishError, Ticket)> {
+        let partition = check(event).and_then(|()| {
+            let turns = self
+                .partitioner
+                .counts()
+                .then(|| self.topics.turns(event.topic))
+                .flatten();
+            self.partitioner.choose(event, turns.as_deref())
+        });
+        let partition = match partition {
+            Ok(partition) => partition,
+            Err(error) => return Err((error, ticket)),
+        };
+        // A copy on the stack; an allocation for each event would cost more.
+        let mut topic = [0_u8; TOPIC_BYTES_MAX];
+        let bytes = event.topic.as_bytes();
+        let name = topic.get_mut(..=bytes.len()).and_then(|name| {
+            name[..bytes.len()].copy_from_slice(bytes);
+            CStr::from_bytes_with_nul(name).ok()
+        });
+        let Some(name) = name else {
+            return Err((invalid_name(event.topic), ticket));
+        };
         let producer = self.running();
-        let mut record =
-            BaseRecord::<[u8], [u8], Box<Done>>::with_opaque_to(event.topic, Box::new(done));
-        record.partition = event.partition;
-        record.key = event.key;
-        record.payload = event.value;
-        record.timestamp = event.timestamp_ms;
-        if !event.headers.is_empty() {
-            let empty = OwnedHeaders::new_with_capacity(event.headers.len());
-            record.headers = Some(event.headers.iter().fold(empty, |headers, (key, value)| {
-                headers.insert(Header { key, value: *value })
-            }));
-        }
-        producer.send(record).map_err(|(error, record)| {
-            let partition = event.partition.unwrap_or(-1);
-            let error = producer
-                .client()
-                .context()
-                .classify(&error, event.topic, partition);
-            (error, *record.delivery_opaque)
+        let headers = event.headers.iter();
+        let headers = Headers::of(
+            event.headers.len(),
+            headers.map(|(name, value)| (name.as_bytes(), *value)),
+        );
+        let opaque = Box::new(ticket).into_ptr();
+        let call = Call {
+            topic: name,
+            partition,
+            key: event.key,
+            value: event.value,
+            timestamp_ms: event.timestamp_ms,
+            opaque,
+        };
+        produce(producer.client().native_ptr(), &call, headers).map_err(|code| {
+            let context = producer.client().context();
+            let error = context.classify(code, event.topic, partition.unwrap_or(-1));
+            // SAFETY: the pointer was made of a box above, and librdkafka, which did not take the record, has dropped
+            // it.
+            let ticket: Box<Ticket> = unsafe { Box::from_ptr(opaque) };
+            (error, *ticket)
         })
     }
 
@@ -184,8 +267,13 @@ impl Publisher {
             }
             Err(error) => error.rdkafka_error_code().or(Some(Code::Fail)),
         };
+        let topics = metadata.iter().flat_map(|metadata| metadata.topics());
+        let partitions = topics
+            .map(|topic| topic.partitions().len())
+            .next()
+            .unwrap_or(0);
         let (knowledge, answer) = match code {
-            None | Some(Code::LeaderNotAvailable) => (Knowledge::Exists, Ok(())),
+            None | Some(Code::LeaderNotAvailable) => (Knowledge::Exists(partitions), Ok(())),
             Some(Code::UnknownTopic | Code::UnknownTopicOrPartition | Code::InvalidTopic) => (
                 Knowledge::Absent,
                 Err(PublishError::UnknownTopic(topic.to_owned())),
@@ -213,7 +301,7 @@ impl Publisher {
 
     fn remembered(&self, topic: &str) -> Option<Result<(), PublishError>> {
         match self.topics.get(topic, Instant::now()) {
-            Some(Knowledge::Exists) => Some(Ok(())),
+            Some(Knowledge::Exists(_)) => Some(Ok(())),
             Some(Knowledge::Absent) => Some(Err(PublishError::UnknownTopic(topic.to_owned()))),
             Some(Knowledge::NoAnswer) => Some(Err(self.unreachable())),
             None => (!is_topic_name(topic)).then(|| Err(invalid_name(topic))),
@@ -246,7 +334,8 @@ impl Publisher {
             .write()
             .unwrap_or_else(PoisonError::into_inner);
         if given_up(&current) {
-            match start(&self.settings, &self.topics) {
+            let tokens = current.client().context().tokens.clone();
+            match start(&self.settings, &self.topics, tokens) {
                 Ok(new) => {
                     tracing::warn!("the producer failed for good and was replaced");
                     let old = std::mem::replace(&mut *current, Arc::new(new));
@@ -261,18 +350,102 @@ impl Publisher {
     }
 }
 
+/// What librdkafka is told where nothing of the producer is configured; `make bench-ingest` compares with the same.
+#[must_use]
+pub fn default_settings(kafka: &config::Kafka) -> ClientConfig {
+    settings(kafka, &Producing::default())
+}
+
+/// What librdkafka is told. What the section of the producer does not change, the operator's properties may.
+fn settings(kafka: &config::Kafka, producing: &Producing) -> ClientConfig {
+    let unchanged = Producing::default();
+    let (mut defaults, mut fixed) = (Vec::new(), Vec::new());
+    for (one, default) in tunable(producing).into_iter().zip(tunable(&unchanged)) {
+        if one == default {
+            &mut defaults
+        } else {
+            &mut fixed
+        }
+        .push(one);
+    }
+    // A topic's absence is checked before; this is for one that is deleted later.
+    defaults.push(("topic.metadata.propagation.max.ms", "5000".to_owned()));
+    let defaults: Vec<_> = defaults
+        .iter()
+        .map(|(name, value)| (*name, value.as_str()))
+        .collect();
+    let mut settings = client_with_defaults(kafka, &defaults);
+    for (name, other) in super::ALIASES {
+        if fixed.iter().any(|(fixed, _)| *fixed == name) {
+            settings.remove(other);
+        }
+    }
+    for (name, value) in &fixed {
+        settings.set(*name, value);
+    }
+    settings.remove("request.required.acks");
+    settings
+        .set("acks", producing.acks.as_str())
+        .set("enable.idempotence", producing.idempotence.to_string());
+    if !producing.idempotence {
+        // Nothing else keeps the order of what is sent again.
+        settings.set("max.in.flight.requests.per.connection", "1");
+    }
+    settings
+}
+
+/// What operators may also say as properties of all clients.
+fn tunable(producing: &Producing) -> [(&'static str, String); 9] {
+    let ms = |time: Duration| time.as_millis().to_string();
+    [
+        ("batch.num.messages", producing.batch_events.to_string()),
+        ("batch.size", producing.batch_bytes.to_string()),
+        ("linger.ms", ms(producing.linger)),
+        (
+            "compression.type",
+            producing.compression.as_str().to_owned(),
+        ),
+        ("delivery.timeout.ms", ms(producing.delivery_timeout)),
+        (
+            "queue.buffering.max.messages",
+            producing.queue_events.to_string(),
+        ),
+        (
+            "queue.buffering.max.kbytes",
+            producing.queue_bytes.div_ceil(1024).to_string(),
+        ),
+        (
+            "statistics.interval.ms",
+            ms(producing.statistics.unwrap_or_default()),
+        ),
+        // The same partition for the same key as Java clients choose. Events that have their partition already are
+        // not asked about.
+        (
+            "partitioner",
+            match producing.partitioning {
+                Partitioning::Key | Partitioning::Explicit | Partitioning::Field(_) => {
+                    "murmur2_random"
+                }
+                Partitioning::RoundRobin | Partitioning::Sticky => "random",
+            }
+            .to_owned(),
+        ),
+    ]
+}
+
 fn start(
     settings: &ClientConfig,
     topics: &Arc<KnownTopics>,
+    tokens: Option<Arc<Keeper>>,
 ) -> Result<RunningProducer, KafkaError> {
     let context = Context {
         topics: Arc::clone(topics),
         fatal: AtomicBool::new(false),
         complaint: Mutex::new(None),
+        figures: Mutex::new(None),
+        tokens,
     };
-    settings
-        .create_with_context(context)
-        .map_err(KafkaError::Settings)
+    settings.create_with_context(context).map_err(refused)
 }
 
 fn given_up() -> PublishError {

@@ -2,22 +2,37 @@
 //!
 //! Everything here blocks for up to the given time. It must not know which topics the host needs.
 
-use std::future::Future;
-use std::pin::pin;
+mod admin;
+
+use std::error::Error;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Context as TaskContext, Poll, Wake, Waker};
-use std::thread::Thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rdkafka::ClientContext;
-use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::client::OAuthToken;
 use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
 use rdkafka::error::{KafkaError as ClientError, RDKafkaErrorCode as Code};
 use rdkafka::metadata::Metadata;
 use rdkafka::producer::{BaseProducer, DeliveryResult, Producer, ProducerContext};
 
-use super::{KafkaError, QuietContext, client, is_topic_name, log, log_error};
+use super::security::{Refusal, refused};
+use super::tokens::{self, Keeper};
+use super::{
+    KafkaError, QuietContext, client, client_with_defaults, is_topic_name, log, log_error,
+};
 use crate::config;
+
+/// How long one question is waited for before it is looked whether the brokers refuse this host. A handshake takes
+/// some milliseconds.
+const SLICE: Duration = Duration::from_secs(1);
+
+/// A broker that hangs up so often before it has answered anything does not do so by chance. librdkafka tells the first
+/// two times, and then keeps quiet for half a minute.
+const HANG_UPS: u32 = 2;
+
+/// Enough for what has queued up.
+const SERVE: Duration = Duration::from_millis(10);
 
 /// What a new topic should be.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,19 +58,87 @@ pub struct TopicSummary {
     pub replication: usize,
 }
 
+/// What a partition of a topic is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PartitionDetails {
+    /// Its number.
+    pub partition: i32,
+    /// The broker that leads it; none at the moment where nobody does.
+    pub leader: Option<i32>,
+    /// The brokers that have it.
+    pub replicas: Vec<i32>,
+    /// Those of them that have everything.
+    pub in_sync: Vec<i32>,
+    /// The oldest offset and the one after the newest; none where nobody said.
+    pub offsets: Option<(i64, i64)>,
+}
+
+/// One setting of a topic.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TopicSetting {
+    /// Such as `retention.ms`.
+    pub name: String,
+    /// What it is.
+    pub value: String,
+    /// Whether it was set for this topic; otherwise the broker's default holds.
+    pub own: bool,
+}
+
 /// Keeps what librdkafka complains about, because "no answer" alone helps nobody.
-#[derive(Debug, Default)]
-struct Complaints(Mutex<Option<String>>);
+#[derive(Debug)]
+struct Complaints {
+    latest: Mutex<Option<String>>,
+    /// That the two sides do not accept each other, which no waiting mends.
+    refusal: Mutex<Option<Refusal>>,
+    /// `security.protocol` as it was set.
+    protocol: String,
+    /// How often a broker hung up.
+    hung_up: AtomicU32,
+    tokens: Option<Arc<Keeper>>,
+}
+
+impl Complaints {
+    fn new(kafka: &config::Kafka, settings: &ClientConfig) -> Result<Self, KafkaError> {
+        let protocol = settings.get("security.protocol").unwrap_or("plaintext");
+        Ok(Self {
+            protocol: protocol.to_ascii_lowercase(),
+            hung_up: AtomicU32::new(0),
+            latest: Mutex::default(),
+            refusal: Mutex::default(),
+            tokens: Keeper::of(kafka)?,
+        })
+    }
+
+    fn keep(&self, refusal: Option<Refusal>) {
+        if refusal.is_some() {
+            *self.refusal.lock().unwrap_or_else(PoisonError::into_inner) = refusal;
+        }
+    }
+}
 
 impl ClientContext for Complaints {
+    const ENABLE_REFRESH_OAUTH_TOKEN: bool = true;
+
+    fn generate_oauth_token(&self, _: Option<&str>) -> Result<OAuthToken, Box<dyn Error>> {
+        tokens::current(self.tokens.as_ref())
+    }
+
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
         log(level, facility, message);
+        // A broker that hangs up is no error to librdkafka, and stands in its log only. Once may happen to anybody.
+        if facility == "FAIL"
+            && message.contains("Disconnected")
+            && self.hung_up.fetch_add(1, Ordering::Relaxed) + 1 >= HANG_UPS
+        {
+            self.keep(Refusal::of_hanging_up(&self.protocol, message));
+        }
     }
 
     fn error(&self, error: ClientError, reason: &str) {
         log_error(&error, reason);
+        self.keep(Refusal::of(error.rdkafka_error_code(), reason));
         if error.rdkafka_error_code() != Some(Code::AllBrokersDown) {
-            *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(reason.to_owned());
+            *self.latest.lock().unwrap_or_else(PoisonError::into_inner) = Some(reason.to_owned());
         }
     }
 }
@@ -71,6 +154,8 @@ pub struct Topics {
     settings: ClientConfig,
     brokers: String,
     timeout: Duration,
+    /// For the client that creates.
+    context: QuietContext,
     /// A producer that produces nothing: the kind of client whose events can be polled, and it joins
     /// no group.
     client: BaseProducer<Complaints>,
@@ -91,13 +176,16 @@ impl Topics {
     /// [`KafkaError::Settings`] when librdkafka refuses a property.
     pub fn new(kafka: &config::Kafka, timeout: Duration) -> Result<Self, KafkaError> {
         let settings = client(kafka);
-        let asking = settings
-            .create_with_context(Complaints::default())
-            .map_err(KafkaError::Settings)?;
+        // Why a broker hangs up stands in this line of the log.
+        let asking = client_with_defaults(kafka, &[("log.connection.close", "true")]);
+        let asking = asking
+            .create_with_context(Complaints::new(kafka, &settings)?)
+            .map_err(refused)?;
         Ok(Self {
             settings,
             brokers: kafka.brokers.clone(),
             timeout,
+            context: QuietContext::new(kafka)?,
             client: asking,
         })
     }
@@ -136,91 +224,102 @@ impl Topics {
             Some(Code::UnknownTopic | Code::UnknownTopicOrPartition) => Ok(None),
             Some(code) => Err(KafkaError::Refused {
                 action: format!("describe topic {name}"),
-                reason: code.to_string(),
+                reason: admin::plainly(code),
             }),
         }
     }
 
-    /// Creates a topic.
+    /// One topic with its partitions, or none when it does not exist. It is not created.
     ///
     /// # Errors
-    /// [`KafkaError::TopicExists`], [`KafkaError::TopicName`], [`KafkaError::Refused`], or
-    /// [`KafkaError::Unreachable`].
-    pub fn create(&self, spec: &TopicSpec) -> Result<(), KafkaError> {
-        if !is_topic_name(&spec.name) {
-            return Err(KafkaError::TopicName(spec.name.clone()));
+    /// As of [`Topics::describe`].
+    pub fn details(&self, name: &str) -> Result<Option<Vec<PartitionDetails>>, KafkaError> {
+        if self.describe(name)?.is_none() {
+            return Ok(None);
         }
-        // Asked first, because the admin client alone cannot tell why nobody answers.
-        if self.describe(&spec.name)?.is_some() {
-            return Err(KafkaError::TopicExists(spec.name.clone()));
-        }
-        let admin: AdminClient<QuietContext> = self
-            .settings
-            .create_with_context(QuietContext)
-            .map_err(KafkaError::Settings)?;
-        let replicas = spec.replication.map_or(-1, i32::from);
-        let mut topic = NewTopic::new(
-            &spec.name,
-            i32::from(spec.partitions),
-            TopicReplication::Fixed(replicas),
-        );
-        for (name, value) in &spec.settings {
-            topic = topic.set(name, value);
-        }
-        let options = AdminOptions::new()
-            .request_timeout(Some(self.timeout))
-            .operation_timeout(Some(self.timeout));
-        let refused = |reason: String| KafkaError::Refused {
-            action: format!("create topic {}", spec.name),
-            reason,
-        };
-        let results = wait_for(admin.create_topics([&topic], &options)).map_err(|error| {
-            refused(match error {
-                // It answered the question before, so it is this one that it does not know.
-                ClientError::AdminOp(Code::OperationTimedOut) => format!(
-                    "no answer within {:?}; the broker that `millrace dev` embeds creates topics \
-                     only from its own configuration",
-                    self.timeout
-                ),
-                error => error.to_string(),
-            })
-        })?;
-        for result in results {
-            match result {
-                Ok(_) => {}
-                Err((_, Code::TopicAlreadyExists)) => {
-                    return Err(KafkaError::TopicExists(spec.name.clone()));
+        let metadata = self.metadata(Some(name))?;
+        let topics = metadata.topics().iter();
+        let partitions = topics.filter(|topic| topic.name() == name);
+        let partitions = partitions.flat_map(rdkafka::metadata::MetadataTopic::partitions);
+        let mut partitions: Vec<_> = partitions
+            .map(|partition| {
+                let leader = Some(partition.leader()).filter(|leader| *leader >= 0);
+                // Without a leader nobody knows, and the question would wait for one.
+                let offsets = leader.and_then(|_| {
+                    let client = self.client.client();
+                    client
+                        .fetch_watermarks(name, partition.id(), self.timeout)
+                        .ok()
+                });
+                PartitionDetails {
+                    partition: partition.id(),
+                    leader,
+                    replicas: partition.replicas().to_vec(),
+                    in_sync: partition.isr().to_vec(),
+                    offsets,
                 }
-                Err((_, code)) => return Err(refused(code.to_string())),
-            }
-        }
-        Ok(())
+            })
+            .collect();
+        partitions.sort_by_key(|partition| partition.partition);
+        Ok(Some(partitions))
     }
 
+    /// How many brokers the cluster has.
+    ///
+    /// # Errors
+    /// [`KafkaError::Unreachable`] when none answers.
+    pub fn brokers(&self) -> Result<usize, KafkaError> {
+        Ok(self.metadata(None)?.brokers().len())
+    }
+
+    /// Asks in slices, so that a refusal is told at once and not when the time is over.
     fn metadata(&self, topic: Option<&str>) -> Result<Metadata, KafkaError> {
-        self.client
-            .client()
-            .fetch_metadata(topic, self.timeout)
-            .map_err(|error| {
-                // Serves what librdkafka has logged meanwhile, up to its error.
-                self.client.poll(Duration::from_millis(10));
-                match error.rdkafka_error_code() {
-                    Some(
-                        Code::BrokerTransportFailure
-                        | Code::OperationTimedOut
-                        | Code::AllBrokersDown
-                        | Code::RequestTimedOut,
-                    ) => {
-                        let complaint = self.client.client().context().0.lock();
-                        KafkaError::Unreachable {
-                            brokers: self.brokers.clone(),
-                            waited: self.timeout,
-                            reason: complaint.unwrap_or_else(PoisonError::into_inner).clone(),
-                        }
-                    }
-                    _ => KafkaError::Client(error),
+        let deadline = Instant::now() + self.timeout;
+        loop {
+            // Serves what librdkafka has to say, and its wish for a token.
+            self.client.poll(SERVE);
+            let left = deadline.saturating_duration_since(Instant::now());
+            let asked = self
+                .client
+                .client()
+                .fetch_metadata(topic, left.min(SLICE).max(SERVE));
+            let error = match asked {
+                Ok(metadata) => return Ok(metadata),
+                Err(error) => error,
+            };
+            self.client.poll(SERVE);
+            let complaints = self.client.client().context();
+            let refusal = complaints
+                .refusal
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .take();
+            if let Some(refusal) = refusal {
+                return Err(refusal.error(&self.brokers));
+            }
+            match error.rdkafka_error_code() {
+                Some(
+                    Code::BrokerTransportFailure
+                    | Code::OperationTimedOut
+                    | Code::AllBrokersDown
+                    | Code::RequestTimedOut,
+                ) if left > SLICE => {}
+                Some(
+                    Code::BrokerTransportFailure
+                    | Code::OperationTimedOut
+                    | Code::AllBrokersDown
+                    | Code::RequestTimedOut,
+                ) => {
+                    let complaint = complaints.latest.lock();
+                    return Err(KafkaError::Unreachable {
+                        brokers: self.brokers.clone(),
+                        waited: self.timeout,
+                        reason: complaint.unwrap_or_else(PoisonError::into_inner).clone(),
+                    });
                 }
-            })
+                _ => return Err(KafkaError::Client(error)),
+            }
+        }
     }
 }
 
@@ -235,40 +334,13 @@ fn summary(topic: &rdkafka::metadata::MetadataTopic) -> TopicSummary {
     }
 }
 
-/// Waits on this thread for a future that another thread completes, without a runtime: the admin
-/// client offers nothing but futures, and its callers are plain threads.
-fn wait_for<F: Future>(future: F) -> F::Output {
-    struct Unpark(Thread);
-    impl Wake for Unpark {
-        fn wake(self: Arc<Self>) {
-            self.0.unpark();
-        }
-    }
-    let waker = Waker::from(Arc::new(Unpark(std::thread::current())));
-    let mut task = TaskContext::from_waker(&waker);
-    let mut future = pin!(future);
-    loop {
-        if let Poll::Ready(output) = future.as_mut().poll(&mut task) {
-            return output;
-        }
-        std::thread::park();
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use std::time::Instant;
-
     use super::*;
     use crate::kafka::embedded::EmbeddedBroker;
 
     fn at(brokers: String) -> Topics {
-        let kafka = config::Kafka {
-            brokers,
-            properties: std::collections::BTreeMap::new(),
-            message_max_bytes: 1_000_000,
-        };
-        Topics::new(&kafka, Duration::from_secs(5)).unwrap()
+        Topics::new(&config::Kafka::at(brokers), Duration::from_secs(5)).unwrap()
     }
 
     #[test]
@@ -315,12 +387,19 @@ mod tests {
     }
 
     #[test]
+    fn who_may_not_ask_is_told_so() {
+        for code in [
+            Code::TopicAuthorizationFailed,
+            Code::ClusterAuthorizationFailed,
+        ] {
+            assert!(admin::plainly(code).contains("not authorised"), "{code}");
+        }
+        assert!(admin::plainly(Code::PolicyViolation).contains("policy"));
+    }
+
+    #[test]
     fn a_broker_that_is_not_there_is_named_with_the_reason() {
-        let kafka = config::Kafka {
-            brokers: "127.0.0.1:1".into(),
-            properties: std::collections::BTreeMap::new(),
-            message_max_bytes: 1_000_000,
-        };
+        let kafka = config::Kafka::at("127.0.0.1:1");
         let topics = Topics::new(&kafka, Duration::from_millis(800)).unwrap();
         let started = Instant::now();
         let message = topics.list().unwrap_err().to_string();

@@ -12,11 +12,13 @@ use tonic::transport::Channel;
 use tonic_health::pb::health_check_response::ServingStatus as Serving;
 use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
 use tonic_reflection::pb::v1 as reflection;
+use tonic_types::StatusExt as _;
 
 use super::*;
 use crate::ingest::proto::ingest_client::IngestClient;
 use crate::ingest::proto::*;
 use crate::kafka::embedded::EmbeddedBroker;
+use crate::kafka::publisher::Publisher;
 
 const EVENT_MAX_BYTES: usize = 1_000;
 
@@ -33,7 +35,17 @@ fn settings(in_flight_max: usize) -> config::GrpcIngest {
         listen: (Ipv4Addr::LOCALHOST, 0).into(),
         event_max_bytes: EVENT_MAX_BYTES,
         in_flight_max,
+        calls_max: 64,
+        calls_of_connection_max: 32,
     }
+}
+
+fn shared(publisher: Arc<Publisher>) -> Arc<Shared> {
+    Arc::new(Shared::new(
+        &config::Ingest::default(),
+        &config::Correlation::default(),
+        publisher,
+    ))
 }
 
 fn publisher(brokers: String, properties: &[(&str, &str)]) -> Arc<Publisher> {
@@ -42,15 +54,14 @@ fn publisher(brokers: String, properties: &[(&str, &str)]) -> Arc<Publisher> {
         .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
         .collect();
     let kafka = config::Kafka {
-        brokers,
         properties,
-        message_max_bytes: 1_000_000,
+        ..config::Kafka::at(brokers)
     };
     Arc::new(Publisher::new(&kafka).unwrap())
 }
 
 async fn run(publisher: Arc<Publisher>, in_flight_max: usize) -> Running {
-    let gateway = GrpcGateway::bind(&settings(in_flight_max), publisher).unwrap();
+    let gateway = GrpcGateway::bind(&settings(in_flight_max), shared(publisher)).unwrap();
     let (address, counts) = (gateway.address(), gateway.counts());
     let (stop, stopped) = oneshot::channel::<()>();
     let shutdown = async { drop(stopped.await) };
@@ -193,6 +204,10 @@ async fn a_batch_that_does_not_fit_is_refused_as_a_whole() {
         status.metadata().get("millrace-status").unwrap(),
         "OVERLOADED"
     );
+    let pushback = status.metadata().get("grpc-retry-pushback-ms").unwrap();
+    assert_eq!(pushback, "250");
+    let delay = status.get_error_details().retry_info().unwrap().retry_delay;
+    assert_eq!(delay, Some(Duration::from_millis(250)));
     let statuses = running
         .client
         .publish_batch(batch(2))
@@ -392,7 +407,10 @@ async fn a_port_in_use_is_named() {
         listen: running.address,
         ..settings(10)
     };
-    let second = GrpcGateway::bind(&settings, publisher(broker.bootstrap_servers(), &[]));
+    let second = GrpcGateway::bind(
+        &settings,
+        shared(publisher(broker.bootstrap_servers(), &[])),
+    );
     let message = second.unwrap_err().to_string();
     assert!(message.contains(&running.address.to_string()), "{message}");
     assert!(message.contains("ingest.grpc.listen"), "{message}");

@@ -1,11 +1,13 @@
 //! What librdkafka calls while it is polled: rebalances and answers to commits, told to the [`Membership`].
 //! It must not know what a partition is used for.
 
-use std::sync::Mutex;
+use std::error::Error;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use rdkafka::client::OAuthToken;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer, ConsumerContext, RebalanceProtocol};
 use rdkafka::error::{KafkaError as ClientError, RDKafkaErrorCode};
 use rdkafka::types::RDKafkaRespErr;
@@ -14,6 +16,7 @@ use rdkafka::{ClientContext, Offset as ClientOffset, TopicPartitionList};
 use super::lists::{list, metadata};
 use super::{Commit, Membership, Offered};
 use crate::delivery::offsets::Offset;
+use crate::kafka::tokens::{self, Keeper};
 use crate::kafka::{log, log_error};
 
 /// How long one question to the broker during an assignment may take.
@@ -33,14 +36,16 @@ pub(super) struct Context<M> {
     failed: Mutex<Option<String>>,
     /// The broker takes less metadata than Kafka's default; commits go without it.
     metadata_refused: AtomicBool,
+    tokens: Option<Arc<Keeper>>,
 }
 
 impl<M: Membership> Context<M> {
-    pub(super) fn new(membership: M) -> Self {
+    pub(super) fn new(membership: M, tokens: Option<Arc<Keeper>>) -> Self {
         Self {
             membership,
             failed: Mutex::new(None),
             metadata_refused: AtomicBool::new(false),
+            tokens,
         }
     }
 
@@ -115,6 +120,12 @@ impl<M: Membership> Context<M> {
 }
 
 impl<M: Membership> ClientContext for Context<M> {
+    const ENABLE_REFRESH_OAUTH_TOKEN: bool = true;
+
+    fn generate_oauth_token(&self, _: Option<&str>) -> Result<OAuthToken, Box<dyn Error>> {
+        tokens::current(self.tokens.as_ref())
+    }
+
     fn log(&self, level: rdkafka::config::RDKafkaLogLevel, facility: &str, message: &str) {
         log(level, facility, message);
     }

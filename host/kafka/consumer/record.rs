@@ -17,7 +17,7 @@ use crate::delivery::offsets::Offset;
 /// One record, in librdkafka's memory until it is dropped.
 #[derive(Debug)]
 pub struct Record<'a> {
-    pub(super) message: BorrowedMessage<'a>,
+    pub(in crate::kafka) message: BorrowedMessage<'a>,
 }
 
 impl Record<'_> {

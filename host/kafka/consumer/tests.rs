@@ -1,6 +1,5 @@
 //! What a member of a group hears, on the embedded broker.
 
-use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
@@ -43,18 +42,14 @@ impl Membership for Hears {
 fn a_commit_that_nobody_waits_for_is_heard_of_when_the_broker_has_it() {
     let broker = EmbeddedBroker::start().unwrap();
     broker.create_topic("events", 1).unwrap();
-    let kafka = config::Kafka {
-        brokers: broker.bootstrap_servers(),
-        properties: BTreeMap::new(),
-        message_max_bytes: 1_000_000,
-    };
+    let kafka = config::Kafka::at(broker.bootstrap_servers());
     let producer: BaseProducer = client(&kafka).create().unwrap();
     producer
         .send(BaseRecord::<(), str>::to("events").payload("x"))
         .unwrap();
     producer.flush(Duration::from_secs(5)).unwrap();
     let hears = Hears::default();
-    let consumer = GroupConsumer::join(&kafka, "g", &["events"], hears.clone()).unwrap();
+    let consumer = GroupConsumer::join(&kafka, "g", &["events".into()], hears.clone()).unwrap();
     let end = Instant::now() + Duration::from_secs(20);
     let mut asked = false;
     while hears.0.lock().unwrap().is_empty() {
@@ -78,11 +73,7 @@ fn metadata_that_is_no_text_is_offered_as_the_bytes_that_it_is() {
     const FOREIGN: [u8; 4] = [0xff, 0x00, 0xc3, 0x28];
     let broker = EmbeddedBroker::start().unwrap();
     broker.create_topic("events", 1).unwrap();
-    let kafka = config::Kafka {
-        brokers: broker.bootstrap_servers(),
-        properties: BTreeMap::new(),
-        message_max_bytes: 1_000_000,
-    };
+    let kafka = config::Kafka::at(broker.bootstrap_servers());
     let tool: BaseConsumer = client(&kafka).set("group.id", "g").create().unwrap();
     let mut offsets = rdkafka::TopicPartitionList::new();
     offsets
@@ -99,7 +90,7 @@ fn metadata_that_is_no_text_is_offered_as_the_bytes_that_it_is() {
         .unwrap();
 
     let hears = Hears::default();
-    let consumer = GroupConsumer::join(&kafka, "g", &["events"], hears.clone()).unwrap();
+    let consumer = GroupConsumer::join(&kafka, "g", &["events".into()], hears.clone()).unwrap();
     let end = Instant::now() + Duration::from_secs(20);
     while hears.1.lock().unwrap().is_empty() {
         assert!(Instant::now() < end, "nothing was offered");

@@ -1,6 +1,5 @@
 //! What the group's producer writes, read back from the embedded broker byte for byte.
 
-use std::collections::BTreeMap;
 use std::ffi::CStr;
 use std::time::Duration;
 
@@ -15,11 +14,7 @@ use crate::kafka::embedded::EmbeddedBroker;
 type Header = (Vec<u8>, Option<Vec<u8>>);
 
 fn kafka(broker: &EmbeddedBroker) -> config::Kafka {
-    config::Kafka {
-        brokers: broker.bootstrap_servers(),
-        properties: BTreeMap::new(),
-        message_max_bytes: 1_000_000,
-    }
+    config::Kafka::at(broker.bootstrap_servers())
 }
 
 fn producer(broker: &EmbeddedBroker) -> (GroupProducer, Receiver<Delivery>) {

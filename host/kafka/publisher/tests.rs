@@ -4,8 +4,6 @@
     reason = "only rdkafka-sys can make a producer fail for good"
 )]
 
-use std::collections::BTreeMap;
-
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::message::{BorrowedMessage, Headers, Message};
 use rdkafka::{Offset, TopicPartitionList};
@@ -15,11 +13,7 @@ use crate::kafka::client;
 use crate::kafka::embedded::EmbeddedBroker;
 
 fn kafka(broker: &EmbeddedBroker) -> config::Kafka {
-    config::Kafka {
-        brokers: broker.bootstrap_servers(),
-        properties: BTreeMap::new(),
-        message_max_bytes: 1_000_000,
-    }
+    config::Kafka::at(broker.bootstrap_servers())
 }
 
 fn publish(publisher: &Publisher, event: &Outgoing<'_>) -> Outcome {

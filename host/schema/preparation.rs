@@ -1,0 +1,86 @@
+//! What is done with every event of a route before its plugin is called.
+
+use std::sync::Arc;
+
+use super::decode::VIEW_BYTES_MAX;
+use super::{Checker, Decoded, Decoder, Event, Flaw, View};
+
+/// What a route asks for: that events are decoded, or checked, or first the one and then the other. A route that asks
+/// for nothing has none of these, and pays nothing.
+#[derive(Debug, Clone)]
+pub struct Preparation {
+    decoder: Option<Arc<dyn Decoder>>,
+    checker: Option<Checker>,
+}
+
+/// What came of preparing an event.
+#[derive(Debug)]
+pub enum Prepared {
+    /// It may run, and its plugin is shown this view of it; none is the record itself.
+    Ready(Option<View>),
+    /// It is not what it must be, and never will be.
+    Flawed(Flaw),
+    /// It has to wait for something outside, so many milliseconds, and is then prepared again.
+    NotNow {
+        /// How long, in milliseconds.
+        after_ms: u64,
+    },
+}
+
+impl Preparation {
+    /// What a route asks for; none where that is nothing.
+    #[must_use]
+    pub fn new(decoder: Option<Arc<dyn Decoder>>, checker: Option<Checker>) -> Option<Self> {
+        let asks = decoder.is_some() || checker.is_some();
+        asks.then_some(Self { decoder, checker })
+    }
+
+    /// Takes up other rules where there are some. Called between two batches.
+    pub fn take_up(&mut self) {
+        if let Some(checker) = &mut self.checker {
+            checker.take_up();
+        }
+    }
+
+    /// Counts an event that is given up for this. One that is flawed may have to wait first, and is prepared again.
+    pub fn count(&self, flaw: &Flaw) {
+        if let Some(checker) = &self.checker {
+            checker.count(flaw);
+        }
+    }
+
+    /// Prepares one event.
+    #[must_use]
+    pub fn prepare(&self, event: &Event<'_>) -> Prepared {
+        let view = match self.decode(event) {
+            Decoded::AsIs => None,
+            Decoded::View(view) => Some(view),
+            Decoded::Invalid(flaw) => return Prepared::Flawed(flaw),
+            Decoded::NotNow { after_ms } => return Prepared::NotNow { after_ms },
+        };
+        let checked = match &self.checker {
+            Some(checker) => checker.check(event, view.as_ref()),
+            None => Ok(()),
+        };
+        match checked {
+            Ok(()) => Prepared::Ready(view),
+            Err(flaw) => Prepared::Flawed(flaw),
+        }
+    }
+
+    fn decode(&self, event: &Event<'_>) -> Decoded {
+        let Some(decoder) = &self.decoder else {
+            return Decoded::AsIs;
+        };
+        match decoder.decode(event) {
+            Decoded::View(view) if view.bytes() > VIEW_BYTES_MAX => {
+                let message = format!(
+                    "the decoded event has {} bytes, and at most {VIEW_BYTES_MAX} are shown to a plugin",
+                    view.bytes()
+                );
+                Decoded::Invalid(Flaw::undecodable("too-large", message))
+            }
+            decoded => decoded,
+        }
+    }
+}
