@@ -18,7 +18,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use criterion::{Criterion, Throughput};
-use millrace::config::{Grants, Limits, Plugin, Recycle, Reload};
+use millrace::config::{Grants, Limits, Origin, Plugin, Recycle, Reload};
 use millrace::sample::{SampleSettings, Sampler};
 use millrace::sandbox::{
     Instance, LoadedPlugin, SLOT_WORDS, Sandbox, SandboxSettings, Span, encode_topics,
@@ -166,6 +166,7 @@ fn instance(sandbox: &Sandbox, name: &str) -> Instance {
     };
     let config = Plugin {
         path: component(name),
+        origin: Origin::default(),
         grants,
         tick: Duration::from_secs(10),
         settings: [].into(),

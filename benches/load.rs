@@ -16,7 +16,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use millrace::config::{Grants, Limits, Plugin, Recycle, Reload};
+use millrace::config::{Grants, Limits, Origin, Plugin, Recycle, Reload};
 use millrace::sandbox::{Compiler, Instance, LoadedPlugin, Sandbox, SandboxSettings};
 
 /// The guests whose loading is measured. All that is granted below is all that they import.
@@ -50,6 +50,7 @@ fn component(name: &str) -> PathBuf {
 fn plugin(path: PathBuf) -> Plugin {
     Plugin {
         path,
+        origin: Origin::default(),
         grants: Grants {
             logging: true,
             config: true,

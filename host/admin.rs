@@ -1,28 +1,52 @@
 //! Metrics, health and the versions of plugins over HTTP. It must not know Kafka, what a version is, or how a
 //! figure is made.
 
+mod guard;
 pub mod plugins;
 
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
+use std::time::Duration;
 
-use axum::Router;
 use axum::extract::RawQuery;
 use axum::http::{StatusCode, header};
+use axum::middleware::from_fn_with_state;
 use axum::response::IntoResponse;
 use axum::routing::get;
+use axum::{Extension, Router};
+use tokio::sync::watch;
+
+use self::guard::{MaySee, guard};
+use crate::config::{self, Secret};
+use crate::connections::{self, Protocol, Serving, listen};
+use crate::tls::server::{HTTP1, HTTP2, ServerTls, TlsError};
+
+/// People, probes and one or two scrapers; each needs one for a moment.
+const CONNECTIONS_MAX: usize = 64;
+
+/// Requests of one HTTP/2 connection at once.
+const REQUESTS_OF_CONNECTION_MAX: u32 = 16;
+
+/// How long a client that is in the middle of something may hold up the end.
+const CLOSE_GRACE: Duration = Duration::from_millis(500);
 
 /// The admin server cannot start. The operator must act.
 #[derive(Debug, thiserror::Error)]
-#[error(
-    "admin cannot listen on {address} ({source}); stop what has that port, or choose another with \
-     admin.listen"
-)]
-pub struct AdminError {
-    /// The configured address.
-    pub address: SocketAddr,
-    /// What the system said.
-    pub source: std::io::Error,
+pub enum AdminError {
+    /// The port cannot be had.
+    #[error(
+        "admin cannot listen on {address} ({source}); stop what has that port, or choose another with \
+         admin.listen"
+    )]
+    Bind {
+        /// The configured address.
+        address: SocketAddr,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// Connections cannot be encrypted as configured.
+    #[error("admin.tls: {0}")]
+    Tls(#[from] TlsError),
 }
 
 /// A bound server that does not answer yet.
@@ -30,21 +54,38 @@ pub struct AdminError {
 pub struct AdminServer {
     listener: TcpListener,
     address: SocketAddr,
+    token: Option<Secret>,
+    serving: Serving,
 }
 
 impl AdminServer {
-    /// Takes the port.
+    /// Takes the port, and reads the certificates.
     ///
     /// # Errors
-    /// The port is taken, or may not be.
-    pub fn bind(address: SocketAddr) -> Result<Self, AdminError> {
-        let bind = || {
-            let listener = TcpListener::bind(address)?;
-            listener.set_nonblocking(true)?;
-            let address = listener.local_addr()?;
-            Ok(Self { listener, address })
+    /// The port is taken, or may not be; the certificates cannot be used.
+    pub fn bind(settings: &config::Admin) -> Result<Self, AdminError> {
+        let bound = listen(settings.listen);
+        let (listener, address) = bound.map_err(|source| AdminError::Bind {
+            address: settings.listen,
+            source,
+        })?;
+        let tls = settings.tls.as_ref();
+        let tls = tls.map(|tls| ServerTls::start(tls, &[HTTP2, HTTP1]));
+        let limits = config::Connections {
+            max: CONNECTIONS_MAX,
+            ..config::Connections::default()
         };
-        bind().map_err(|source| AdminError { address, source })
+        Ok(Self {
+            listener,
+            address,
+            token: settings.token.clone(),
+            serving: Serving {
+                protocol: Protocol::Http,
+                limits,
+                requests_of_connection_max: REQUESTS_OF_CONNECTION_MAX,
+                tls: tls.transpose()?,
+            },
+        })
     }
 
     /// Where it listens.
@@ -53,15 +94,25 @@ impl AdminServer {
         self.address
     }
 
-    /// Answers until `stopped`.
+    /// Serves until `stop` turns true.
+    ///
+    /// - `/livez`: the process runs.
+    /// - `/readyz`: every group has joined and does its work; `?verbose` says which has not.
+    /// - `/healthz`: the same as `/readyz`, for older probes.
+    /// - `/metrics`: the figures, in Prometheus' text format.
+    /// - `/v1/plugins`: the versions of plugins; see [`plugins`].
+    ///
+    /// Where there is a token, everything but the first three needs it.
     pub async fn serve(
         self,
         health: impl Fn() -> Vec<Health> + Clone + Send + Sync + 'static,
         metrics: impl Fn() -> String + Clone + Send + Sync + 'static,
         plugins: Arc<dyn plugins::Plugins>,
-        stopped: impl Future<Output = ()> + Send + 'static,
+        mut stop: watch::Receiver<bool>,
     ) {
-        let ready = move |RawQuery(query): RawQuery| async move { readiness(&health(), query) };
+        let ready = move |RawQuery(query): RawQuery, Extension(MaySee(sees)): Extension<MaySee>| async move {
+            readiness(&health(), query, sees)
+        };
         let routes = Router::new()
             .route("/livez", get(|| async { "ok\n" }))
             .route("/readyz", get(ready.clone()))
@@ -75,17 +126,26 @@ impl AdminServer {
                     )
                 }),
             );
-        let routes = routes.merge(plugins::routes(plugins, self.address));
-        let served = match tokio::net::TcpListener::from_std(self.listener) {
-            Ok(listener) => {
-                axum::serve(listener, routes)
-                    .with_graceful_shutdown(stopped)
-                    .await
-            }
-            Err(error) => Err(error),
+        let somebody_is_named = self.token.is_some() || self.address.ip().is_loopback();
+        let routes = routes
+            .merge(plugins::routes(plugins, somebody_is_named))
+            .layer(from_fn_with_state(self.token.map(Arc::new), guard));
+        let listener = match tokio::net::TcpListener::from_std(self.listener) {
+            Ok(listener) => listener,
+            Err(error) => return tracing::error!(%error, "the admin server ended"),
         };
-        if let Err(error) = served {
-            tracing::error!(%error, "the admin server ended");
+        let mut server = std::pin::pin!(connections::serve(
+            listener,
+            routes,
+            self.serving,
+            stop.clone()
+        ));
+        tokio::select! {
+            () = &mut server => {}
+            // A sender that is gone means the same.
+            () = async { drop(stop.wait_for(|stop| *stop).await) } => {
+                drop(tokio::time::timeout(CLOSE_GRACE, server).await);
+            }
         }
     }
 }
@@ -101,7 +161,8 @@ pub struct Health {
     pub ready: bool,
 }
 
-fn readiness(parts: &[Health], query: Option<String>) -> impl IntoResponse + use<> {
+/// The parts are told to those only who may see more than whether the host is ready.
+fn readiness(parts: &[Health], query: Option<String>, sees: bool) -> impl IntoResponse + use<> {
     let lines: String = parts
         .iter()
         .map(|health| format!("{}: {}\n", health.part, health.state))
@@ -114,7 +175,7 @@ fn readiness(parts: &[Health], query: Option<String>) -> impl IntoResponse + use
     };
     (
         status,
-        if verbose || !ready {
+        if sees && (verbose || !ready) {
             format!("{lines}{word}\n")
         } else {
             format!("{word}\n")

@@ -1,7 +1,11 @@
-//! Generates the gRPC code from `proto/` without needing `protoc` on the machine.
+//! Generates the gRPC code from `proto/` without needing `protoc` on the machine, and the list of the files that
+//! the host carries in itself for the authors of plugins.
 //!
-//! It must not know anything of the host: what it writes are types, a client, a server and the
-//! descriptors that server reflection answers with.
+//! It must not know anything of the host: what it writes are types, a client, a server, the descriptors that
+//! server reflection answers with, and names with their texts.
+
+#[path = "build/embedded.rs"]
+mod embedded;
 
 use std::error::Error;
 use std::path::PathBuf;
@@ -15,6 +19,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         .open_file("millrace/ingest/v1/ingest.proto")?;
 
     let out = PathBuf::from(std::env::var_os("OUT_DIR").ok_or("cargo did not set OUT_DIR")?);
+    embedded::write(&out)?;
     std::fs::write(
         out.join("ingest_descriptors.bin"),
         compiler.encode_file_descriptor_set(),

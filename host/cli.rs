@@ -5,9 +5,11 @@
 
 pub mod compile_component;
 pub mod dev;
+pub mod dlq;
 pub mod plugin;
 pub mod produce;
 pub mod run;
+mod signals;
 pub mod topics;
 pub mod validate;
 

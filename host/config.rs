@@ -5,25 +5,49 @@
 //! once. This is the only reader of configuration files and of the environment. It must not know
 //! Kafka, wasmtime or threads.
 
-mod finding;
+pub(crate) mod finding;
+mod gateways;
 mod interpolate;
+mod kafka;
+mod manifest;
 mod overrides;
 pub mod places;
 mod plugin;
+mod producing;
 pub mod read;
-mod tree;
+mod remote;
+mod routes;
+mod schema_registry;
+mod secret;
+mod topic_pattern;
+pub(crate) mod tree;
 pub mod units;
+mod validation;
 mod web;
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::net::SocketAddr;
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
 pub use finding::{ConfigError, Finding};
+pub use gateways::{
+    Admin, CloudEventsIngest, CloudEventsMode, Connections, GrpcIngest, HttpIngest, Ingest,
+    IngestClient, ServerTls, TopicRight,
+};
+pub use kafka::{
+    Kafka, KafkaTls, PasswordMechanism, Sasl, TlsIdentity, TlsVerify, TokenEndpoint, TokenSource,
+};
+pub use manifest::{Language, OwnBuild, PluginManifest, plugin_name_problem};
 pub use places::process_environment;
 pub use plugin::{Grants, Journal, Limits, Plugin, Recycle, Reload, Trial, Try};
-pub use read::{load, parse};
+pub use producing::{Acks, Compression, Partitioning, Producing};
+pub use read::{add_grant, connection, load, manifest, parse, suggest};
+pub use remote::{OciReference, Origin, Remote, WebReference, is_loopback};
+pub use routes::{Decode, PatternRoute, Route, Routes};
+pub use schema_registry::{Encode, RegistryLogin, SchemaFormat, SchemaRegistry, WantedSchema};
+pub use secret::{Digested, Secret};
+pub use topic_pattern::TopicPattern;
+pub use validation::{EventTypes, TopicRules, TypeSchemas, TypeSource, Validation};
 pub use web::{Network, WebHost, WebTarget};
 
 /// The whole configuration of one host.
@@ -33,8 +57,16 @@ pub struct Config {
     pub kafka: Kafka,
     /// Plugins by the name that routes use.
     pub plugins: BTreeMap<String, Plugin>,
+    /// Rules that events have to keep, by the name that routes and gateways use.
+    pub validation: BTreeMap<String, Validation>,
+    /// Where schemas are registered that records are written by; none where nothing is asked.
+    pub schema_registry: Option<SchemaRegistry>,
     /// Consumer groups, in the order written; ids are unique.
     pub groups: Vec<Group>,
+    /// Topics that are checked at the start, and made where they may be.
+    pub topics: BTreeMap<String, TopicPlan>,
+    /// How records are tied to each other.
+    pub correlation: Correlation,
     /// Gateways for publishers.
     pub ingest: Ingest,
     /// Where metrics and health are served.
@@ -44,18 +76,18 @@ pub struct Config {
     pub drain_timeout: Duration,
     /// Folder of compiled components; none compiles at every start.
     pub compile_cache: Option<PathBuf>,
+    /// How plugins are fetched that are no files here.
+    pub registry: Registry,
 }
 
 impl Config {
     /// Lanes over all groups; each has an instance of its plugin.
     #[must_use]
     pub fn lanes(&self) -> usize {
-        let plugins = |group: &Group| {
-            let plugins: BTreeSet<&String> = group.routes.values().collect();
-            plugins.len()
-        };
         let lanes = self.groups.iter();
-        lanes.map(|group| plugins(group) * group.concurrency).sum()
+        lanes
+            .map(|group| group.plugins().len() * group.concurrency)
+            .sum()
     }
 }
 
@@ -63,15 +95,38 @@ impl Config {
 /// a processor gives 128 TiB of it.
 pub const LANES_MAX: usize = 8_000;
 
-/// Connection to the Kafka cluster.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Kafka {
-    /// `bootstrap.servers`.
-    pub brokers: String,
-    /// librdkafka properties passed through, without those the delivery promise depends on.
-    pub properties: BTreeMap<String, String>,
-    /// Largest record the producers send, in bytes; `message.max.bytes` of librdkafka.
-    pub message_max_bytes: usize,
+/// What a topic should be.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct TopicPlan {
+    /// How many partitions; none accepts any, and makes one.
+    pub partitions: Option<u16>,
+    /// How many replicas of each; none leaves it to the broker.
+    pub replication: Option<u16>,
+    /// Settings of the topic, such as `retention.ms`.
+    pub settings: BTreeMap<String, String>,
+    /// Whether the host makes the topic where it is missing.
+    pub create: bool,
+}
+
+/// How records are tied to each other: what is carried on, and what is made where nothing is there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Correlation {
+    /// The name of the header with the correlation id.
+    pub header: String,
+    /// Whether an event that comes through a gateway without a trace context or a correlation id gets them.
+    pub make_at_ingest: bool,
+    /// Whether an output of an event without a correlation id gets one.
+    pub make_for_outputs: bool,
+}
+
+impl Default for Correlation {
+    fn default() -> Self {
+        Self {
+            header: "correlation-id".to_owned(),
+            make_at_ingest: true,
+            make_for_outputs: true,
+        }
+    }
 }
 
 /// One Kafka consumer group.
@@ -79,8 +134,11 @@ pub struct Kafka {
 pub struct Group {
     /// `group.id`.
     pub id: String,
-    /// Topic to plugin name; every plugin named exists.
-    pub routes: BTreeMap<String, String>,
+    /// What becomes of the events of a topic; every plugin named exists.
+    pub routes: Routes,
+    /// Routes of topics that match and have none of their own. Where two match a topic, one of them is narrower, or
+    /// they are the same.
+    pub patterns: Vec<PatternRoute>,
     /// What keeps its order.
     pub ordering: Ordering,
     /// Lanes of each plugin of this group, at least 1 and at most 256.
@@ -170,6 +228,8 @@ pub struct Retry {
     /// Source topic to its retry topic. With [`RetryMode::Topic`] there is one for each source; with
     /// [`RetryMode::Park`] only where the operator named one, and events are then evicted to it.
     pub topics: BTreeMap<String, String>,
+    /// How they are named, with `{topic}` and `{group}` in the place of those; none where there are none.
+    pub topic_name: Option<String>,
     /// How long a retry topic that the host creates keeps its records; at least `max_age`.
     pub retention: Duration,
     /// From an event's first failure to giving up, whatever attempts are left.
@@ -232,27 +292,18 @@ pub enum Dialect {
     Streams,
 }
 
-/// Gateways for publishers.
-#[derive(Debug, Clone, PartialEq, Default)]
-pub struct Ingest {
-    /// The gRPC gateway; none when not configured.
-    pub grpc: Option<GrpcIngest>,
+/// How plugins are fetched that are no files here.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Registry {
+    /// Folder of fetched components; none where neither the configuration nor the environment names one.
+    pub cache: Option<PathBuf>,
+    /// User names and passwords of registries, as docker's `config.json` has them; the file may be missing.
+    pub credentials: Option<PathBuf>,
 }
 
-/// The gRPC gateway.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct GrpcIngest {
-    /// Address to listen on.
-    pub listen: SocketAddr,
-    /// Largest event accepted: key, value and headers together.
-    pub event_max_bytes: usize,
-    /// Events that may wait for the broker at once, over all clients.
-    pub in_flight_max: usize,
-}
-
-/// Where metrics and health are served.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Admin {
-    /// Address to listen on.
-    pub listen: SocketAddr,
+impl Registry {
+    /// What holds where no configuration says otherwise.
+    pub fn of_environment(env: impl Iterator<Item = (String, String)>) -> Self {
+        places::default_registry(&env.collect())
+    }
 }

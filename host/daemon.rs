@@ -1,6 +1,10 @@
 //! The composition root: builds every part, wires them, and takes them down in order. No logic.
 
 mod desk;
+mod error;
+mod gateways;
+mod rules;
+mod shown;
 mod summary;
 mod topics;
 
@@ -13,70 +17,27 @@ use tokio::runtime::Runtime;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
+pub use self::error::DaemonError;
+use self::gateways::{Gateways, to_its_end};
+use self::shown::{health_of, show_producer, show_rules, show_schema_registry, show_versions};
 pub use self::summary::{GroupSummary, Summary};
-use crate::admin::{AdminError, AdminServer, Health};
+use self::topics::{Following, Prepared};
+use crate::admin::AdminServer;
 use crate::config::{self, Config};
-use crate::ingest::grpc::{GatewayError, GrpcGateway};
-use crate::kafka::KafkaError;
+use crate::ingest::{GrpcGateway, HttpGateway};
+use crate::kafka::consumer::topics_refresh;
 use crate::kafka::publisher::Publisher;
-use crate::pipeline::{Group, GroupParts, GroupStatus, StartError, Trial, Version, Versions};
+use crate::pipeline::{Group, GroupParts, GroupStatus, Trial, Version, Versions};
+use crate::registry::Registry;
 use crate::reload::{Reloader, Watcher};
-use crate::sandbox::{Compiler, LoadError, LoadedPlugin, Sandbox, SandboxSettings};
+use crate::sandbox::{Compiler, LoadedPlugin, Sandbox, SandboxSettings};
+use crate::schema::confluent::{Encoders, SchemaRegistry};
+use crate::schema::{Preparation, Rules};
 use crate::telemetry::metrics::Metrics;
 
 /// Threads for gateways and health checks; nothing of the data path runs on them. Two, so that a slow
 /// scrape does not hold up an acknowledgement.
 const SERVER_THREADS: usize = 2;
-
-/// Why the daemon cannot start. Nothing has been consumed then.
-#[derive(Debug, thiserror::Error)]
-#[expect(missing_docs, reason = "the messages of the sources say everything")]
-pub enum DaemonError {
-    #[error(transparent)]
-    Plugin(#[from] LoadError),
-    #[error(transparent)]
-    Kafka(#[from] KafkaError),
-    #[error(
-        "group {group}: topic {topic} does not exist; create it with `millrace topics create {topic} --partitions N`"
-    )]
-    NoTopic { group: String, topic: String },
-    #[error(
-        "group {group}: topic {topic} does not exist, and the cluster did not create it: {reason}; let somebody who may create it run `{command}`"
-    )]
-    NotCreated {
-        group: String,
-        topic: String,
-        reason: String,
-        command: String,
-    },
-    #[error(
-        "group {group}: the cluster does not show topic {topic} to the host: {reason}; permit the host to use it, and where it does not exist, let somebody who may create it run `{command}`"
-    )]
-    NotShown {
-        group: String,
-        topic: String,
-        reason: String,
-        command: String,
-    },
-    #[error(
-        "group {group}: retry topic {topic} has {found} partitions and its source {source_topic} has {wanted}, but an event keeps the number of its partition; give the retry topic {wanted} partitions, or name another one as `retry.topic`"
-    )]
-    RetryPartitions {
-        group: String,
-        topic: String,
-        found: usize,
-        source_topic: String,
-        wanted: usize,
-    },
-    #[error("group {group}: {source}")]
-    Group { group: String, source: StartError },
-    #[error(transparent)]
-    Gateway(#[from] GatewayError),
-    #[error(transparent)]
-    Admin(#[from] AdminError),
-    #[error("the host cannot start: {0}")]
-    Host(String),
-}
 
 /// A running host.
 #[derive(Debug)]
@@ -84,15 +45,21 @@ pub struct Daemon {
     groups: Vec<Group>,
     /// Of every plugin.
     versions: Vec<Arc<Versions>>,
+    /// All sets of rules.
+    rules: Vec<Arc<Rules>>,
+    schema_registry: Option<Arc<SchemaRegistry>>,
     metrics: Metrics,
     admin_address: SocketAddr,
     grpc_address: Option<SocketAddr>,
+    http_address: Option<SocketAddr>,
     publisher: Option<Arc<Publisher>>,
     stop_servers: watch::Sender<bool>,
     servers: Vec<JoinHandle<()>>,
     runtime: Runtime,
     drain_timeout: Duration,
     watcher: Watcher,
+    /// Where topics may come and grow.
+    following: Option<Following>,
     // Dropped last: lanes need its epochs to the end.
     _sandbox: Arc<Sandbox>,
 }
@@ -108,24 +75,18 @@ impl Daemon {
     pub fn start(config: &Config, compiler: Compiler) -> Result<Self, DaemonError> {
         let runtime = runtime()?;
         let metrics = Metrics::new().map_err(|error| DaemonError::Host(error.to_string()))?;
-        let admin = AdminServer::bind(config.admin.listen)?;
-        let publisher = config
-            .ingest
-            .grpc
-            .as_ref()
-            .map(|_| Publisher::new(&config.kafka));
-        let publisher = publisher.transpose()?.map(Arc::new);
-        let gateway = match (&config.ingest.grpc, &publisher) {
-            (Some(grpc), Some(publisher)) => Some(GrpcGateway::bind(grpc, Arc::clone(publisher))?),
-            _ => None,
-        };
+        let admin = AdminServer::bind(&config.admin)?;
+        let rules = rules::load(config)?;
+        let (gateways, publisher) = Gateways::bind(config, &rules)?;
+        let config = &Registry::new(&config.registry, false).provide(config)?;
         let sandbox = Sandbox::start(SandboxSettings::new(config, compiler))?;
         let sandbox = Arc::new(sandbox);
         let plugins = load_plugins(&sandbox, config, &metrics)?;
-        let output_partitions = if config.groups.is_empty() {
-            BTreeMap::new()
+        let (schema_registry, encoders) = rules::schema_registry(config)?;
+        let prepared = if config.groups.is_empty() && config.topics.is_empty() {
+            None
         } else {
-            topics::prepare(config, topics::TIMEOUT)?
+            Some(topics::prepare(config, topics::TIMEOUT)?)
         };
         let reloader = plugins
             .values()
@@ -139,35 +100,65 @@ impl Daemon {
                 .values()
                 .map(|(versions, _)| Arc::clone(versions))
                 .collect(),
+            rules: rules.values().cloned().collect(),
+            schema_registry,
             metrics: metrics.clone(),
             admin_address: admin.address(),
-            grpc_address: gateway.as_ref().map(GrpcGateway::address),
+            grpc_address: gateways.grpc.as_ref().map(GrpcGateway::address),
+            http_address: gateways.http.as_ref().map(HttpGateway::address),
             publisher,
             stop_servers,
             servers: Vec::new(),
             runtime,
             drain_timeout: config.drain_timeout,
-            watcher: Watcher::start(Arc::clone(&reloader))
+            watcher: Watcher::start(Arc::clone(&reloader), rules.values().cloned().collect())
                 .map_err(|error| DaemonError::Host(error.to_string()))?,
+            following: None,
             _sandbox: sandbox,
         };
-        for group in &config.groups {
-            match start_group(config, group, (&plugins, &output_partitions), &metrics) {
-                Ok(group) => daemon.groups.push(group),
-                Err(error) => {
-                    drop(daemon.stop());
-                    return Err(error);
-                }
-            }
+        if let Some(prepared) = prepared
+            && let Err(error) = daemon.start_groups(config, prepared, &plugins, (rules, encoders))
+        {
+            drop(daemon.stop());
+            return Err(error);
         }
-        daemon.serve(admin, gateway, reloader, stopped);
+        daemon.serve(admin, gateways, reloader, stopped);
         Ok(daemon)
+    }
+
+    fn start_groups(
+        &mut self,
+        config: &Config,
+        prepared: Prepared,
+        plugins: &Plugins,
+        (rules, encoders): (rules::AllRules, Encoders),
+    ) -> Result<(), DaemonError> {
+        let registry = self.schema_registry.clone();
+        let prepare =
+            move |group: &config::Group| rules::preparations(group, &rules, registry.as_ref());
+        for group in &prepared.groups {
+            let parts = (
+                plugins,
+                &prepared.partitions,
+                prepare(group),
+                encoders.clone(),
+            );
+            let group = start_group(config, group, parts, &self.metrics)?;
+            self.groups.push(group);
+        }
+        if let Some(interval) = topics_refresh(&config.kafka).filter(|_| !self.groups.is_empty()) {
+            let sources = self.groups.iter().map(Group::sources).collect();
+            let following =
+                Following::start(prepared, config, sources, Box::new(prepare), interval);
+            self.following = Some(following.map_err(|error| DaemonError::Host(error.to_string()))?);
+        }
+        Ok(())
     }
 
     fn serve(
         &mut self,
         admin: AdminServer,
-        gateway: Option<GrpcGateway>,
+        gateways: Gateways,
         reloader: Arc<Reloader>,
         stopped: watch::Receiver<bool>,
     ) {
@@ -175,40 +166,55 @@ impl Daemon {
             // A sender that is gone means the same.
             let _stopped = stopped.wait_for(|stop| *stop).await;
         };
-        let counts = gateway.as_ref().map(GrpcGateway::counts);
+        let counts = gateways.counts();
         let (metrics, versions) = (self.metrics.clone(), self.versions.clone());
+        let (rules, registry) = (self.rules.clone(), self.schema_registry.clone());
+        let publisher = self.publisher.clone();
         let render = move || {
             for versions in &versions {
                 show_versions(&metrics, versions);
             }
-            for (status, events) in counts.iter().flat_map(|counts| counts.snapshot()) {
-                metrics.ingest(&status, events);
+            if let Some(figures) = publisher.as_ref().and_then(|publisher| publisher.figures()) {
+                show_producer(&metrics, &figures);
+            }
+            rules.iter().for_each(|rules| show_rules(&metrics, rules));
+            if let Some(registry) = &registry {
+                show_schema_registry(&metrics, registry);
+            }
+            for (gateway, counts) in &counts {
+                for (status, events) in counts.snapshot() {
+                    metrics.ingest(gateway, &status, events);
+                }
             }
             metrics
                 .render()
                 .unwrap_or_else(|error| format!("# {error}\n"))
         };
         let statuses = self.statuses();
+        let schema_registry = self.schema_registry.clone();
         let health = move || {
-            statuses
-                .iter()
-                .map(|(group, status)| health_of(group, status))
+            let groups = statuses.iter();
+            let groups = groups.map(|(group, status)| health_of(group, status));
+            let registry = schema_registry.iter();
+            groups
+                .chain(registry.map(|registry| rules::health(registry)))
                 .collect()
         };
         let admin = admin.serve(
             health,
             render,
             Arc::new(desk::Desk(reloader)),
-            until_stopped(stopped.clone()),
+            stopped.clone(),
         );
         self.servers.push(self.runtime.spawn(admin));
-        if let Some(gateway) = gateway {
-            let drain_timeout = self.drain_timeout;
-            self.servers.push(self.runtime.spawn(async move {
-                if let Err(error) = gateway.serve(until_stopped(stopped), drain_timeout).await {
-                    tracing::error!(%error, "the gateway ended badly");
-                }
-            }));
+        let (drain_timeout, stopped_too) = (self.drain_timeout, stopped.clone());
+        if let Some(grpc) = gateways.grpc {
+            let served = grpc.serve(until_stopped(stopped_too), drain_timeout);
+            self.servers.push(self.runtime.spawn(to_its_end(served)));
+        }
+        if let Some(http) = gateways.http {
+            let served = http.serve(until_stopped(stopped), drain_timeout);
+            self.servers.push(self.runtime.spawn(to_its_end(served)));
         }
     }
 
@@ -222,6 +228,12 @@ impl Daemon {
     #[must_use]
     pub fn grpc_address(&self) -> Option<SocketAddr> {
         self.grpc_address
+    }
+
+    /// Where the HTTP gateway listens; none when it is not configured.
+    #[must_use]
+    pub fn http_address(&self) -> Option<SocketAddr> {
+        self.http_address
     }
 
     /// Figures of the whole process.
@@ -265,8 +277,9 @@ impl Daemon {
     /// leave, and health is served to the end.
     #[must_use]
     pub fn stop(self) -> Summary {
-        // No version is replaced any more by what finishes up.
+        // No version is replaced any more by what finishes up, and no topic is added to it.
         drop(self.watcher);
+        drop(self.following);
         for group in &self.groups {
             group.stop();
         }
@@ -294,26 +307,6 @@ impl Daemon {
     }
 }
 
-/// Ready means that the group has joined, has not stopped and can settle. A broker that is away later does not
-/// change that: restarting the host would not bring it back. A full disk does: another host has room.
-fn health_of(group: &str, status: &GroupStatus) -> Health {
-    let (ready, state) = match (status.failure(), status.joined(), status.trouble()) {
-        (Some(failure), _, _) => (false, format!("stopped: {failure}")),
-        (None, false, _) => (false, "joining".to_owned()),
-        (None, true, Some(trouble)) => (!status.unable(), format!("joined, waiting: {trouble}")),
-        (None, true, None) => (true, "joined".to_owned()),
-    };
-    let state = status
-        .notes()
-        .into_iter()
-        .fold(state, |state, note| format!("{state}; {note}"));
-    Health {
-        part: format!("group {group}"),
-        state,
-        ready,
-    }
-}
-
 fn runtime() -> Result<Runtime, DaemonError> {
     tokio::runtime::Builder::new_multi_thread()
         .worker_threads(SERVER_THREADS)
@@ -321,16 +314,6 @@ fn runtime() -> Result<Runtime, DaemonError> {
         .enable_all()
         .build()
         .map_err(|error| DaemonError::Host(error.to_string()))
-}
-
-fn show_versions(metrics: &Metrics, versions: &Versions) {
-    let published = versions.published();
-    let candidate = versions
-        .trial()
-        .map(|trial| Arc::clone(&trial.round().version));
-    let others: Vec<_> = published.previous.into_iter().chain(candidate).collect();
-    let others: Vec<_> = others.iter().map(|version| version.labels()).collect();
-    metrics.plugin_serves(versions.plugin(), published.current.labels(), &others);
 }
 
 type Plugins = BTreeMap<String, (Arc<Versions>, config::Plugin)>;
@@ -378,19 +361,27 @@ fn load_candidate(
 fn start_group(
     config: &Config,
     group: &config::Group,
-    (plugins, output_partitions): (&Plugins, &BTreeMap<String, usize>),
+    (plugins, output_partitions, preparations, encoders): (
+        &Plugins,
+        &BTreeMap<String, usize>,
+        BTreeMap<String, Preparation>,
+        Encoders,
+    ),
     metrics: &Metrics,
 ) -> Result<Group, DaemonError> {
-    let used = |name: &String| group.routes.values().any(|plugin| plugin == name);
+    let used = group.plugins();
     let parts = GroupParts {
         group,
         kafka: &config.kafka,
         plugins: plugins
             .iter()
-            .filter(|(name, _)| used(name))
+            .filter(|(name, _)| used.contains(name.as_str()))
             .map(|(name, plugin)| (name.clone(), plugin.clone()))
             .collect(),
         output_partitions: output_partitions.clone(),
+        correlation: &config.correlation,
+        preparations,
+        encoders,
         drain_timeout: config.drain_timeout,
         metrics,
     };

@@ -3,10 +3,13 @@
 //! Pure: nothing here does I/O, reads a clock or knows a library. Time and randomness are arguments, so
 //! that every rule can be tested without waiting.
 
+pub mod behind;
 pub mod breaker;
 pub mod commit_map;
+pub mod correlation;
 pub mod dead_letter;
 pub mod dedup;
+pub(crate) mod json_pointer;
 pub mod lanes;
 pub mod ledger;
 pub mod offsets;

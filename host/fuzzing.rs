@@ -61,6 +61,7 @@ pub fn headers(data: &[u8]) {
         timestamp_ms: Some(3),
         group: "group",
         plugin: "plugin",
+        version: &text,
         digest: &text,
         cause: Cause::Trap,
         code: &text,
@@ -85,6 +86,11 @@ pub fn headers(data: &[u8]) {
         let twice = dead_letter::headers(once.clone(), &facts, dialect);
         assert_eq!(own(&once), own(&twice), "the host's own are replaced");
     }
+}
+
+/// The value of a record that was written by a registered schema: Avro, Protobuf or JSON.
+pub fn schemas(data: &[u8]) {
+    crate::schema::confluent::fuzz_values(data);
 }
 
 /// The metadata of a commit.

@@ -1,11 +1,14 @@
 //! Millrace: a WebAssembly-pluggable event processor for Kafka.
 //!
 //! Modules stand in reading order. Dependencies point one way:
-//! `main -> cli -> daemon -> {reload, pipeline, kafka, sandbox, ingest, admin} -> delivery`.
+//! `main -> cli -> daemon -> {reload, registry, pipeline, kafka, sandbox, ingest, admin, schema} -> delivery`.
 
 pub mod admin;
+pub mod authoring;
 pub mod cli;
+pub mod cloudevents;
 pub mod config;
+mod connections;
 pub mod daemon;
 pub mod delivery;
 #[cfg(feature = "fuzzing")]
@@ -14,10 +17,15 @@ pub mod fuzzing;
 pub mod ingest;
 pub mod kafka;
 pub mod pipeline;
+pub mod registry;
 pub mod reload;
 #[cfg(feature = "sabotage")]
 pub mod sabotage;
 pub mod sample;
 pub mod sandbox;
+pub mod schema;
 pub mod store;
 pub mod telemetry;
+mod tls;
+mod watched;
+mod web;

@@ -3,11 +3,14 @@
 use std::process::ExitCode;
 
 use clap::Parser;
-use millrace::cli::{compile_component, dev, plugin, produce, run, topics, validate};
+use millrace::authoring::manifest::ManifestError;
+use millrace::cli::{compile_component, dev, dlq, plugin, produce, run, topics, validate};
 use millrace::config::ConfigError;
 use millrace::daemon::DaemonError;
 use millrace::kafka::KafkaError;
+use millrace::registry::{FetchError, RegistryError};
 use millrace::sandbox::{COMPILE_COMMAND, CompileError, INVALID_COMPONENT};
+use millrace::schema::SchemaError;
 
 /// Records are allocated by one thread and freed by another, which the system's allocator is slow at.
 #[global_allocator]
@@ -33,11 +36,15 @@ fn keep_freed_memory_for_a_while() {
 /// `EX_CONFIG` of sysexits.h: the configuration is wrong, and starting again will not help.
 const BAD_CONFIGURATION: u8 = 78;
 
-/// What `diff` ends with where it cannot compare; 1 says that something differs.
-const CANNOT_COMPARE: u8 = 2;
+/// What `diff` ends with where it cannot compare, and 1 says that something differs; and `plugin run` where it
+/// cannot run anything, and 1 says that an event failed.
+const CANNOT_DO: u8 = 2;
 
-/// `EX_UNAVAILABLE` of sysexits.h: Kafka does not answer, and starting again later may help.
+/// `EX_UNAVAILABLE` of sysexits.h: Kafka or a registry does not answer, and starting again later may help.
 const UNAVAILABLE: u8 = 69;
+
+/// `EX_NOPERM` of sysexits.h: Kafka and this host do not accept each other, until somebody changes the one or the other.
+const REFUSED: u8 = 77;
 
 /// Events from Kafka through sandboxed WebAssembly plugins.
 #[derive(Debug, Parser)]
@@ -54,10 +61,12 @@ enum Command {
     Validate(validate::ValidateArgs),
     /// Shows, replaces and compares versions of plugins.
     Plugin(plugin::PluginArgs),
-    /// Creates and lists topics.
+    /// Shows dead letters.
+    Dlq(dlq::DlqArgs),
+    /// Creates, lists and describes topics.
     Topics(topics::TopicsArgs),
     /// Sends sample events, straight to Kafka or through the gateway.
-    Produce(produce::ProduceArgs),
+    Produce(Box<produce::ProduceArgs>),
 }
 
 pub(crate) fn main() -> ExitCode {
@@ -68,8 +77,9 @@ pub(crate) fn main() -> ExitCode {
         Command::Run(args) => run::run(&args),
         Command::Validate(args) => validate::run(&args),
         Command::Plugin(args) => return ended(plugin::run(args)),
+        Command::Dlq(args) => dlq::run(&args),
         Command::Topics(args) => topics::run(args),
-        Command::Produce(args) => produce::run(args),
+        Command::Produce(args) => produce::run(*args),
     };
     ended(done.map(|()| ExitCode::SUCCESS))
 }
@@ -102,20 +112,42 @@ fn told(error: &anyhow::Error) -> String {
     told
 }
 
+/// What is not there stays away until somebody acts; what does not answer may answer later.
+fn code_of_fetch(error: &RegistryError) -> u8 {
+    if error.may_pass() {
+        UNAVAILABLE
+    } else {
+        BAD_CONFIGURATION
+    }
+}
+
 fn code(error: &anyhow::Error) -> u8 {
-    let unreachable = |error: &KafkaError| matches!(error, KafkaError::Unreachable { .. });
-    if error.is::<ConfigError>() {
+    if error.is::<ConfigError>() || error.is::<ManifestError>() || error.is::<SchemaError>() {
         return BAD_CONFIGURATION;
     }
-    if error.is::<plugin::CannotCompare>() {
-        return CANNOT_COMPARE;
+    if error.is::<plugin::CannotCompare>() || error.is::<plugin::CannotRun>() {
+        return CANNOT_DO;
     }
     if let Some(CompileError::Invalid(_)) = error.downcast_ref() {
         return INVALID_COMPONENT;
     }
+    if let Some(FetchError { source, .. }) = error.downcast_ref() {
+        return code_of_fetch(source);
+    }
     match error.downcast_ref::<DaemonError>() {
-        Some(DaemonError::Plugin(_)) => BAD_CONFIGURATION,
-        Some(DaemonError::Kafka(error)) if unreachable(error) => UNAVAILABLE,
+        Some(DaemonError::Fetch(FetchError { source, .. })) => code_of_fetch(source),
+        Some(DaemonError::Plugin(_) | DaemonError::Schemas(_)) => BAD_CONFIGURATION,
+        Some(DaemonError::Kafka(error)) => code_of_kafka(error),
+        _ => error.downcast_ref().map_or(1, code_of_kafka),
+    }
+}
+
+fn code_of_kafka(error: &KafkaError) -> u8 {
+    match error {
+        KafkaError::Unreachable { .. } => UNAVAILABLE,
+        KafkaError::NotTrusted { .. } | KafkaError::NotLoggedIn { .. } | KafkaError::Token(_) => {
+            REFUSED
+        }
         _ => 1,
     }
 }

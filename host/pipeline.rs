@@ -2,6 +2,7 @@
 //!
 //! ```text
 //!  Kafka -> poll -> open batch of a lane -> admit: revoked? settled before? parked? id known?
+//!                                        -> prepare, where the route asks for it: decode, check against rules
 //!                                        -> call the plugin, at once or one by one after a fault
 //!                                        -> judge: processed, filtered, retry, reject, fault
 //!        records (outputs, dead letters) -> broker -> acknowledged
@@ -9,16 +10,19 @@
 //!                                        -> commit
 //! ```
 //!
-//! Three kinds of thread: `poll` owns the consumer, each `lane::Lane` owns a plugin instance, and
-//! `settling::Settling` owns everything durable. They share nothing that changes for each event. It must
-//! not know gRPC, HTTP or the command line.
+//! Four kinds of thread: `poll` owns the consumer, each `lane::Lane` owns a plugin instance,
+//! `settling::Settling` keeps the books, and `keeper::Keeper` writes to the disk for it. They share nothing that
+//! changes for each event. It must not know gRPC, HTTP or the command line.
 
-mod assignment;
-mod batch;
+mod assembly;
+pub(crate) mod assignment;
+pub(crate) mod batch;
 mod books;
+mod by_hand;
 mod clock;
 mod identity;
 mod intake;
+mod keeper;
 mod lane;
 mod lane_state;
 mod lease;
@@ -27,6 +31,8 @@ mod messages;
 mod outage;
 mod outside;
 mod rebuild;
+mod rehearsal;
+mod routing;
 mod sending;
 mod settling;
 #[cfg(test)]
@@ -46,6 +52,9 @@ use std::time::{Duration, Instant};
 
 #[cfg(feature = "fuzzing")]
 pub(crate) use self::batch::fuzz_batch;
+pub(crate) use self::lane::{OutputPartitions, refused_output};
+pub use rehearsal::{FailedTick, Place, Rehearsal, RehearsalError, RehearsalParts, Seen, Written};
+pub use routing::{OfTopics, Sources, TOPICS_MAX};
 pub use start::{GroupParts, StartError};
 pub use status::GroupStatus;
 pub use trial::{Difference, Differs, End, Round, Trial};
@@ -56,6 +65,7 @@ use self::member::Member;
 use self::messages::Control;
 use self::outside::Source;
 use self::rebuild::Rebuilds;
+use self::routing::RoutingView;
 use self::settling::CommitDesk;
 use crate::delivery::ledger::Ledger;
 use crate::kafka::KafkaError;
@@ -85,10 +95,12 @@ pub type Totals = BTreeMap<(Arc<str>, i32), Ledger>;
 #[derive(Debug)]
 pub struct Group {
     id: String,
+    sources: Sources,
     status: Arc<GroupStatus>,
     stop: Arc<AtomicBool>,
     poll: JoinHandle<()>,
     settling: JoinHandle<Totals>,
+    keeper: Option<JoinHandle<()>>,
     lanes: Vec<JoinHandle<()>>,
 }
 
@@ -103,6 +115,12 @@ impl Group {
     #[must_use]
     pub fn status(&self) -> Arc<GroupStatus> {
         Arc::clone(&self.status)
+    }
+
+    /// What it reads, which may change while it runs.
+    #[must_use]
+    pub fn sources(&self) -> Sources {
+        self.sources.clone()
     }
 
     /// Asks the group to finish what is in flight, commit and leave.
@@ -125,25 +143,35 @@ impl Group {
                 panicked("lane");
             }
         }
-        self.settling.join().unwrap_or_else(|_| {
+        let totals = self.settling.join().unwrap_or_else(|_| {
             panicked("settle");
             Totals::new()
-        })
+        });
+        if self.keeper.is_some_and(|keeper| keeper.join().is_err()) {
+            panicked("keeper");
+        }
+        totals
     }
 }
 
 /// The polling thread: takes records in, seals batches, commits what has settled, and leaves in order.
 fn poll(
-    consumer: GroupConsumer<Member>,
+    mut consumer: GroupConsumer<Member>,
     mut intake: Intake,
     mut rebuilds: Rebuilds,
-    commit_desk: &CommitDesk,
+    mut routing: RoutingView,
+    (commit_desk, control): (&CommitDesk, &crossbeam_channel::Sender<Control>),
     stop: &AtomicBool,
-    control: &crossbeam_channel::Sender<Control>,
 ) {
     let mut ends_noted = Instant::now();
     while !stop.load(Ordering::Acquire) {
         if let Err(error) = keep_what_is_ours(&consumer) {
+            intake.status.fail(error.to_string());
+            break;
+        }
+        if routing.refresh()
+            && let Err(error) = read_from(&mut consumer, &routing, &intake.status)
+        {
             intake.status.fail(error.to_string());
             break;
         }
@@ -213,6 +241,23 @@ fn keep_what_is_ours(consumer: &GroupConsumer<Member>) -> Result<(), KafkaError>
         member.lose_all();
     }
     member.lease.polled();
+    Ok(())
+}
+
+/// Reads what the routing says from now on.
+fn read_from(
+    consumer: &mut GroupConsumer<Member>,
+    routing: &RoutingView,
+    status: &GroupStatus,
+) -> Result<(), KafkaError> {
+    let topics = &routing.now.subscribed;
+    if consumer.read_from(topics)? {
+        tracing::info!(?topics, "these topics are read from now on");
+    }
+    if topics.is_empty() {
+        // There is nothing that could be assigned.
+        status.set_joined();
+    }
     Ok(())
 }
 

@@ -2,6 +2,7 @@
 //! only then published. What fails any step is refused with its reason, and the version that serves goes on. It
 //! must not know Kafka, HTTP, or how lanes take a version up.
 
+mod schemas;
 mod watch;
 
 use std::collections::BTreeMap;
@@ -12,7 +13,7 @@ use std::time::SystemTime;
 pub use self::watch::Watcher;
 use crate::config;
 use crate::pipeline::{Refusal, Version, Versions};
-use crate::sandbox::{Instance, LoadError, LoadedPlugin, Sandbox, digest_of};
+use crate::sandbox::{LoadError, LoadedPlugin, Sandbox, digest_of};
 use crate::telemetry::metrics::Metrics;
 
 /// Why a version does not serve, or a request could not be met.
@@ -119,15 +120,6 @@ impl Plugin {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The grants that a version uses and the one that serves does not.
-    fn asks_for(&self, loaded: &LoadedPlugin) -> Vec<String> {
-        let serving = self.versions.published().current;
-        let more = loaded.grants.iter();
-        more.filter(|grant| !serving.grants.contains(grant))
-            .cloned()
-            .collect()
-    }
-
     /// Lets a version serve.
     fn publish(&self, loaded: &Arc<LoadedPlugin>) {
         let before = self.versions.published().current;
@@ -179,7 +171,12 @@ impl Reloader {
         let waiting = plugin.waiting().clone();
         Ok(PluginState {
             versions: Arc::clone(&plugin.versions),
-            waiting: waiting.map(|loaded| (Arc::clone(&loaded), plugin.asks_for(&loaded))),
+            waiting: waiting.map(|loaded| {
+                (
+                    Arc::clone(&loaded),
+                    plugin.versions.published().current.lacks(&loaded.grants),
+                )
+            }),
         })
     }
 
@@ -222,14 +219,13 @@ impl Reloader {
             *plugin.waiting() = None;
             return Ok(Reloaded::Unchanged);
         }
-        let loaded = Arc::new(LoadedPlugin::load(&self.sandbox, name, &plugin.config)?);
+        // What its `init` refuses is known before any lane hears of it.
+        let loaded = LoadedPlugin::prepare(&self.sandbox, name, &plugin.config)?;
         if digest != Some(&loaded.digest) {
             let plugin = name.to_owned();
             return Err(ReloadError::Changing { plugin });
         }
-        // What its `init` refuses is known before any lane hears of it.
-        drop(Instance::new(&loaded)?);
-        let asks_for = plugin.asks_for(&loaded);
+        let asks_for = serving.lacks(&loaded.grants);
         if plugin.config.reload.approve_grants && !asks_for.is_empty() {
             *plugin.waiting() = Some(Arc::clone(&loaded));
             return Err(ReloadError::NotApproved {

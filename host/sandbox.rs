@@ -24,9 +24,9 @@ pub use effects::{
     Effects, JournalLine, MetricChange, MetricKind, StateWrite, TallyChange, TallyOp,
 };
 pub use engine::{Sandbox, SandboxSettings};
-pub use facts::ComponentFacts;
+pub use facts::{ComponentFacts, Metadata, NotAComponent};
 pub use fault::{Fault, FaultKind, WAITING_DEADLINE};
-pub use host_state::StateSource;
+pub use host_state::{StateSource, WallClock};
 pub use instance::{BatchAnswer, Instance, TickAnswer, TickReason, Worn};
 pub use interfaces::WebCounts;
 pub use load::{LoadedPlugin, digest_of};

@@ -1,84 +1,13 @@
 //! Rules about the source itself, run as ordinary tests: who may use which library, which way modules
 //! depend, and the house style that no compiler checks. Each message says which file broke which rule.
 
+mod rules;
+
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Library, and the places under `host/` that may use it; each stands for the file and its folder.
-const ONLY_USERS: [(&str, &[&str]); 6] = [
-    ("rdkafka", &["kafka"]),
-    ("wasmtime", &["sandbox"]),
-    ("wasmparser", &["sandbox"]),
-    ("prometheus", &["telemetry"]),
-    ("redb", &["store"]),
-    ("tonic", &["ingest", "cli/produce", "build"]),
-];
-
-/// Module, and the modules it must not know. `main -> cli -> daemon -> {reload, admin, ingest} -> {pipeline,
-/// kafka, sandbox} -> {delivery, store, telemetry, config}`.
-const MUST_NOT_KNOW: [(&str, &[&str]); 10] = [
-    ("daemon", &["cli"]),
-    ("reload", &["cli", "daemon", "kafka", "ingest", "admin"]),
-    ("pipeline", &["cli", "daemon", "reload", "ingest", "admin"]),
-    (
-        "kafka",
-        &["cli", "daemon", "pipeline", "sandbox", "ingest", "admin"],
-    ),
-    (
-        "sandbox",
-        &["cli", "daemon", "pipeline", "kafka", "ingest", "admin"],
-    ),
-    ("ingest", &["cli", "daemon", "pipeline", "sandbox", "admin"]),
-    ("admin", &["cli", "daemon", "pipeline", "sandbox", "ingest"]),
-    (
-        "store",
-        &[
-            "cli", "daemon", "pipeline", "kafka", "sandbox", "ingest", "admin",
-        ],
-    ),
-    (
-        "delivery",
-        &[
-            "cli",
-            "daemon",
-            "pipeline",
-            "kafka",
-            "sandbox",
-            "ingest",
-            "admin",
-            "store",
-            "telemetry",
-        ],
-    ),
-    (
-        "config",
-        &[
-            "cli",
-            "daemon",
-            "pipeline",
-            "kafka",
-            "sandbox",
-            "ingest",
-            "admin",
-            "store",
-            "telemetry",
-            "delivery",
-        ],
-    ),
-];
-
-/// What `delivery/` does without, so that time and failures are arguments that a test can choose.
-const NOT_IN_DELIVERY: [&str; 8] = [
-    "rdkafka",
-    "wasmtime",
-    "tokio",
-    "Instant",
-    "SystemTime",
-    "std::fs",
-    "std::net",
-    "std::thread",
-];
+use self::rules::{MUST_NOT_KNOW, NOT_IN_DELIVERY, ONLY_USERS};
 
 /// Lines of one file, its inline tests not counted.
 const FILE_LINES_MAX: usize = 500;

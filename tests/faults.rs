@@ -3,10 +3,12 @@
 //!
 //! The short tier runs in `make test`. `make fault` runs the same functions with larger figures.
 
+mod bombs;
 mod brokers;
 #[cfg(feature = "sabotage")]
 mod controls;
 mod group;
+mod ingest;
 mod kills;
 mod members;
 mod membership;

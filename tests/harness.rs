@@ -7,16 +7,27 @@
     reason = "a test that cannot go on fails, and says where"
 )]
 
+pub(crate) mod call;
+pub(crate) mod certificates;
+pub(crate) mod frames;
 pub(crate) mod host;
+pub(crate) mod http;
 pub(crate) mod ingest;
 pub(crate) mod kafka;
 pub(crate) mod load;
 pub(crate) mod main_flow;
 pub(crate) mod metrics;
 pub(crate) mod process;
+pub(crate) mod prometheus;
 pub(crate) mod proxy;
 pub(crate) mod raw;
+pub(crate) mod registry;
 pub(crate) mod samples;
+pub(crate) mod schema_registry;
+pub(crate) mod secure;
+pub(crate) mod secured_node;
+pub(crate) mod slow;
+pub(crate) mod toolchains;
 pub(crate) mod topic;
 pub(crate) mod topic_admin;
 pub(crate) mod versions;

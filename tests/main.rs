@@ -23,6 +23,8 @@ mod dev;
 mod kafka_node;
 // The sandbox without Kafka: what it loads, every limit, and that failures leave nothing behind.
 mod sandbox;
+// The tutorial and the recipes, typed in as they stand.
+mod documented;
 // The main job end to end, and SIGTERM in the middle of it.
 mod main_job;
 // kill -9 in the middle of it.
@@ -33,18 +35,36 @@ mod isolation;
 mod reload;
 // Plugins that attack the host in every way we could think of, and components that are damaged.
 mod hostile;
+// Components in registries: pushed, pulled, run from there, and what is refused.
+mod distribution;
 // Instances that are renewed or delayed, and limits that are told and counted.
 mod plugin_life;
 // Retry in place: order, times, attempts, and a restart in between.
 mod retry;
 // Retry by topic, and what is evicted there: attempts that survive, times, places.
 mod retry_topic;
+// Topics: made, shown, checked, matched by patterns, and those that appear and grow.
+mod topics;
 // Where events go that fail: the topics that the host makes, and what dead letters say.
 mod dead_letters;
+// Rules that events have to keep: at a gateway, in a group, and replaced while events flow.
+mod schemas;
+// Records that were written through a schema registry, and outputs that are.
+mod schema_registry;
 // What the host refuses, and that it has consumed nothing by then.
 mod bad_input;
 // Publishing through `millrace run`.
 mod gateway;
+// Trace context and correlation ids, from gateways to dead letters.
+mod correlation;
+// Tokens, certificates, and clients that are slow, large or break rules on purpose.
+mod doors;
+// Publishing over HTTP: what a stranger's clients make of it, and what becomes of CloudEvents.
+mod http_gateway;
+// The same partitions as the Java client's, and the other ways to choose one.
+mod partitioning;
+// Encrypted connections and logins to a real Kafka, and who is refused.
+mod secure_kafka;
 // Partitions that move from host to host.
 mod rebalance;
 // Faults while events flow, judged by a process of its own.
@@ -59,3 +79,5 @@ mod records;
 mod store_faults;
 // What a plugin may keep in the host and ask of others: quotas, expiry, HTTP.
 mod quotas;
+// What a plugin's author types: `plugin new`, `plugin build`, and what they answer to mistakes.
+mod authoring;

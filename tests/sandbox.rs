@@ -3,6 +3,7 @@
 //!
 //! The guests are in `tests/guests`; `make plugins` builds them.
 
+mod adapters;
 mod compiling;
 mod effects;
 mod life;
@@ -14,7 +15,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
-use millrace::config::{Grants, Limits, Plugin, Recycle, Reload};
+use millrace::config::{Grants, Limits, Origin, Plugin, Recycle, Reload};
 use millrace::sandbox::{
     BatchAnswer, Effects, Fault, Instance, LoadError, LoadedPlugin, SLOT_WORDS, Sandbox,
     SandboxSettings, Span, encode_topics,
@@ -50,6 +51,7 @@ pub(crate) fn guest(name: &str) -> PathBuf {
 pub(crate) fn everything_granted(path: PathBuf) -> Plugin {
     Plugin {
         path,
+        origin: Origin::default(),
         grants: Grants {
             logging: true,
             config: true,
@@ -96,6 +98,8 @@ pub(crate) struct Event {
     partition: i32,
     group: u32,
     attempt: u32,
+    /// In the packed form.
+    headers: Vec<u8>,
 }
 
 impl Event {
@@ -106,7 +110,17 @@ impl Event {
             partition: 0,
             group: 0,
             attempt: 1,
+            headers: Vec::new(),
         }
+    }
+
+    fn with_header(mut self, name: &str, value: Option<&[u8]>) -> Self {
+        let value_len = value.map_or(u32::MAX, |value| value.len() as u32);
+        self.headers.extend((name.len() as u32).to_le_bytes());
+        self.headers.extend(value_len.to_le_bytes());
+        self.headers.extend(name.as_bytes());
+        self.headers.extend(value.unwrap_or_default());
+        self
     }
 
     fn with_key(mut self, key: &str) -> Self {
@@ -125,13 +139,16 @@ pub(crate) fn run(instance: &mut Instance, events: &[Event]) -> Result<BatchAnsw
     let mut bytes = encode_topics(["events"].into_iter());
     let mut slots = vec![SLOT_WORDS as u64, Span::new(0, bytes.len()).0];
     for (offset, event) in events.iter().enumerate() {
-        let mut span = |text: &Option<String>| {
-            text.as_ref().map_or(Span::NULL, |text| {
-                bytes.extend_from_slice(text.as_bytes());
+        let mut span = |text: Option<&[u8]>| {
+            text.map_or(Span::NULL, |text| {
+                bytes.extend_from_slice(text);
                 Span::new(bytes.len() - text.len(), text.len())
             })
         };
-        let (key, value) = (span(&event.key), span(&event.value));
+        let (key, value) = (event.key.as_ref(), event.value.as_ref());
+        let key = span(key.map(String::as_bytes));
+        let value = span(value.map(String::as_bytes));
+        let headers = span((!event.headers.is_empty()).then_some(event.headers.as_slice()));
         slots.extend([
             u64::from(event.partition as u32) << 32,
             offset as u64,
@@ -139,7 +156,7 @@ pub(crate) fn run(instance: &mut Instance, events: &[Event]) -> Result<BatchAnsw
             u64::from(event.attempt) | u64::from(event.group) << 32,
             key.0,
             value.0,
-            Span::NULL.0,
+            headers.0,
         ]);
     }
     instance.call(&bytes, &slots, &[Arc::from("events")])

@@ -3,10 +3,14 @@
 //! It must not know how events are made ([`crate::sample`]) or how Kafka is spoken to.
 #![allow(clippy::print_stdout, reason = "its answer goes to standard output")]
 
+mod door;
+mod flags;
 mod report;
 mod via_grpc;
+mod via_http;
 mod via_kafka;
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::BufWriter;
 use std::path::PathBuf;
@@ -15,9 +19,12 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use anyhow::{Context, bail};
 use clap::{Args, ValueEnum};
 
+use self::door::Door;
+use self::flags::ProducerFlags;
 use self::report::{Recorder, Report};
 use super::Output;
 use super::topics::Connection;
+use crate::kafka::publisher::Publisher;
 use crate::sample::{Sample, SampleSettings, Sampler};
 
 /// Event time between two events when no rate says it: as if 100 000 events a second happened.
@@ -34,9 +41,19 @@ pub struct ProduceArgs {
     via: Via,
     #[command(flatten)]
     connection: Connection,
+    #[command(flatten)]
+    producer: ProducerFlags,
+    /// Whether each event is waited for before the next is sent.
+    #[arg(long, value_enum, default_value_t = Mode::Async)]
+    mode: Mode,
     /// The gRPC gateway, HOST:PORT.
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:50051")]
     grpc: String,
+    /// The HTTP gateway, HOST:PORT.
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8080")]
+    http: String,
+    #[command(flatten)]
+    door: Door,
     /// How many events to send, duplicates and malformed ones included.
     #[arg(long, default_value_t = 1_000)]
     count: u64,
@@ -73,6 +90,16 @@ enum Via {
     Kafka,
     /// Through Millrace's gRPC gateway.
     Grpc,
+    /// Through Millrace's HTTP gateway.
+    Http,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Mode {
+    /// Events are sent as they come, and answered as they are acknowledged.
+    Async,
+    /// The next event is sent when the one before has its answer.
+    Sync,
 }
 
 /// Reads a share.
@@ -100,15 +127,30 @@ pub fn run(args: ProduceArgs) -> anyhow::Result<()> {
     let mut source = Source::new(&args)?;
     let started = Instant::now();
     let acknowledged = match args.via {
-        Via::Kafka => via_kafka::send(&mut source, &args.topic, &args.connection.kafka())?,
-        Via::Grpc => via_grpc::send(&mut source, &args.topic, &args.grpc)?,
+        Via::Kafka => {
+            let (kafka, producing) = args.producer.settings(&args.connection)?;
+            let publisher = Publisher::with(&kafka, &producing)?;
+            via_kafka::send(&mut source, &args.topic, &publisher, args.mode)?
+        }
+        Via::Grpc => via_grpc::send(
+            &mut source,
+            &args.topic,
+            (&args.grpc, &args.door),
+            args.mode,
+        )?,
+        Via::Http => via_http::send(
+            &mut source,
+            &args.topic,
+            (&args.http, &args.door),
+            args.mode,
+        )?,
     };
     let took = started.elapsed();
     source.recorder.finish()?;
     let report = &source.report;
     match args.output {
-        Output::Json => println!("{}", report.json(source.seed, acknowledged.events, took)),
-        Output::Text => println!("{}", report.text(source.seed, acknowledged.events, took)),
+        Output::Json => println!("{}", report.json(source.seed, &acknowledged, took)),
+        Output::Text => println!("{}", report.text(source.seed, &acknowledged, took)),
     }
     if let Some(failure) = acknowledged.failure {
         let failed = report.total - acknowledged.events;
@@ -124,8 +166,18 @@ pub fn run(args: ProduceArgs) -> anyhow::Result<()> {
 #[derive(Debug, Default)]
 struct Acknowledged {
     events: u64,
+    /// How many of the others failed, by cause.
+    causes: BTreeMap<String, u64>,
     /// Why the first of the others failed; present exactly when some did.
     failure: Option<String>,
+}
+
+impl Acknowledged {
+    /// Counts an event that failed.
+    fn failed(&mut self, cause: &str, why: impl FnOnce() -> String) {
+        *self.causes.entry(cause.to_owned()).or_default() += 1;
+        self.failure.get_or_insert_with(why);
+    }
 }
 
 /// The events to send, at their time, counted and recorded as they are taken.

@@ -1,5 +1,7 @@
 //! `millrace run`: the daemon.
 
+mod notify;
+
 use std::io::Write as _;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -66,8 +68,10 @@ pub fn run(args: &RunArgs) -> anyhow::Result<()> {
     logs::start(&args.log, LogFormat::Auto).map_err(anyhow::Error::msg)?;
     let config = args.config.load()?;
     let daemon = Daemon::start(&config, Compiler::own_child()?)?;
-    tracing::info!(admin = %daemon.admin_address(), grpc = ?daemon.grpc_address(), "started");
+    tracing::info!(admin = %daemon.admin_address(), grpc = ?daemon.grpc_address(), http = ?daemon.http_address(), "started");
+    notify::tell(notify::READY);
     let failure = daemon.wait(until_stopped(&daemon, args.run_for))?;
+    notify::tell(notify::STOPPING);
     tracing::info!("stopping: finishing what is in flight");
     exit_in_the_end(config.drain_timeout + EXIT_MARGIN);
     print_summary(&daemon.stop(), args.output)?;

@@ -7,7 +7,7 @@ use std::fmt;
 
 /// Where a value was written.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Place {
+pub(crate) enum Place {
     /// In the file; both count from 1.
     File {
         /// The line.
@@ -69,20 +69,20 @@ fn closing(findings: &[Finding]) -> String {
 
 /// Collects findings while a configuration is read.
 #[derive(Debug)]
-pub(super) struct Findings {
+pub(crate) struct Findings {
     file: String,
     found: Vec<Finding>,
 }
 
 impl Findings {
-    pub(super) fn new(file: &str) -> Self {
+    pub(crate) fn new(file: &str) -> Self {
         Self {
             file: file.to_owned(),
             found: Vec::new(),
         }
     }
 
-    pub(super) fn add(&mut self, place: &Place, message: impl Into<String>) {
+    pub(crate) fn add(&mut self, place: &Place, message: impl Into<String>) {
         let (file, line, column) = match place {
             Place::File { line, column } => (self.file.clone(), *line, *column),
             Place::Override(origin) => (origin.clone(), 0, 0),
@@ -96,7 +96,7 @@ impl Findings {
     }
 
     /// The file as a whole is the problem: it cannot be read.
-    pub(super) fn add_unplaced(&mut self, message: impl Into<String>) {
+    pub(crate) fn add_unplaced(&mut self, message: impl Into<String>) {
         let file = self.file.clone();
         self.found.push(Finding {
             file,
@@ -106,11 +106,11 @@ impl Findings {
         });
     }
 
-    pub(super) fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.found.is_empty()
     }
 
-    pub(super) fn into_error(mut self) -> ConfigError {
+    pub(crate) fn into_error(mut self) -> ConfigError {
         // The sort is stable, so problems at one place stay in the order they were found.
         self.found
             .sort_by_key(|finding| (finding.line == 0, finding.line, finding.column));

@@ -181,7 +181,10 @@ fn is_free(above: &[String]) -> bool {
     let words: Vec<&str> = above.iter().map(String::as_str).collect();
     matches!(
         words.as_slice(),
-        ["kafka", "properties"] | ["plugins", _, "config"] | ["groups", _, "routes"]
+        ["kafka", "properties"]
+            | ["plugins", _, "config"]
+            | ["groups", _, "routes"]
+            | ["topics", _, "config"]
     )
 }
 

@@ -7,8 +7,10 @@ use std::path::{Component, Path, PathBuf};
 
 use thiserror::Error;
 
+use super::Registry;
+
 /// The environment variables by name.
-pub(super) type Environment = BTreeMap<String, String>;
+pub(crate) type Environment = BTreeMap<String, String>;
 
 /// There is no folder to keep state in.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -52,6 +54,23 @@ pub(super) fn default_store(env: &Environment, group_id: &str) -> Result<PathBuf
 /// no folder for caches.
 pub(super) fn default_compile_cache(env: &Environment) -> Option<PathBuf> {
     base_folder(env, "XDG_CACHE_HOME", ".cache").map(|cache| cache.join("millrace/compiled"))
+}
+
+/// The folder of compiled components of commands that have no configuration.
+#[must_use]
+pub fn own_compile_cache() -> Option<PathBuf> {
+    default_compile_cache(&process_environment().collect())
+}
+
+/// Where fetched components are kept, and where docker keeps user names and passwords.
+pub(super) fn default_registry(env: &Environment) -> Registry {
+    let cache = base_folder(env, "XDG_CACHE_HOME", ".cache");
+    let docker = env.get("DOCKER_CONFIG").map(PathBuf::from);
+    let docker = docker.or_else(|| env.get("HOME").map(|home| Path::new(home).join(".docker")));
+    Registry {
+        cache: cache.map(|cache| cache.join("millrace/plugins")),
+        credentials: docker.map(|docker| docker.join("config.json")),
+    }
 }
 
 /// A base folder of the XDG specification, which says that a relative path there is to be ignored.

@@ -4,13 +4,21 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::{Network, WebTarget};
+use super::{Network, Origin, WebTarget};
+
+/// How often `on-tick` is called where nothing is said.
+pub(super) const TICK_DEFAULT: Duration = Duration::from_secs(10);
+
+/// As much as the store keeps in memory: a plugin that needs more should say so.
+pub(super) const STATE_QUOTA_DEFAULT_BYTES: u64 = 64 << 20;
 
 /// One sandboxed component and what it is allowed.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Plugin {
-    /// The component file, relative to the configuration file.
+    /// The component file, relative to the configuration file. Empty until it is fetched, where it is not here.
     pub path: PathBuf,
+    /// Where the file comes from, and what it must hold.
+    pub origin: Origin,
     /// What the component may import and where it may write.
     pub grants: Grants,
     /// How often `on-tick` is called for each assigned partition, where the plugin exports it.
@@ -34,6 +42,25 @@ pub struct Plugin {
 }
 
 impl Plugin {
+    /// A component of which nothing is configured: no grants, and the default limits.
+    #[must_use]
+    pub fn of_component(path: PathBuf) -> Self {
+        Self {
+            path,
+            origin: Origin::default(),
+            grants: Grants::default(),
+            tick: TICK_DEFAULT,
+            settings: BTreeMap::new(),
+            journal: None,
+            state_quota_bytes: STATE_QUOTA_DEFAULT_BYTES,
+            limits: Limits::default(),
+            recycle: Recycle::default(),
+            reload: Reload::default(),
+            trial: None,
+            only_watches: false,
+        }
+    }
+
     /// What the candidate for its next version is loaded by: the same with another file. It does not serve, so
     /// what it asks for is approved when it is to.
     #[must_use]
@@ -45,6 +72,7 @@ impl Plugin {
         };
         Some(Self {
             path: trial.path.clone(),
+            origin: trial.origin.clone(),
             trial: None,
             only_watches: trial.how == Try::Shadow,
             reload,
@@ -58,6 +86,8 @@ impl Plugin {
 pub struct Trial {
     /// The component file of the candidate. It has the plugin's own grants, limits and settings.
     pub path: PathBuf,
+    /// Where the file comes from, and what it must hold.
+    pub origin: Origin,
     /// On what.
     pub how: Try,
     /// It serves by itself after so many events in a row on which nothing spoke against it; none waits for an

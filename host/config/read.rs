@@ -3,19 +3,31 @@
 //! Each section has its own file; this one reads the document and what concerns the whole of it. It
 //! must not know how a value is spelled in YAML.
 
+mod access;
 mod breaker;
+mod correlation;
 mod dead_letter;
 mod dedup;
-mod field;
+pub(crate) mod field;
 mod gateways;
 mod grants;
 mod groups;
+mod http_gateway;
 mod kafka;
 mod limits;
+mod manifest;
 mod plugins;
+mod producer;
+mod registry;
+pub(crate) mod rehearsed;
 mod retry;
-mod section;
+mod routes;
+mod schema_registry;
+pub(crate) mod section;
+mod security;
+mod topics;
 mod trial;
+mod validation;
 
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -24,8 +36,11 @@ use std::time::Duration;
 use super::finding::{ConfigError, Findings, Place};
 use super::places::Environment;
 use super::tree::{self, Node};
-use super::{Admin, Config, Ingest, LANES_MAX, interpolate, overrides, places};
+use super::{Admin, Config, Ingest, Kafka, LANES_MAX, Producing, interpolate, overrides, places};
 use field::Field;
+pub use grants::add as add_grant;
+pub use manifest::manifest;
+pub use section::suggest;
 use section::{Context, Section};
 
 /// A configuration is a page or two; a larger file was not meant.
@@ -44,20 +59,7 @@ pub fn load(
     sets: &[String],
 ) -> Result<Config, ConfigError> {
     let name = path.display().to_string();
-    let unreadable = |message: String| {
-        let mut findings = Findings::new(&name);
-        findings.add_unplaced(message);
-        findings.into_error()
-    };
-    let mut text = String::new();
-    std::fs::File::open(path)
-        .and_then(|file| file.take(FILE_MAX_BYTES + 1).read_to_string(&mut text))
-        .map_err(|error| unreadable(format!("the configuration cannot be read: {error}")))?;
-    if text.len() as u64 > FILE_MAX_BYTES {
-        return Err(unreadable(
-            "the configuration is larger than 1MiB".to_owned(),
-        ));
-    }
+    let text = file_text(path, &name)?;
     parse(
         &text,
         &name,
@@ -80,6 +82,78 @@ pub fn parse(
     sets: &[String],
 ) -> Result<Config, ConfigError> {
     let env: Environment = env.collect();
+    let (root, mut context) = prepared(text, name, base, &env, Some(sets))?;
+    let config = document(&root, &mut context);
+    match config {
+        Some(config) if context.findings.is_empty() => Ok(config),
+        _ => Err(context.findings.into_error()),
+    }
+}
+
+/// Reads how the cluster is reached and written to, and nothing else of a configuration: for commands that need no
+/// plugin. Without a file, everything comes from `sets` and the environment.
+///
+/// # Errors
+/// Everything that is wrong with these two sections, or that the file cannot be read.
+pub fn connection(
+    path: Option<&Path>,
+    env: impl Iterator<Item = (String, String)>,
+    sets: &[String],
+) -> Result<(Kafka, Producing), ConfigError> {
+    let env: Environment = env.collect();
+    let name = path.map_or_else(
+        || "the command line".to_owned(),
+        |path| path.display().to_string(),
+    );
+    let text = path.map_or(Ok(String::new()), |path| file_text(path, &name))?;
+    let base = path.and_then(Path::parent).unwrap_or(Path::new(""));
+    let (root, mut context) = prepared(&text, &name, base, &env, Some(sets))?;
+    let read = Section::root(&root, &mut context).map(|mut section| {
+        let (kafka, _) = kafka::read(&section.take("kafka"), &mut context);
+        let ingest = section.take("ingest").section(&mut context);
+        let producing = ingest.map(|mut ingest| {
+            producer::read(
+                &ingest.take("producer"),
+                kafka.message_max_bytes,
+                &mut context,
+            )
+        });
+        (kafka, producing.unwrap_or_default())
+    });
+    match read {
+        Some(read) if context.findings.is_empty() => Ok(read),
+        _ => Err(context.findings.into_error()),
+    }
+}
+
+/// The text of a configuration file, which `name` stands for in messages.
+fn file_text(path: &Path, name: &str) -> Result<String, ConfigError> {
+    let unreadable = |message: String| {
+        let mut findings = Findings::new(name);
+        findings.add_unplaced(message);
+        findings.into_error()
+    };
+    let mut text = String::new();
+    std::fs::File::open(path)
+        .and_then(|file| file.take(FILE_MAX_BYTES + 1).read_to_string(&mut text))
+        .map_err(|error| unreadable(format!("the configuration cannot be read: {error}")))?;
+    if text.len() as u64 > FILE_MAX_BYTES {
+        return Err(unreadable(
+            "the configuration is larger than 1MiB".to_owned(),
+        ));
+    }
+    Ok(text)
+}
+
+/// The text as a tree, with everything in its place that comes from elsewhere. Without `sets`, the
+/// environment changes nothing either, but for the variables that the text names.
+fn prepared<'a>(
+    text: &str,
+    name: &str,
+    base: &'a Path,
+    env: &'a Environment,
+    sets: Option<&[String]>,
+) -> Result<(Node, Context<'a>), ConfigError> {
     let mut findings = Findings::new(name);
     let mut root = match tree::parse(text, &mut findings) {
         Ok(root) => root,
@@ -90,34 +164,39 @@ pub fn parse(
             return Err(alone.into_error());
         }
     };
-    overrides::apply(&mut root, &env, sets, &mut findings);
-    interpolate::interpolate(
-        &mut root,
-        &interpolate::Source { env: &env, base },
-        &mut findings,
-    );
-
-    let mut context = Context {
+    if let Some(sets) = sets {
+        overrides::apply(&mut root, env, sets, &mut findings);
+    }
+    interpolate::interpolate(&mut root, &interpolate::Source { env, base }, &mut findings);
+    let context = Context {
         findings,
         base,
-        env: &env,
+        env,
     };
-    let config = document(&root, &mut context);
-    match config {
-        Some(config) if context.findings.is_empty() => Ok(config),
-        _ => Err(context.findings.into_error()),
-    }
+    Ok((root, context))
 }
 
 fn document(root: &Node, context: &mut Context<'_>) -> Option<Config> {
     let mut section = Section::root(root, context)?;
     let (kafka, session_timeout) = kafka::read(&section.take("kafka"), context);
-    let (plugins, known) = plugins::read(&section.take("plugins"), context);
+    let (plugins, mut known) = plugins::read(&section.take("plugins"), context);
+    let (validation, rules) = validation::read(&section.take("validation"), context);
+    known.rules = rules;
+    let schema_registry_field = section.take("schema_registry");
+    let schema_registry = schema_registry::read(&schema_registry_field, context);
+    known.schema_registry = !schema_registry_field.is_absent();
     let groups_field = section.take("groups");
     let groups = groups::read(&groups_field, &known, context);
     let ingest_field = section.take("ingest");
-    let ingest = gateways::ingest(&ingest_field, kafka.message_max_bytes, context);
+    let ingest = gateways::ingest(
+        &ingest_field,
+        kafka.message_max_bytes,
+        &known.rules,
+        context,
+    );
     let admin = gateways::admin(&section.take("admin"), context);
+    let topics = topics::read(&section.take("topics"), context);
+    let correlation = correlation::read(&section.take("correlation"), context);
 
     let drain = section.take("drain_timeout");
     let drain_timeout = drain.duration(
@@ -135,15 +214,21 @@ fn document(root: &Node, context: &mut Context<'_>) -> Option<Config> {
         );
     }
     let compile_cache = compile_cache(&section.take("compile_cache"), context);
+    let registry = registry::read(&section.take("registry"), context);
     section.finish(context);
     let config = Config {
         kafka,
         plugins,
+        validation,
+        schema_registry,
         groups,
+        topics,
+        correlation,
         ingest,
         admin,
         drain_timeout,
         compile_cache,
+        registry,
     };
     if config.lanes() > LANES_MAX {
         let message = format!(

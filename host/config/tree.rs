@@ -18,14 +18,14 @@ const NODES_MAX: usize = 100_000;
 
 /// A value and where it was written.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Node {
-    pub(super) place: Place,
-    pub(super) value: Value,
+pub(crate) struct Node {
+    pub(crate) place: Place,
+    pub(crate) value: Value,
 }
 
 /// A value of the document.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) enum Value {
+pub(crate) enum Value {
     /// Nothing written, or `null`.
     Null,
     /// One value, as text.
@@ -40,18 +40,18 @@ pub(super) enum Value {
 
 /// One value as text; what it means depends on the key it belongs to.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Scalar {
-    pub(super) text: String,
+pub(crate) struct Scalar {
+    pub(crate) text: String,
     /// Written as a string, in quotes or as a block, so that it is no number.
-    pub(super) quoted: bool,
+    pub(crate) quoted: bool,
 }
 
 /// A key with its value.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Entry {
-    pub(super) key: String,
-    pub(super) key_place: Place,
-    pub(super) value: Node,
+pub(crate) struct Entry {
+    pub(crate) key: String,
+    pub(crate) key_place: Place,
+    pub(crate) value: Node,
 }
 
 /// Reads YAML 1.2 text. Repeated keys and the like go to `findings`; an empty document is an empty
@@ -59,27 +59,22 @@ pub(super) struct Entry {
 ///
 /// # Errors
 /// A syntax error, after which the rest of the text means nothing: its place and message.
-pub(super) fn parse(text: &str, findings: &mut Findings) -> Result<Node, (Place, String)> {
-    let mut builder = Builder {
-        parser: Parser::new_from_str(text),
-        anchors: HashMap::new(),
-        nodes_left: NODES_MAX,
-        findings,
-    };
-    builder.document().map_err(|stop| match stop {
-        Stop::Syntax(error) => {
-            let mut message = format!("this is not YAML: {}", error.info());
-            if wants_quotes(text, error.marker().line()) {
-                message.push_str("; a value with ${...} inside { } or [ ] needs quotes");
-            }
-            (place(error.marker()), message)
-        }
-        Stop::Limit(place, message) => (place, message),
-    })
+pub(crate) fn parse(text: &str, findings: &mut Findings) -> Result<Node, (Place, String)> {
+    let mut builder = Builder::new(text, findings);
+    builder.document().map_err(|stop| stop.told(text))
+}
+
+/// Reads a text of several YAML documents, as [`parse`] reads one. An empty one counts as an empty mapping.
+///
+/// # Errors
+/// As [`parse`].
+pub(crate) fn parse_all(text: &str, findings: &mut Findings) -> Result<Vec<Node>, (Place, String)> {
+    let mut builder = Builder::new(text, findings);
+    builder.documents().map_err(|stop| stop.told(text))
 }
 
 /// Reads one value the way it would be read in a document; none when it is not a single value.
-pub(super) fn parse_scalar(text: &str, place: &Place) -> Option<Node> {
+pub(crate) fn parse_scalar(text: &str, place: &Place) -> Option<Node> {
     let mut findings = Findings::new("");
     let node = parse(text, &mut findings)
         .ok()
@@ -117,6 +112,21 @@ enum Stop {
     Limit(Place, String),
 }
 
+impl Stop {
+    fn told(self, text: &str) -> (Place, String) {
+        match self {
+            Self::Syntax(error) => {
+                let mut message = format!("this is not YAML: {}", error.info());
+                if wants_quotes(text, error.marker().line()) {
+                    message.push_str("; a value with ${...} inside { } or [ ] needs quotes");
+                }
+                (place(error.marker()), message)
+            }
+            Self::Limit(place, message) => (place, message),
+        }
+    }
+}
+
 impl From<ScanError> for Stop {
     fn from(error: ScanError) -> Self {
         Self::Syntax(error)
@@ -130,7 +140,35 @@ struct Builder<'a, 'input> {
     findings: &'a mut Findings,
 }
 
-impl<'input> Builder<'_, 'input> {
+impl<'a, 'input> Builder<'a, 'input> {
+    fn new(text: &'input str, findings: &'a mut Findings) -> Self {
+        Self {
+            parser: Parser::new_from_str(text),
+            anchors: HashMap::new(),
+            nodes_left: NODES_MAX,
+            findings,
+        }
+    }
+
+    fn documents(&mut self) -> Result<Vec<Node>, Stop> {
+        let mut documents = Vec::new();
+        loop {
+            let (event, at) = self.next()?;
+            match event {
+                Event::StreamEnd => return Ok(documents),
+                Event::DocumentStart(_) | Event::StreamStart => {}
+                Event::DocumentEnd | Event::Nothing => {}
+                event => {
+                    let mut node = self.node(event, at, 0)?;
+                    if node.value == Value::Null {
+                        node.value = Value::Map(Vec::new());
+                    }
+                    documents.push(node);
+                }
+            }
+        }
+    }
+
     fn next(&mut self) -> Result<(Event<'input>, Place), Stop> {
         match self.parser.next_event() {
             Some(event) => event

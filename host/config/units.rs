@@ -175,6 +175,44 @@ fn measure(text: &str, measure: &Measure) -> Result<u64, UnitError> {
     }
 }
 
+/// Reads a time in UTC, such as `2026-01-31T12:00:00Z`, as milliseconds since the Unix epoch. None for anything else,
+/// and before 1970.
+#[must_use]
+pub fn utc_ms(text: &str) -> Option<u64> {
+    let (date, time) = text.strip_suffix('Z')?.split_once('T')?;
+    let numbers = |text: &str, by: char| -> Option<Vec<u64>> {
+        let digits = |part: &&str| part.len() >= 2 && part.bytes().all(|b| b.is_ascii_digit());
+        let parts: Vec<&str> = text.split(by).collect();
+        let all = parts.len() == 3 && parts.iter().all(digits);
+        all.then(|| parts.iter().filter_map(|part| part.parse().ok()).collect())
+    };
+    let (date, time) = (numbers(date, '-')?, numbers(time, ':')?);
+    let [year, month, day] = date[..] else {
+        return None;
+    };
+    let [hour, minute, second] = time[..] else {
+        return None;
+    };
+    let fits = (1970..10_000).contains(&year) && (1..=12).contains(&month) && hour < 24;
+    if !fits || minute > 59 || second > 59 {
+        return None;
+    }
+    let leap = |year: u64| {
+        year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400))
+    };
+    let february = if leap(year) { 29 } else { 28 };
+    let months = [31, february, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31];
+    if !(1..=months[month as usize - 1]).contains(&day) {
+        return None;
+    }
+    let years: u64 = (1970..year)
+        .map(|year| if leap(year) { 366 } else { 365 })
+        .sum();
+    let days = years + months[..month as usize - 1].iter().sum::<u64>() + day - 1;
+    let seconds = ((days * 24 + hour) * 60 + minute) * 60 + second;
+    Some(seconds * 1_000)
+}
+
 /// Writes a duration in the largest unit that it is a whole number of; parts of a millisecond are
 /// cut off.
 #[must_use]
@@ -284,6 +322,24 @@ mod tests {
             ("99999999TiB", "`99999999TiB` is too large"),
         ] {
             assert_eq!(bytes(text).unwrap_err().to_string(), message);
+        }
+    }
+
+    #[test]
+    fn a_time_in_utc_is_read_and_one_that_never_was_is_not() {
+        assert_eq!(utc_ms("1970-01-01T00:00:00Z"), Some(0));
+        assert_eq!(utc_ms("2023-11-14T22:13:20Z"), Some(1_700_000_000_000));
+        assert_eq!(utc_ms("2024-02-29T23:59:59Z"), Some(1_709_251_199_000));
+        for text in [
+            "2023-02-29T00:00:00Z",
+            "2023-13-01T00:00:00Z",
+            "2023-01-01T24:00:00Z",
+            "2023-01-01T00:00:00",
+            "2023-01-01",
+            "1969-12-31T23:59:59Z",
+            "soon",
+        ] {
+            assert_eq!(utc_ms(text), None, "{text}");
         }
     }
 

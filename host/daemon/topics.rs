@@ -1,37 +1,56 @@
 //! Topics before the groups start: sources must exist; dead-letter, output and retry topics are created
-//! where they are missing.
+//! where they are missing, and so are those that the configuration names. What matches is found.
+
+mod declared;
+mod following;
+mod matching;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+pub(super) use self::following::Following;
+use self::matching::{outputs, with_matched};
 use super::DaemonError;
 use crate::config::{Config, Group};
 use crate::kafka::KafkaError;
 use crate::kafka::topics::{TopicSpec, Topics};
+use crate::pipeline::TOPICS_MAX;
 
 /// How long the broker may take to answer at start.
 pub(super) const TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Checks and creates. Returns how many partitions each output topic and each retry topic has. The broker
-/// may take `timeout` for each answer.
+/// What the groups begin with.
+pub(super) struct Prepared {
+    pub(super) broker: Broker,
+    /// With the topics that their patterns match.
+    pub(super) groups: Vec<Group>,
+    /// How many partitions each output topic and each retry topic has.
+    pub(super) partitions: BTreeMap<String, usize>,
+}
+
+/// Checks and creates. The broker may take `timeout` for each answer.
 ///
 /// # Errors
 /// A source is missing, a topic may not be created or has too few partitions, or the broker does not
 /// answer.
-pub(super) fn prepare(
-    config: &Config,
-    timeout: Duration,
-) -> Result<BTreeMap<String, usize>, DaemonError> {
+pub(super) fn prepare(config: &Config, timeout: Duration) -> Result<Prepared, DaemonError> {
     let broker = Broker {
         topics: Topics::new(&config.kafka, timeout)?,
-        brokers: &config.kafka.brokers,
+        brokers: config.kafka.brokers.clone(),
     };
+    broker.prepare_declared(config)?;
     let mut partitions = BTreeMap::new();
     // Dead letters and outputs of one group are often the source of another.
-    for group in &config.groups {
-        broker.create_targets(config, group, &mut partitions)?;
+    for group in broker.matched(config)? {
+        broker.create_targets(config, &group, &mut partitions)?;
     }
-    for group in &config.groups {
+    let groups = broker.matched(config)?;
+    for group in &groups {
+        let topics = group.routes.len() + group.retry.topics.len();
+        if topics > TOPICS_MAX {
+            let group = group.id.clone();
+            return Err(DaemonError::TooManyTopics { group, topics });
+        }
         for source in group.routes.keys() {
             let Some(found) = broker.partitions(source)? else {
                 let (group, topic) = (group.id.clone(), source.clone());
@@ -43,16 +62,33 @@ pub(super) fn prepare(
             }
         }
     }
-    Ok(partitions)
+    Ok(Prepared {
+        broker,
+        groups,
+        partitions,
+    })
 }
 
-struct Broker<'a> {
+/// Who is asked.
+pub(super) struct Broker {
     topics: Topics,
     /// For the command that a message gives.
-    brokers: &'a str,
+    brokers: String,
 }
 
-impl Broker<'_> {
+impl Broker {
+    /// The groups with the topics that there are now and that their patterns match.
+    fn matched(&self, config: &Config) -> Result<Vec<Group>, DaemonError> {
+        if config.groups.iter().all(|group| group.patterns.is_empty()) {
+            return Ok(config.groups.clone());
+        }
+        let listed = self.topics.list()?;
+        Ok(with_matched(
+            config,
+            listed.iter().map(|topic| topic.name.as_str()),
+        ))
+    }
+
     fn partitions(&self, topic: &str) -> Result<Option<usize>, DaemonError> {
         let found = self.topics.describe(topic)?;
         Ok(found.map(|found| found.partitions))
@@ -77,15 +113,9 @@ impl Broker<'_> {
             .map_or_else(|| "-1".to_owned(), milliseconds);
         let wanted = dead_letter.partitions.map_or(partitions, usize::from);
         self.create_missing(group, &dead_letter.topic, wanted, Some(keep))?;
-        for plugin in group
-            .routes
-            .values()
-            .filter_map(|name| config.plugins.get(name))
-        {
-            for output in &plugin.grants.output_topics {
-                let found = self.create_missing(group, output, partitions, None)?;
-                output_partitions.insert(output.clone(), found);
-            }
+        for output in outputs(config, group) {
+            let found = self.create_missing(group, output, partitions, None)?;
+            output_partitions.insert(output.to_owned(), found);
         }
         Ok(())
     }
@@ -102,16 +132,26 @@ impl Broker<'_> {
         // there.
         let keep = milliseconds(group.retry.retention);
         let found = self.create_missing(group, topic, partitions, Some(keep))?;
-        if found < partitions {
-            return Err(DaemonError::RetryPartitions {
-                group: group.id.clone(),
-                topic: topic.to_owned(),
-                found,
-                source_topic: source.to_owned(),
-                wanted: partitions,
-            });
+        if found >= partitions {
+            return Ok(found);
         }
-        Ok(found)
+        // The source has grown.
+        match self.topics.widen(topic, partitions) {
+            Ok(()) => {
+                tracing::info!(group = %group.id, %topic, found, partitions, "a retry topic follows its source");
+                Ok(partitions)
+            }
+            Err(error) => {
+                tracing::debug!(%error, "a retry topic cannot follow its source");
+                Err(DaemonError::RetryPartitions {
+                    group: group.id.clone(),
+                    topic: topic.to_owned(),
+                    found,
+                    source_topic: source.to_owned(),
+                    wanted: partitions,
+                })
+            }
+        }
     }
 
     /// Returns how many partitions the topic has.
@@ -166,8 +206,10 @@ impl Broker<'_> {
         let settings: String = settings
             .map(|(name, value)| format!(" --config {name}={value}"))
             .collect();
+        let replication = spec.replication;
+        let replication = replication.map_or_else(String::new, |it| format!(" --replication {it}"));
         format!(
-            "millrace topics create {} --partitions {}{settings} --brokers {}",
+            "millrace topics create {} --partitions {}{replication}{settings} --brokers {}",
             spec.name, spec.partitions, self.brokers
         )
     }
@@ -200,6 +242,10 @@ mod tests {
         parsed.unwrap()
     }
 
+    fn refusal(config: &Config, timeout: Duration) -> String {
+        prepare(config, timeout).err().unwrap().to_string()
+    }
+
     fn broker(topics: &[(&str, u16)]) -> EmbeddedBroker {
         let broker = EmbeddedBroker::start().unwrap();
         for (topic, partitions) in topics {
@@ -217,7 +263,7 @@ mod tests {
             ("orders.a.retry", 4),
             ("b.dlq", 1),
         ]);
-        let partitions = prepare(&config(&broker), TIMEOUT).unwrap();
+        let partitions = prepare(&config(&broker), TIMEOUT).unwrap().partitions;
         let expected = [("out", 5), ("orders.a.retry", 4)];
         assert_eq!(
             partitions,
@@ -236,8 +282,9 @@ mod tests {
             ("orders.a.retry", 2),
             ("b.dlq", 1),
         ]);
+        let short = Duration::from_secs(2);
         assert_eq!(
-            prepare(&config(&broker), TIMEOUT).unwrap_err().to_string(),
+            refusal(&config(&broker), short),
             "group a: retry topic orders.a.retry has 2 partitions and its source orders has 3, but an event \
              keeps the number of its partition; give the retry topic 3 partitions, or name another one as \
              `retry.topic`"
@@ -254,7 +301,7 @@ mod tests {
             ("orders.a.retry", 3),
         ]);
         let short = Duration::from_secs(2);
-        let said = prepare(&config(&broker), short).unwrap_err().to_string();
+        let said = refusal(&config(&broker), short);
         let expected = format!(
             "; let somebody who may create it run `millrace topics create b.dlq --partitions 2 --config \
              retention.ms=2592000000 --brokers {}`",

@@ -107,6 +107,12 @@ impl Breaker {
         }
     }
 
+    /// When the next probe may be handed out; none while it is closed.
+    #[must_use]
+    pub fn next_probe(&self) -> Option<Millis> {
+        self.open.map(|open| open.probe_at)
+    }
+
     /// The probe told nothing, because there was no event to run: another one may have it.
     pub fn return_probe(&mut self) {
         if let Some(open) = self.open.as_mut() {

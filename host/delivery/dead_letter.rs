@@ -35,9 +35,32 @@ pub enum Cause {
     Capability,
     /// An output was invalid, too large or too many.
     Output,
+    /// The record could not be decoded into what its route shows the plugin.
+    Decode,
+    /// It broke the rules of its route.
+    Schema,
+    /// The rules of its route know no event of its type.
+    UnknownType,
 }
 
 impl Cause {
+    /// Every cause.
+    pub const ALL: [Self; 13] = [
+        Self::Reject,
+        Self::Exhausted,
+        Self::Expired,
+        Self::Evicted,
+        Self::Trap,
+        Self::Deadline,
+        Self::Memory,
+        Self::Fuel,
+        Self::Capability,
+        Self::Output,
+        Self::Decode,
+        Self::Schema,
+        Self::UnknownType,
+    ];
+
     /// The word in the header, in metrics and in the summary.
     #[must_use]
     pub fn word(self) -> &'static str {
@@ -52,6 +75,9 @@ impl Cause {
             Self::Fuel => "fuel",
             Self::Capability => "capability",
             Self::Output => "output",
+            Self::Decode => "decode",
+            Self::Schema => "schema",
+            Self::UnknownType => "unknown-type",
         }
     }
 
@@ -60,7 +86,14 @@ impl Cause {
     pub fn retriable(self) -> bool {
         !matches!(
             self,
-            Self::Reject | Self::Exhausted | Self::Expired | Self::Evicted | Self::Capability
+            Self::Reject
+                | Self::Exhausted
+                | Self::Expired
+                | Self::Evicted
+                | Self::Capability
+                | Self::Decode
+                | Self::Schema
+                | Self::UnknownType
         )
     }
 }
@@ -145,6 +178,14 @@ pub fn headers(original: Vec<Header>, facts: &Facts<'_>, dialect: Dialect) -> Ve
     headers
 }
 
+/// What a dead letter says under this name, without the prefix; none where it does not.
+#[must_use]
+pub fn fact(headers: &[Header], name: &str) -> Option<String> {
+    let is_it = |found: &[u8]| found.strip_prefix(PREFIX.as_bytes()) == Some(name.as_bytes());
+    let (_, value) = headers.iter().find(|(found, _)| is_it(found))?;
+    Some(String::from_utf8_lossy(value.as_deref()?).into_owned())
+}
+
 /// Which of two headers of a dead letter that is too large goes first: the rank of a header that only
 /// explains the failure, or none for one that must stay. A higher rank goes first.
 #[must_use]
@@ -216,6 +257,14 @@ mod tests {
             (vec![0xfe], Some(vec![])),
         ];
         assert_eq!(headers(own.clone(), &facts("m"))[..3], own);
+    }
+
+    #[test]
+    fn a_dead_letter_can_be_asked_for_what_it_says() {
+        let letter = headers(Vec::new(), &facts("m"));
+        assert_eq!(fact(&letter, "origin.offset").as_deref(), Some("77"));
+        assert_eq!(fact(&letter, "cause").as_deref(), Some("reject"));
+        assert_eq!(fact(&letter, "redrives"), None);
     }
 
     #[test]

@@ -98,6 +98,15 @@ impl Ledger {
         self.polled.saturating_sub(self.finished() + self.parked)
     }
 
+    /// The same events, of which only those have left that `durable` knows of; the others are in flight.
+    #[must_use]
+    pub fn left_as_in(&self, durable: &Self) -> Self {
+        Self {
+            counts: durable.counts,
+            ..*self
+        }
+    }
+
     /// Checks the counts against the offsets, which are tracked apart from them.
     ///
     /// # Errors
@@ -141,6 +150,21 @@ mod tests {
         }
         assert_eq!(ledger.in_flight(), 4);
         assert!(ledger.check(14).is_ok());
+    }
+
+    #[test]
+    fn what_is_not_durable_yet_is_in_flight() {
+        let mut ledger = Ledger {
+            polled: 9,
+            parked: 1,
+            ..Ledger::default()
+        };
+        ledger.count(Settled::Processed, 2);
+        let durable = ledger;
+        ledger.count(Settled::Processed, 3);
+        let shown = ledger.left_as_in(&durable);
+        assert_eq!((shown.finished(), shown.in_flight()), (2, 6));
+        assert_eq!((ledger.finished(), ledger.in_flight()), (5, 3));
     }
 
     #[test]

@@ -27,6 +27,17 @@ pub enum Reason {
 }
 
 impl Reason {
+    /// Every reason.
+    pub const ALL: [Self; 7] = [
+        Self::Store,
+        Self::Broker,
+        Self::Plugin,
+        Self::Parked,
+        Self::Breaker,
+        Self::Paused,
+        Self::Unknown,
+    ];
+
     /// The word that metrics use.
     #[must_use]
     pub fn word(self) -> &'static str {

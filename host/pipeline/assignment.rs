@@ -3,11 +3,12 @@
 //! A partition that comes back is a new assignment, so what belongs to the old one can never be mistaken
 //! for the new one's.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use super::rebuild::Rebuild;
 use super::tally_names::TallyNames;
+use crate::delivery::behind::Marks;
 use crate::delivery::offsets::{Applied, Offset};
 
 /// One assignment of one partition.
@@ -33,6 +34,8 @@ pub(crate) struct Assignment {
     polled: AtomicU64,
     /// The offset after the newest record, as of the last fetch; negative before one.
     end_offset: AtomicI64,
+    /// Which record was read when; touched twice a second by the polling thread, and once a settle.
+    marks: Mutex<Marks>,
     revoked: AtomicBool,
     lost: AtomicBool,
     paused: AtomicBool,
@@ -63,6 +66,7 @@ impl Assignment {
             new_from,
             polled: AtomicU64::new(0),
             end_offset: AtomicI64::new(-1),
+            marks: Mutex::default(),
             revoked: AtomicBool::new(false),
             lost: AtomicBool::new(false),
             paused: AtomicBool::new(false),
@@ -133,5 +137,17 @@ impl Assignment {
 
     pub(crate) fn set_end_offset(&self, end: Offset) {
         self.end_offset.store(end.0, Ordering::Relaxed);
+    }
+
+    /// Notes the newest record that was read, where it has a time.
+    pub(crate) fn note_read(&self, offset: Offset, time_ms: Option<i64>) {
+        if let Some(time_ms) = time_ms {
+            self.with_marks(|marks| marks.note((offset, time_ms)));
+        }
+    }
+
+    /// What was read when.
+    pub(crate) fn with_marks<T>(&self, look: impl FnOnce(&mut Marks) -> T) -> T {
+        look(&mut self.marks.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }

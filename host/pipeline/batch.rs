@@ -1,7 +1,10 @@
 //! A packed batch: events in the form that a plugin takes, with what the host knows of each beside it.
 
+mod shown;
+
 use std::sync::Arc;
 
+use self::shown::Packed;
 use super::assignment::Assignment;
 use super::identity::id_of;
 use crate::config::IdSource;
@@ -69,6 +72,8 @@ pub(crate) struct Batch {
     pub(crate) assignments: Vec<Arc<Assignment>>,
     /// Of the events that came back from a retry topic, what their slots do not say.
     pub(crate) come_back: Vec<ComeBack>,
+    /// The events as the plugin is shown them; no slots where that is as they were read.
+    shown: Packed,
 }
 
 impl Batch {
@@ -86,9 +91,25 @@ impl Batch {
         self.events.clear();
         self.assignments.clear();
         self.come_back.clear();
+        self.shown.clear();
         self.bytes.extend_from_slice(topic_table);
         self.slots
             .extend([SLOT_WORDS as u64, Span::new(0, topic_table.len()).0]);
+    }
+
+    /// Whether its topic table has this many bytes. Tables only grow, so that two of a group with as many are the same.
+    pub(crate) fn has_topics_of(&self, table_len: usize) -> bool {
+        (self.slots[1] >> 32) as usize == table_len
+    }
+
+    /// Gives it a topic table with further topics, whatever it holds.
+    pub(crate) fn renew_topics(&mut self, topic_table: &[u8]) {
+        if self.is_empty() {
+            self.begin(topic_table);
+            return;
+        }
+        self.slots[1] = Span::new(self.bytes.len(), topic_table.len()).0;
+        self.bytes.extend_from_slice(topic_table);
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -322,28 +343,29 @@ impl<'a> EventView<'a> {
         Span(self.slot[6]).of(self.bytes)
     }
 
+    /// Headers one by one, in place.
+    pub(crate) fn each_header(
+        &self,
+    ) -> impl Iterator<Item = (&'a [u8], Option<&'a [u8]>)> + use<'a> {
+        let mut rest = self.headers();
+        std::iter::from_fn(move || {
+            let (name, value, after) = split_header(rest)?;
+            rest = after;
+            Some((name, value))
+        })
+    }
+
     /// Headers one by one.
     pub(crate) fn header_list(&self) -> Vec<(Vec<u8>, Option<Vec<u8>>)> {
-        let mut rest = self.headers();
-        let mut list = Vec::new();
-        while let Some((name, value, after)) = split_header(rest) {
-            list.push((name.to_vec(), value.map(<[u8]>::to_vec)));
-            rest = after;
-        }
-        list
+        let own =
+            |(name, value): (&[u8], Option<&[u8]>)| (name.to_vec(), value.map(<[u8]>::to_vec));
+        self.each_header().map(own).collect()
     }
 
     /// The last header of that name with a value.
     pub(crate) fn header(&self, wanted: &[u8]) -> Option<&'a [u8]> {
-        let mut rest = self.headers();
-        let mut found = None;
-        while let Some((name, value, after)) = split_header(rest) {
-            if name == wanted {
-                found = value.or(found);
-            }
-            rest = after;
-        }
-        found
+        let of_name = self.each_header().filter(|(name, _)| *name == wanted);
+        of_name.fold(None, |found, (_, value)| value.or(found))
     }
 }
 
@@ -432,74 +454,4 @@ pub(crate) fn fuzz_batch(data: &[u8]) {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::delivery::offsets::Applied;
-
-    fn assignment(id: u64) -> Arc<Assignment> {
-        let topic = ("t".into(), 0);
-        Arc::new(Assignment::new(
-            id,
-            topic,
-            3,
-            0,
-            Offset(0),
-            Applied::default(),
-        ))
-    }
-
-    fn push(batch: &mut Batch, to: &Arc<Assignment>, offset: i64, value: Option<&[u8]>) {
-        let place = Place {
-            topic_index: 0,
-            partition: 3,
-            offset: Offset(offset),
-            timestamp_ms: None,
-            attempt: 1,
-        };
-        let group = OrderGroup(offset as u64);
-        let meta = (EventKind::New, offset as u64, Offset(offset), group);
-        batch.push(to, meta, place, (Some(b"key"), value), |bytes| {
-            pack_header(bytes, b"h", Some(b"1"));
-            pack_header(bytes, b"h", None);
-        });
-    }
-
-    #[test]
-    fn an_event_comes_out_as_it_went_in_and_null_is_not_empty() {
-        let mut batch = Batch::new(b"table");
-        let to = assignment(1);
-        push(&mut batch, &to, 7, None);
-        push(&mut batch, &to, 8, Some(b""));
-        assert_eq!(
-            (batch.view(0).value(), batch.view(1).value()),
-            (None, Some(&b""[..]))
-        );
-        assert_eq!(batch.view(1).key(), Some(&b"key"[..]));
-        assert_eq!(batch.view(0).header(b"h"), Some(&b"1"[..]));
-        assert_eq!(batch.view(0).header_list().len(), 2);
-        let again = batch.take_out(1, 4);
-        let mut other = Batch::new(b"another table");
-        other.push_owned(&again);
-        assert_eq!(other.view(0).offset(), Offset(8));
-        assert_eq!(other.view(0).attempt(), 4);
-        assert_eq!(other.view(0).header_list(), batch.view(1).header_list());
-    }
-
-    #[test]
-    fn dropping_events_keeps_the_others_in_order() {
-        let mut batch = Batch::new(b"");
-        let (one, two) = (assignment(1), assignment(2));
-        for offset in 0..6 {
-            push(
-                &mut batch,
-                if offset % 2 == 0 { &one } else { &two },
-                offset,
-                Some(b"v"),
-            );
-        }
-        batch.retain(|batch, index| batch.view(index).offset().0 % 3 != 0);
-        let left: Vec<i64> = (0..batch.len()).map(|i| batch.view(i).offset().0).collect();
-        assert_eq!(left, [1, 2, 4, 5]);
-        assert_eq!(batch.assignment_of(batch.events[0]).id, 2);
-    }
-}
+mod tests;

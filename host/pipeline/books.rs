@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::assignment::Assignment;
+use crate::delivery::behind::{Behind, Marks, Standing};
 use crate::delivery::commit_map;
 use crate::delivery::ledger::{Ledger, Settled};
 use crate::delivery::offsets::{Applied, Offset, OffsetTracker};
@@ -29,8 +30,11 @@ pub(crate) struct Books {
     pub(crate) assignment: Arc<Assignment>,
     pub(crate) tracker: OffsetTracker,
     pub(crate) ledger: Ledger,
+    /// The ledger as it was when the disk last took everything.
+    durable: Ledger,
     pub(crate) metrics: PartitionMetrics,
     progress: Progress,
+    standing: Standing,
     /// What the broker has acknowledged as committed.
     pub(crate) acknowledged: Option<Offset>,
     /// How many events were settled when the polling thread was last asked to commit, and the offset.
@@ -62,8 +66,10 @@ impl Books {
         Self {
             tracker: OffsetTracker::starting_at(position),
             ledger: Ledger::default(),
+            durable: Ledger::default(),
             metrics,
             progress: Progress::new(now),
+            standing: Standing::new(position, now),
             acknowledged,
             asked: (0, acknowledged),
             asked_at: Millis::default(),
@@ -83,6 +89,21 @@ impl Books {
         }
     }
 
+    /// What the ledger said then is durable now.
+    pub(crate) fn kept(&mut self, then: Ledger) {
+        self.durable = then;
+        self.show(None);
+    }
+
+    /// Shows the ledger. An event counts as finished once that is durable: whoever reads so may rely on it, also
+    /// when the host is killed the next moment. `behind` is none where nobody has looked.
+    pub(crate) fn show(&mut self, behind: Option<Behind>) {
+        // What has become durable may have been polled since the ledger was last looked at.
+        self.ledger.polled = self.assignment.polled();
+        let shown = self.ledger.left_as_in(&self.durable);
+        self.metrics.publish(&shown, behind);
+    }
+
     /// Joins a change to its sum.
     pub(crate) fn add(&mut self, change: TallyChange) {
         if !self.sums.contains_key(&change.name) {
@@ -90,6 +111,12 @@ impl Books {
         }
         self.changed_sums.insert(change.name.clone());
         join(&mut self.sums, change.name, change.op, change.value);
+    }
+
+    /// The settled sums that no tick has been given.
+    pub(crate) fn sums(&self) -> impl Iterator<Item = (&str, TallyOp, i64)> {
+        let sums = self.sums.iter();
+        sums.map(|(name, (op, value))| (name.as_str(), *op, *value))
     }
 
     /// Gives all settled sums to a tick. They count as settled until [`Self::end_tick`].
@@ -217,9 +244,11 @@ impl Books {
     }
 
     /// How far the group is behind the end of the partition; none before the first fetch.
-    pub(crate) fn lag(&self) -> Option<i64> {
-        let end = self.assignment.end_offset()?;
-        Some((end.0 - self.tracker.position().0).max(0))
+    pub(crate) fn behind(&mut self, now: Millis, wall_ms: u64) -> Option<Behind> {
+        let at = (self.tracker.position(), self.assignment.end_offset()?);
+        let standing = &mut self.standing;
+        let look = |marks: &mut Marks| standing.look(at, marks, now, wall_ms);
+        Some(self.assignment.with_marks(look))
     }
 }
 

@@ -1,6 +1,8 @@
 //! The clocks of a group: one that never goes back for everything that is waited for, and the wall clock for
-//! people and records. Tests turn the hands themselves.
+//! people and records. In a rehearsal somebody else turns the hands.
 
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crate::delivery::retry::Millis;
@@ -10,9 +12,37 @@ use crate::delivery::retry::Millis;
 pub(crate) enum Clock {
     /// The machine's, counted since the group started.
     Machine(Instant),
-    /// A simulated one: milliseconds since it started, at the beginning of the Unix epoch.
-    #[cfg(test)]
-    Simulated(std::sync::Arc<std::sync::atomic::AtomicU64>),
+    /// One that stands still until it is set.
+    Virtual(Arc<VirtualTime>),
+}
+
+/// A time that stands still until it is set.
+#[derive(Debug)]
+pub(crate) struct VirtualTime {
+    /// Milliseconds since it began.
+    ms: AtomicU64,
+    /// What the wall clock showed then, in milliseconds since the Unix epoch.
+    began_wall_ms: u64,
+}
+
+impl VirtualTime {
+    /// Begins when a wall clock shows this, in milliseconds since the Unix epoch.
+    pub(crate) fn beginning_at(wall_ms: u64) -> Self {
+        Self {
+            ms: AtomicU64::new(0),
+            began_wall_ms: wall_ms,
+        }
+    }
+
+    /// Milliseconds since it began.
+    pub(crate) fn ms(&self) -> u64 {
+        self.ms.load(Ordering::Relaxed)
+    }
+
+    /// Sets it to so many milliseconds since it began.
+    pub(crate) fn set_ms(&self, ms: u64) {
+        self.ms.store(ms, Ordering::Relaxed);
+    }
 }
 
 impl Clock {
@@ -25,8 +55,7 @@ impl Clock {
     pub(crate) fn now(&self) -> Millis {
         match self {
             Self::Machine(started) => Millis(started.elapsed().as_millis() as u64),
-            #[cfg(test)]
-            Self::Simulated(ms) => Millis(ms.load(std::sync::atomic::Ordering::Relaxed)),
+            Self::Virtual(time) => Millis(time.ms()),
         }
     }
 
@@ -34,8 +63,7 @@ impl Clock {
     pub(crate) fn wall_ms(&self) -> u64 {
         match self {
             Self::Machine(_) => wall_ms(),
-            #[cfg(test)]
-            Self::Simulated(_) => self.now().0,
+            Self::Virtual(time) => time.began_wall_ms + time.ms(),
         }
     }
 
@@ -43,26 +71,23 @@ impl Clock {
     pub(crate) fn instant(&self) -> Instant {
         match self {
             Self::Machine(_) => Instant::now(),
-            #[cfg(test)]
-            Self::Simulated(_) => simulated_start() + Duration::from_millis(self.now().0),
+            Self::Virtual(time) => virtual_start() + Duration::from_millis(time.ms()),
         }
     }
 
-    /// How long to wait for another thread that has this long. In a simulation the others stand still
+    /// How long to wait for another thread that has this long. In virtual time the others stand still
     /// meanwhile, so that waiting would change nothing.
     pub(crate) fn patience(&self, time: Duration) -> Duration {
         match self {
             Self::Machine(_) => time,
-            #[cfg(test)]
-            Self::Simulated(_) => Duration::ZERO,
+            Self::Virtual(_) => Duration::ZERO,
         }
     }
 }
 
-/// What the simulated clocks count from; only differences mean anything.
-#[cfg(test)]
-fn simulated_start() -> Instant {
-    static START: std::sync::OnceLock<Instant> = std::sync::OnceLock::new();
+/// What virtual clocks count from; only differences mean anything.
+fn virtual_start() -> Instant {
+    static START: OnceLock<Instant> = OnceLock::new();
     *START.get_or_init(Instant::now)
 }
 

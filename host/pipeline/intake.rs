@@ -19,6 +19,7 @@ use super::lane::{BATCH_BYTES_MAX, LaneGauge};
 use super::member::Member;
 use super::outage::Outage;
 use super::outside::{Arrival, Source};
+use super::routing::RoutingView;
 use super::status::GroupStatus;
 use crate::config;
 use crate::delivery::lanes::{OrderBy, OrderGroup};
@@ -62,14 +63,15 @@ struct Local {
     hash: u64,
     next_seq: u64,
     last_offset: Offset,
+    /// Of the record there, in milliseconds since the Unix epoch.
+    last_time_ms: Option<i64>,
 }
 
 /// The polling thread's tables.
 #[derive(Debug)]
 pub(crate) struct Intake {
     pub(crate) plugins: Vec<IntakePlugin>,
-    pub(crate) topics: Arc<[Arc<str>]>,
-    pub(crate) topic_table: Arc<[u8]>,
+    pub(crate) routing: RoutingView,
     pub(crate) order_by: OrderBy,
     pub(crate) dedup: Option<config::Dedup>,
     pub(crate) park_budget: (usize, usize),
@@ -85,7 +87,7 @@ pub(crate) struct Intake {
 impl Intake {
     pub(crate) fn new(
         plugins: Vec<IntakePlugin>,
-        (topics, topic_table): (Arc<[Arc<str>]>, Arc<[u8]>),
+        routing: RoutingView,
         order_by: OrderBy,
         dedup: Option<config::Dedup>,
         park_budget: (usize, usize),
@@ -94,8 +96,7 @@ impl Intake {
     ) -> Self {
         Self {
             plugins,
-            topics,
-            topic_table,
+            routing,
             order_by,
             dedup,
             park_budget,
@@ -124,17 +125,15 @@ impl Intake {
         if offset <= local.last_offset {
             return;
         }
-        local.last_offset = offset;
+        let time_ms = record.timestamp_ms();
+        local.last_time_ms = time_ms;
+        let first = std::mem::replace(&mut local.last_offset, offset).0 < 0;
         let assignment = &local.assignment;
-        let kind = if offset >= assignment.new_from {
-            EventKind::New
-        } else if offset < assignment.committed {
-            EventKind::Seen
-        } else if assignment.applied.contains(offset) {
-            EventKind::Recovered
-        } else {
-            EventKind::New
-        };
+        if first {
+            // From the first record on, so that the age of a backlog is known as soon as it is read.
+            assignment.note_read(offset, time_ms);
+        }
+        let kind = kind_of(assignment, offset);
         let seq = local.next_seq;
         if kind != EventKind::Seen {
             local.next_seq += 1;
@@ -169,7 +168,7 @@ impl Intake {
                 topic_index: assignment.topic_index,
                 partition: assignment.partition,
                 offset,
-                timestamp_ms: record.timestamp_ms(),
+                timestamp_ms: time_ms,
                 attempt: 1,
             },
             (record.key(), record.value()),
@@ -190,7 +189,7 @@ impl Intake {
         for lane in self.plugins.iter_mut().flat_map(|plugin| &mut plugin.lanes) {
             if !lane.open.is_empty() {
                 if lane.inbox.is_empty() {
-                    lane.try_hand_over(&self.topic_table);
+                    lane.try_hand_over(&self.routing.now.table);
                 }
                 open |= !lane.open.is_empty();
             }
@@ -205,7 +204,7 @@ impl Intake {
         let plugin = &mut self.plugins[plugin_at];
         if plugin.paused {
             // What was on its way when the pause began; it is handed over when there is room.
-            plugin.lanes[lane_at].try_hand_over(&self.topic_table);
+            plugin.lanes[lane_at].try_hand_over(&self.routing.now.table);
             return;
         }
         loop {
@@ -216,7 +215,7 @@ impl Intake {
                 return;
             }
             let wait = Duration::from_millis(PATIENCE_MS - patience + 1);
-            let batch = lane.take_open(&self.topic_table);
+            let batch = lane.take_open(&self.routing.now.table);
             match lane.inbox.send_timeout(batch, clock.patience(wait)) {
                 Ok(()) => return,
                 Err(SendTimeoutError::Timeout(batch) | SendTimeoutError::Disconnected(batch)) => {
@@ -231,11 +230,12 @@ impl Intake {
         }
     }
 
-    /// Notes how far each partition reaches, for the lag.
+    /// Notes how far each partition reaches and has been read, for the lag.
     pub(crate) fn note_ends(&mut self, consumer: &impl Source) {
         self.refresh(consumer.membership());
         for local in &self.locals {
             let assignment = &local.assignment;
+            assignment.note_read(local.last_offset, local.last_time_ms);
             if let Some(end) = consumer.end_offset(&assignment.topic, assignment.partition) {
                 assignment.set_end_offset(end);
             }
@@ -246,7 +246,7 @@ impl Intake {
     pub(crate) fn hand_over_all(&mut self) {
         for lane in self.plugins.iter_mut().flat_map(|plugin| &mut plugin.lanes) {
             if !lane.open.is_empty() {
-                let batch = lane.take_open(&self.topic_table);
+                let batch = lane.take_open(&self.routing.now.table);
                 // The lane drops revoked events at once, so it has room soon; what does not get there
                 // is abandoned all the same.
                 let wait = self.clock.patience(Duration::from_secs(1));
@@ -287,6 +287,13 @@ impl Intake {
         if generation == self.generation {
             return;
         }
+        // An assignment of a topic follows the table that has it.
+        if self.routing.refresh() {
+            let table = &self.routing.now.table;
+            for lane in self.plugins.iter_mut().flat_map(|plugin| &mut plugin.lanes) {
+                lane.open.renew_topics(table);
+            }
+        }
         let current = member.assignments();
         let mut known = std::mem::take(&mut self.locals);
         self.locals = current
@@ -300,6 +307,7 @@ impl Intake {
                     topic_token: 0,
                     next_seq: 0,
                     last_offset: Offset(-1),
+                    last_time_ms: None,
                     assignment,
                 })
             })
@@ -314,6 +322,20 @@ impl Intake {
     }
 }
 
+/// What the record at this offset is to the assignment.
+#[inline]
+fn kind_of(assignment: &Assignment, offset: Offset) -> EventKind {
+    if offset >= assignment.new_from {
+        EventKind::New
+    } else if offset < assignment.committed {
+        EventKind::Seen
+    } else if assignment.applied.contains(offset) {
+        EventKind::Recovered
+    } else {
+        EventKind::New
+    }
+}
+
 impl IntakeLane {
     fn is_full(&self) -> bool {
         #[cfg(feature = "sabotage")]
@@ -325,10 +347,13 @@ impl IntakeLane {
 
     /// The open batch, with an empty one in its place.
     fn take_open(&mut self, topic_table: &[u8]) -> Batch {
-        let empty = self
+        let mut empty = self
             .spent
             .try_recv()
             .unwrap_or_else(|_| Batch::new(topic_table));
+        if !empty.has_topics_of(topic_table.len()) {
+            empty.begin(topic_table);
+        }
         std::mem::replace(&mut self.open, empty)
     }
 

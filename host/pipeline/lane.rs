@@ -5,8 +5,10 @@ mod call;
 mod callee;
 mod check;
 mod compare;
+mod encoding;
 mod gauge;
 mod judge;
+mod preparing;
 mod trying;
 mod waiting;
 
@@ -17,10 +19,9 @@ use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, select};
 
-#[cfg(test)]
-pub(crate) use self::callee::CalleeInstance;
-pub(crate) use self::callee::{Called, Callee};
-pub(crate) use self::check::OutputPartitions;
+pub(crate) use self::callee::{Called, Callee, CalleeInstance, not_made};
+pub(crate) use self::check::{OutputPartitions, refused_output};
+pub(crate) use self::encoding::Encoding;
 pub(crate) use self::gauge::LaneGauge;
 use self::trying::Trying;
 use super::assignment::Assignment;
@@ -29,6 +30,7 @@ use super::clock::Clock;
 use super::lane_state::LaneState;
 use super::messages::{Fence, FromLane, Settlement, ToLane};
 use super::outage::Outage;
+use super::routing::RoutingView;
 use super::tally_names::KnownTallies;
 use crate::config;
 use crate::delivery::dedup::Window;
@@ -39,6 +41,7 @@ use crate::delivery::restarts::Restarts;
 use crate::delivery::retry::{Millis, RetryPolicy};
 use crate::delivery::trial::Record;
 use crate::sandbox::Problem;
+use crate::schema::Preparation;
 use crate::telemetry::metrics::LaneMetrics;
 
 /// Events of one batch at most. Past this the cost of a call is spread thin enough, and a lone slow event
@@ -64,7 +67,7 @@ pub(crate) const SETTLEMENTS_PER_LANE: usize = 64;
 const SETTLEMENT_PLACE_BYTES: usize = 256 << 10;
 
 /// How long an idle lane sleeps when nothing is due. It wakes earlier for anything sent to it.
-const IDLE: Duration = Duration::from_secs(1);
+pub(super) const IDLE: Duration = Duration::from_secs(1);
 
 /// What is known of an event before it runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -81,24 +84,25 @@ enum Known {
     Revoked,
 }
 
-/// What a lane needs to know, fixed for its life.
+/// What a lane needs to know, fixed for its life but for the topics.
 #[derive(Debug)]
 pub(crate) struct LaneSettings {
     pub(crate) index: usize,
     pub(crate) group: Arc<str>,
-    pub(crate) topics: Arc<[Arc<str>]>,
-    pub(crate) topic_table: Arc<[u8]>,
+    pub(crate) routing: RoutingView,
+    /// By place of the source: what is done with each event before the plugin is called. Empty where nothing is.
+    pub(crate) preparations: Vec<Option<Preparation>>,
     pub(crate) dedup: Option<config::Dedup>,
     pub(crate) retry: RetryPolicy,
-    /// By place of the source: its retry topic, and how many partitions that has.
-    pub(crate) retry_topics: Vec<Option<(String, usize)>>,
     /// Events and bytes that the lane may hold back.
     pub(crate) park_budget: (usize, usize),
     pub(crate) outage: Option<Arc<Outage>>,
     pub(crate) dead_letter_topic: String,
     pub(crate) dialect: config::Dialect,
     pub(crate) message_bytes_max: usize,
-    pub(crate) output_partitions: OutputPartitions,
+    pub(crate) correlation: config::Correlation,
+    /// How outputs are written to topics that ask for a schema.
+    pub(crate) encoding: Encoding,
 }
 
 /// An event that has failed before.
@@ -112,6 +116,8 @@ struct FailedBefore {
     not_before: Millis,
     /// What it said the last time, where that was here.
     problem: Option<Problem>,
+    /// Whether it waits for something that it is decoded by, which is no reason to give it up.
+    not_ready: bool,
 }
 
 /// How a lane is reached, and where it answers.
@@ -151,9 +157,8 @@ pub(crate) struct Lane {
     failed_before: HashMap<(u64, u64), FailedBefore>,
     /// Keys whose failures say nothing new about an outage, and the breaker's times closed as of them.
     failing_keys: (GroupMap<Millis>, u64),
-    /// Events that went well, and events that were judged, in the lane's life.
+    /// Events that went well in the lane's life.
     well: u64,
-    judged: u64,
     /// Events that were judged, and those that failed at their first attempt.
     record: Record,
     /// Whether events of the current batch have waited here; others cannot have failed before.
@@ -198,11 +203,20 @@ impl Lane {
             failing_keys: (GroupMap::default(), 0),
             waited: false,
             well: 0,
-            judged: 0,
             record: Record::default(),
             probing: false,
             random: fastrand::Rng::new(),
         }
+    }
+
+    /// What it knows of its plugin's state; none where that is not granted.
+    pub(super) fn state(&self) -> Option<&LaneState> {
+        self.state.as_ref()
+    }
+
+    /// When it may be found out next whether an outage is over; none where there is none.
+    pub(super) fn next_probe(&self) -> Option<Millis> {
+        self.settings.outage.as_ref()?.next_probe()
     }
 
     /// Works until the group lets go of the lane.
@@ -211,16 +225,20 @@ impl Lane {
             let idle = self.run_what_waited();
             select! {
                 recv(self.ends.commands) -> command => match command {
-                    Ok(ToLane::Tick(job)) => self.tick(job),
-                    Ok(ToLane::Fence(fence)) => self.fence(&fence),
+                    Ok(command) => self.obey(command),
                     Err(_) => return,
                 },
                 recv(self.ends.inbox) -> batch => match batch {
-                    Ok(batch) => self.take_in(batch),
+                    Ok(batch) => {
+                        // A partition may have gone and come back since: its fence comes before its new events.
+                        while let Ok(command) = self.ends.commands.try_recv() {
+                            self.obey(command);
+                        }
+                        self.take_in(batch);
+                    }
                     // The polling thread has gone; commands may still follow.
                     Err(_) => match self.ends.commands.recv() {
-                        Ok(ToLane::Tick(job)) => self.tick(job),
-                        Ok(ToLane::Fence(fence)) => self.fence(&fence),
+                        Ok(command) => self.obey(command),
                         Err(_) => return,
                     },
                 },
@@ -229,8 +247,17 @@ impl Lane {
         }
     }
 
+    /// Does what the settling thread has told it.
+    pub(super) fn obey(&mut self, command: ToLane) {
+        match command {
+            ToLane::Tick(job) => self.tick(job),
+            ToLane::Fence(fence) => self.fence(&fence),
+        }
+    }
+
     /// The path of a fresh batch through the lane.
     pub(super) fn take_in(&mut self, mut batch: Batch) {
+        self.take_up_topics();
         self.take_up_versions();
         let mut settlement = Settlement::default();
         self.waited = !batch.come_back.is_empty();
@@ -238,13 +265,23 @@ impl Lane {
         if self.events_wait() {
             self.park_part(&batch, 0..batch.len(), &mut settlement);
         } else if !batch.is_empty() {
-            self.handle(&batch, &mut settlement);
+            self.handle(&mut batch, &mut settlement);
         }
         self.settle_repeats(repeats, &mut settlement);
         self.hand_over(&batch, settlement);
-        batch.begin(&self.settings.topic_table);
+        batch.begin(&self.settings.routing.now.table);
         // A full pool means that enough batches wait already; this one is dropped.
         let _pooled = self.ends.spent.try_send(batch);
+    }
+
+    /// Looks between two batches whether the group reads other topics.
+    fn take_up_topics(&mut self) {
+        let settings = &mut self.settings;
+        if settings.routing.refresh() {
+            settings
+                .preparations
+                .clone_from(&settings.routing.now.preparations);
+        }
     }
 
     /// Drops what needs no call: what was taken away, what was settled before, and what waits behind its
@@ -388,6 +425,7 @@ impl Lane {
         self.gauge.next_due_ms.store(due, Ordering::Relaxed);
         self.metrics
             .dedup_window(self.windows.iter().map(|(_, window)| window.len()).sum());
+        self.metrics.park_used(self.park_used());
         if settlement.is_empty() {
             return;
         }

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::assignment::Assignment;
-use super::clock::wall_ms;
+use super::clock::Clock;
 use crate::sandbox::{SLOT_WORDS, Span, StateSource, StateWrite};
 use crate::store::{SettleStore, partition_key};
 
@@ -44,11 +44,17 @@ pub(crate) struct LaneState {
     serial: u64,
     /// The last serial of this lane that the store has.
     stored: Arc<AtomicU64>,
+    clock: Clock,
 }
 
 impl LaneState {
-    pub(crate) fn new(quota: StateQuota, store: Arc<SettleStore>, stored: Arc<AtomicU64>) -> Self {
+    pub(crate) fn new(
+        quota: StateQuota,
+        (store, stored): (Arc<SettleStore>, Arc<AtomicU64>),
+        clock: Clock,
+    ) -> Self {
         Self {
+            clock,
             quota,
             store,
             remembered: Arc::default(),
@@ -76,6 +82,18 @@ impl LaneState {
                 .unsettled
                 .push_back((serial, scope.to_vec(), bytes)),
         }
+    }
+
+    /// The value that was written here under a full key, unless its time has run out; none where the store knows
+    /// best.
+    pub(crate) fn written_lately(&self, key: &[u8], now_ms: u64) -> Option<Option<Vec<u8>>> {
+        let remembered = self
+            .remembered
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let (_, value, expires_ms) = remembered.values.get(key)?;
+        let alive = expires_ms.is_none_or(|expires| now_ms < expires);
+        Some(value.clone().filter(|_| alive))
     }
 
     /// Ends a settlement with what was written since the last one. Returns the serial to send with it.
@@ -120,13 +138,8 @@ impl LaneState {
             let topic = topics
                 .get(slot[0] as u32 as usize)
                 .map_or("", |topic| topic);
-            let mut scope = partition_key(topic, (slot[0] >> 32) as u32 as i32);
-            scope.extend(self.quota.plugin.bytes().chain([0]));
-            let key = Span(slot[4]).of(bytes);
-            // The length keeps a key and a name from being read as another key and name.
-            scope.extend(key.map_or(u32::MAX, |key| key.len() as u32).to_be_bytes());
-            scope.extend(key.unwrap_or_default());
-            scope
+            let place = (topic, (slot[0] >> 32) as u32 as i32);
+            full_key(place, &self.quota.plugin, Span(slot[4]).of(bytes), "")
         };
         Box::new(CallSource {
             scopes: slots[2..].chunks_exact(SLOT_WORDS).map(scope).collect(),
@@ -134,9 +147,26 @@ impl LaneState {
             store: Arc::clone(&self.store),
             remembered: Arc::clone(&self.remembered),
             stored: Arc::clone(&self.stored),
+            clock: self.clock.clone(),
             written: Cell::new(0),
         })
     }
+}
+
+/// The full key of a name in the state of one key; without a name, what they all begin with.
+pub(crate) fn full_key(
+    (topic, partition): (&str, i32),
+    plugin: &str,
+    key: Option<&[u8]>,
+    name: &str,
+) -> Vec<u8> {
+    let mut full = partition_key(topic, partition);
+    full.extend(plugin.bytes().chain([0]));
+    // The length keeps a key and a name from being read as another key and name.
+    full.extend(key.map_or(u32::MAX, |key| key.len() as u32).to_be_bytes());
+    full.extend(key.unwrap_or_default());
+    full.extend(name.bytes());
+    full
 }
 
 impl Remembered {
@@ -163,6 +193,7 @@ struct CallSource {
     store: Arc<SettleStore>,
     remembered: Arc<Mutex<Remembered>>,
     stored: Arc<AtomicU64>,
+    clock: Clock,
     /// Bytes that this call has written, over all scopes.
     written: Cell<usize>,
 }
@@ -178,8 +209,12 @@ impl StateSource for CallSource {
         key
     }
 
+    fn now_ms(&self) -> u64 {
+        self.clock.wall_ms()
+    }
+
     fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, String> {
-        let now_ms = wall_ms();
+        let now_ms = self.now_ms();
         let remembered = self
             .remembered
             .lock()

@@ -58,6 +58,11 @@ impl Outage {
         self.lock().take_probe(now)
     }
 
+    /// When the next probe may be asked for; none while it is closed.
+    pub(crate) fn next_probe(&self) -> Option<Millis> {
+        self.lock().next_probe()
+    }
+
     /// There was nothing to probe with.
     pub(crate) fn return_probe(&self) {
         self.lock().return_probe();

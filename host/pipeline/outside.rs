@@ -2,7 +2,6 @@
 //! durable. Apart from Kafka and the settle store there are the simulated ones of tests.
 
 use std::fmt::Debug;
-use std::sync::Arc;
 
 use super::member::Member;
 use crate::delivery::offsets::Offset;
@@ -52,7 +51,7 @@ pub(crate) trait Producer: Debug + Send {
 }
 
 /// The settle store of a group.
-pub(crate) trait Store: Debug + Send {
+pub(crate) trait Store: Debug + Send + Sync {
     /// A number of its own, that keeps emission ids of different stores apart.
     fn incarnation(&self) -> u64;
     /// The number that the next emission may have.
@@ -150,7 +149,7 @@ impl Producer for GroupProducer {
     }
 }
 
-impl Store for Arc<SettleStore> {
+impl Store for SettleStore {
     fn incarnation(&self) -> u64 {
         SettleStore::incarnation(self)
     }

@@ -1,7 +1,8 @@
 //! The settling thread of a group: keeps the books, makes effects durable, and says what may be committed.
 //!
 //! Order of a settle: records are acknowledged, journals are synced, the store's transaction is durable,
-//! and only then the offsets are offered for commit.
+//! and only then the offsets are offered for commit. The disk is the keeper's: meanwhile records are sent and
+//! acknowledged, and the next settle gathers.
 
 mod drain;
 mod durable;
@@ -17,21 +18,24 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, Sender, never, select};
 
 use self::drain::Drain;
+use self::durable::UnderWay;
 use super::assignment::Assignment;
 use super::books::Books;
 use super::clock::Clock;
+use super::keeper::Keeping;
 use super::lane::LaneGauge;
 use super::lease::Lease;
 use super::messages::{Control, FromLane, Settlement, ToLane};
 use super::outage::Outage;
 use super::outside::Store;
+use super::routing::RoutingView;
 use super::sending::{Sending, WaitedForBy};
 use super::status::GroupStatus;
 use super::versions::Versions;
 use crate::delivery::ledger::{Ledger, Settled};
 use crate::kafka::consumer::Commit;
 use crate::kafka::producer::Delivery;
-use crate::store::{Emission, Journal, Settle};
+use crate::store::{Emission, Settle};
 use crate::telemetry::metrics::GroupMetrics;
 
 /// Bytes of records that may wait for the broker before lanes have to wait too.
@@ -49,7 +53,6 @@ const EFFECT_BYTES_MAX: usize = 32 << 20;
 pub(crate) struct SettlingPlugin {
     pub(crate) versions: Arc<Versions>,
     pub(crate) tick: Duration,
-    pub(crate) journal: Option<Journal>,
     pub(crate) outage: Option<Arc<Outage>>,
     /// Whether a version of it may use state.
     pub(crate) state_granted: bool,
@@ -99,14 +102,11 @@ struct Waiting {
 #[derive(Debug)]
 pub(crate) struct Settling {
     pub(crate) group: Arc<str>,
-    pub(crate) topics: Arc<[Arc<str>]>,
-    /// The plugin of each topic.
-    pub(crate) routes: Vec<usize>,
-    /// The source of each topic that is a retry topic.
-    pub(crate) retry_of: Vec<Option<u32>>,
+    pub(crate) routing: RoutingView,
     pub(crate) plugins: Vec<SettlingPlugin>,
     pub(crate) lanes: Vec<SettlingLane>,
-    pub(crate) store: Box<dyn Store>,
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) keeping: Keeping,
     pub(crate) sending: Sending,
     pub(crate) metrics: GroupMetrics,
     pub(crate) status: Arc<GroupStatus>,
@@ -133,7 +133,9 @@ pub(crate) struct Work {
     next_emission: u64,
     /// What the next transaction holds, apart from the rows of the books.
     pending: Settle,
-    /// What its state takes, in bytes.
+    /// Lines that go to journals before it, by plugin.
+    pending_lines: Vec<(usize, Vec<u8>)>,
+    /// What its state and those lines take, in bytes.
     pending_bytes: usize,
     /// State serials that the next transaction covers, by lane.
     pending_serials: HashMap<usize, u64>,
@@ -141,6 +143,12 @@ pub(crate) struct Work {
     unsent: Vec<(u64, Emission)>,
     /// Emissions that the broker has, whose row can go.
     sent: Vec<(u64, u64)>,
+    /// What follows once the keeper has answered.
+    under_way: Option<UnderWay>,
+    /// Whether an interval has passed while the keeper worked.
+    overdue: bool,
+    /// What is durable and may be committed, by assignment.
+    committable: Vec<(u64, Commit)>,
     drain: Option<Drain>,
     next_drain: u64,
     totals: BTreeMap<(Arc<str>, i32), Ledger>,
@@ -160,6 +168,7 @@ impl Settling {
         self.begin();
         let deliveries = self.sending.deliveries().clone();
         let (nothing, no_deliveries) = (never(), never());
+        let mut kept = self.keeping.answers();
         let mut next_settle = self.clock.instant() + self.commit_interval;
         let mut arrived = None;
         loop {
@@ -170,8 +179,7 @@ impl Settling {
                 None => {}
             }
             let now = self.clock.instant();
-            let due = now >= next_settle || self.work.pending_bytes >= EFFECT_BYTES_MAX;
-            if due && !self.thought_lost() {
+            if (now >= next_settle || self.has_enough()) && !self.thought_lost() {
                 next_settle = now + self.commit_interval;
                 self.settle_and_offer(now, &ends.commit_desk);
             }
@@ -189,6 +197,11 @@ impl Settling {
             select! {
                 recv(lanes) -> message => arrived = message.ok().map(Arrived::FromLane),
                 recv(deliveries) -> delivery => arrived = delivery.ok().map(Arrived::Delivery),
+                recv(kept) -> answer => match answer {
+                    Ok(answer) => self.kept_and_offer(answer, &ends.commit_desk),
+                    // Its thread has ended, and with it the group.
+                    Err(_) => kept = never(),
+                },
                 recv(ends.control) -> control => match control {
                     Ok(Control::Stop) | Err(_) => break,
                     Ok(control) => self.control(control),
@@ -213,7 +226,7 @@ impl Settling {
     pub(super) fn settle_and_offer(&mut self, now: Instant, desk: &CommitDesk) {
         self.sending.resend_due(now);
         self.start_ticks(now);
-        self.settle();
+        self.begin_settle();
         self.offer_commits(desk);
         self.check_ledgers();
         self.watch_progress();
@@ -240,6 +253,8 @@ impl Settling {
         let waiting: usize = self.work.waiting.iter().map(VecDeque::len).sum();
         self.work.failing
             || waiting >= WAITING_SETTLEMENTS_MAX
+            || self.work.pending_bytes >= EFFECT_BYTES_MAX
+            || self.disk_is_slow()
             || self.work.waiting_bytes >= EFFECT_BYTES_MAX
             || self.sending.bytes() >= UNACKNOWLEDGED_BYTES_MAX
     }
@@ -384,12 +399,13 @@ impl Settling {
         }
         let mut journal = settlement.journal;
         journal.retain(|(assignment, _)| kept(*assignment));
-        for (_, lines) in &journal {
+        for (_, lines) in journal {
             self.append_journal(plugin_index, lines);
         }
     }
 
     fn check_ledgers(&mut self) {
+        let (now, wall_ms) = (self.clock.now(), self.clock.wall_ms());
         for books in self.work.books.values_mut() {
             books.ledger.polled = books.assignment.polled();
             let abandoned = books.ledger.of(Settled::Abandoned);
@@ -402,7 +418,8 @@ impl Settling {
             if crate::sabotage::does("ledger-lies") {
                 books.ledger.count(Settled::Processed, 1);
             }
-            books.metrics.publish(&books.ledger, books.lag());
+            let behind = books.behind(now, wall_ms);
+            books.show(behind);
         }
     }
 

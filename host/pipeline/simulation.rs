@@ -6,6 +6,7 @@
 
 mod broker;
 mod consumer;
+mod decoder;
 mod host;
 mod plan;
 mod plugin;
@@ -23,7 +24,7 @@ use std::time::{Duration, Instant};
 use self::plan::{Plan, Seed};
 use self::witness::Witness;
 use self::world::Failure;
-use super::clock::Clock;
+use super::clock::{Clock, VirtualTime};
 use crate::telemetry::metrics::Metrics;
 
 /// How many seeds every run of the tests tries.
@@ -46,8 +47,7 @@ type Shared<T> = Arc<Mutex<T>>;
 /// What all lives of a run share.
 struct Surroundings {
     plan: Arc<Plan>,
-    /// Milliseconds of virtual time.
-    ms: Arc<AtomicU64>,
+    time: Arc<VirtualTime>,
     /// Whether nothing goes wrong any more.
     calm: Arc<AtomicBool>,
     witness: Shared<Witness>,
@@ -56,7 +56,7 @@ struct Surroundings {
 
 impl Surroundings {
     fn clock(&self) -> Clock {
-        Clock::Simulated(Arc::clone(&self.ms))
+        Clock::Virtual(Arc::clone(&self.time))
     }
 
     fn is_calm(&self) -> bool {

@@ -13,6 +13,7 @@ pub struct GroupStatus {
     last_settled_at_ms: AtomicU64,
     trouble: Mutex<Option<String>>,
     notes: Mutex<Vec<String>>,
+    routing_note: Mutex<Option<String>>,
     failure: Mutex<Option<String>>,
 }
 
@@ -39,13 +40,15 @@ impl GroupStatus {
         self.unable.load(Ordering::Relaxed)
     }
 
-    /// What else a person should know: partitions that settle nothing, and what is still being learned.
+    /// What else a person should know: partitions that settle nothing, what is still being learned, and topics that
+    /// cannot be read.
     #[must_use]
     pub fn notes(&self) -> Vec<String> {
-        self.notes
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+        let notes = self.notes.lock();
+        let notes = notes.unwrap_or_else(PoisonError::into_inner).clone();
+        let routing = self.routing_note.lock();
+        let routing = routing.unwrap_or_else(PoisonError::into_inner).clone();
+        notes.into_iter().chain(routing).collect()
     }
 
     /// Why the group has stopped for good; none while it works.
@@ -88,6 +91,13 @@ impl GroupStatus {
 
     pub(super) fn set_notes(&self, notes: Vec<String>) {
         *self.notes.lock().unwrap_or_else(PoisonError::into_inner) = notes;
+    }
+
+    pub(super) fn set_routing_note(&self, note: Option<String>) {
+        *self
+            .routing_note
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) = note;
     }
 
     /// Whether it has stopped because the host itself is at fault.

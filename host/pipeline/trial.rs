@@ -228,14 +228,13 @@ impl Trial {
         round.candidate.add(found.candidate);
         round.serving.add(found.serving);
         self.metrics.events(found.candidate, found.serving);
-        let different = found.differences.len() as u64;
-        if different == 0 {
+        if found.differences.is_empty() {
             round
                 .same_in_a_row
                 .fetch_add(found.candidate.events, Ordering::Relaxed);
         } else {
             round.same_in_a_row.store(0, Ordering::Relaxed);
-            self.note_differences(round, &found.differences);
+            self.note_differences(round, found.differences);
         }
         let (candidate, of_serving) = round.records();
         if found.ailing {
@@ -256,7 +255,7 @@ impl Trial {
         }
     }
 
-    fn note_differences(&self, round: &Round, differences: &[Difference]) {
+    fn note_differences(&self, round: &Round, differences: Vec<Difference>) {
         let mut samples = round.samples.lock().unwrap_or_else(PoisonError::into_inner);
         for difference in differences {
             round.differences[difference.differs as usize].fetch_add(1, Ordering::Relaxed);
@@ -264,7 +263,7 @@ impl Trial {
             if samples.len() == SAMPLES_MAX {
                 samples.pop_front();
             }
-            samples.push_back(difference.clone());
+            samples.push_back(difference);
         }
     }
 
@@ -272,8 +271,7 @@ impl Trial {
     #[must_use]
     pub fn waits_for_approval(&self, round: &Round, serving: &Versions) -> bool {
         let serving = serving.published().current;
-        let mut asks_for = round.version.grants.iter();
-        self.approve_grants && asks_for.any(|grant| !serving.grants.contains(grant))
+        self.approve_grants && !serving.lacks(&round.version.grants).is_empty()
     }
 
     /// Lets the candidate serve. False where the round had ended before.

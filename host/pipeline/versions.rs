@@ -62,6 +62,13 @@ impl Version {
         }
     }
 
+    /// Which of these grants, of another version, it does not use.
+    #[must_use]
+    pub fn lacks(&self, grants: &[String]) -> Vec<String> {
+        let more = grants.iter().filter(|grant| !self.grants.contains(grant));
+        more.cloned().collect()
+    }
+
     /// Its name and digest, as figures show them.
     #[must_use]
     pub fn labels(&self) -> VersionLabels<'_> {

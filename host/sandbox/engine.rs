@@ -61,14 +61,20 @@ impl Default for SandboxSettings {
     }
 }
 
-/// Where components are compiled and run. Dropping it stops the ticker.
+/// Where components are compiled and run. Deadlines pass as long as it or a plugin of it lives.
 #[derive(Debug)]
 pub struct Sandbox {
     engines: Arc<Engines>,
     compiler: Compiler,
     cache: Option<CompileCache>,
+    ticker: Arc<Ticker>,
+}
+
+/// Advances the epochs until it is dropped. Without it a plugin that loops would never end.
+#[derive(Debug)]
+pub(super) struct Ticker {
     stop: Arc<AtomicBool>,
-    ticker: Option<thread::JoinHandle<()>>,
+    thread: Option<thread::JoinHandle<()>>,
 }
 
 #[derive(Debug)]
@@ -104,29 +110,17 @@ impl Sandbox {
             metered: OnceLock::new(),
             instances_max,
         });
-        let stop = Arc::new(AtomicBool::new(false));
-        let ticker = thread::Builder::new().name("epochs".to_owned()).spawn({
-            let (engines, stop) = (Arc::clone(&engines), Arc::clone(&stop));
-            move || {
-                while !stop.load(Ordering::Relaxed) {
-                    thread::sleep(EPOCH_TICK);
-                    engines.plain.increment_epoch();
-                    if let Some(metered) = engines.metered.get() {
-                        metered.increment_epoch();
-                    }
-                }
-            }
-        });
-        let ticker = ticker.map_err(|error| LoadError::Engine {
-            message: error.to_string(),
-        })?;
         Ok(Self {
+            ticker: Arc::new(Ticker::start(Arc::clone(&engines))?),
             engines,
             compiler: settings.compiler,
             cache: settings.compile_cache.and_then(CompileCache::open),
-            stop,
-            ticker: Some(ticker),
         })
+    }
+
+    /// What lets the deadlines of a plugin pass.
+    pub(super) fn ticker(&self) -> Arc<Ticker> {
+        Arc::clone(&self.ticker)
     }
 
     fn engine(&self, metered: bool) -> Result<&Engine, LoadError> {
@@ -182,12 +176,37 @@ fn believed(engine: &Engine, artefact: &[u8], source: &Source<'_>) -> Result<Com
     })
 }
 
-impl Drop for Sandbox {
+impl Ticker {
+    fn start(engines: Arc<Engines>) -> Result<Self, LoadError> {
+        let stop = Arc::new(AtomicBool::new(false));
+        let thread = thread::Builder::new().name("epochs".to_owned()).spawn({
+            let stop = Arc::clone(&stop);
+            move || {
+                while !stop.load(Ordering::Relaxed) {
+                    thread::sleep(EPOCH_TICK);
+                    engines.plain.increment_epoch();
+                    if let Some(metered) = engines.metered.get() {
+                        metered.increment_epoch();
+                    }
+                }
+            }
+        });
+        let thread = thread.map_err(|error| LoadError::Engine {
+            message: error.to_string(),
+        })?;
+        Ok(Self {
+            stop,
+            thread: Some(thread),
+        })
+    }
+}
+
+impl Drop for Ticker {
     fn drop(&mut self) {
         self.stop.store(true, Ordering::Relaxed);
-        if let Some(ticker) = self.ticker.take() {
+        if let Some(thread) = self.thread.take() {
             // A ticker that panicked has nothing left to stop.
-            let _ended = ticker.join();
+            let _ended = thread.join();
         }
     }
 }

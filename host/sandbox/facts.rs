@@ -1,14 +1,33 @@
 //! What a component file says of itself: its version, what it imports and exports, and how much memory it begins
 //! with. Nothing is compiled for it.
 
+mod kind;
+mod metadata;
+
 use std::collections::BTreeSet;
 
 use wasmparser::{MemoryType, Parser, Payload};
 
+pub use self::kind::NotAComponent;
+pub use self::metadata::Metadata;
 use super::interfaces::{self, Need};
+use super::load;
 
 /// Longest version that is believed, in bytes; more is no version, and would be carried by every output.
 const VERSION_BYTES_MAX: usize = 64;
+
+/// Custom sections that describe a component, as the tool conventions of WebAssembly name them.
+const DESCRIPTIONS: [&str; 6] = [
+    "description",
+    "authors",
+    "licenses",
+    "homepage",
+    "source",
+    "revision",
+];
+
+/// Longest text of a description that is read, in bytes; more is no description.
+const DESCRIPTION_BYTES_MAX: usize = 1024;
 
 /// One page of WebAssembly's memory, in bytes, where the module does not choose its own.
 const PAGE_LOG2: u32 = 16;
@@ -28,6 +47,10 @@ pub struct ComponentFacts {
     pub unknown_imports: Vec<String>,
     /// Linear memory that each instance begins with, in bytes.
     pub memory_bytes: u64,
+    /// Whether there is any code in it; a WIT package has none.
+    pub has_code: bool,
+    /// What its author wrote into it for people: name of the section, and its text, as they stand in it.
+    pub description: Vec<(&'static str, String)>,
 }
 
 impl ComponentFacts {
@@ -57,6 +80,33 @@ impl ComponentFacts {
         Ok(facts)
     }
 
+    /// What it implements that this host can call: a world of the contract, or the handler of another host by its
+    /// export. None where there is nothing.
+    #[must_use]
+    pub fn world(&self) -> Option<&'static str> {
+        let exports = |name: &str| self.exports.iter().any(|export| export == name);
+        let worlds = load::WORLDS.iter();
+        let found = worlds.copied().find(|(export, _)| exports(export));
+        found.map(|(_, world)| world)
+    }
+
+    /// The optional parts of the contract that it implements, by word.
+    #[must_use]
+    pub fn options(&self) -> Vec<&'static str> {
+        let options = load::OPTIONS.iter().copied();
+        let exported = options.filter(|(export, _)| self.exports.iter().any(|it| it == export));
+        exported.map(|(_, word)| word).collect()
+    }
+
+    /// The grant that an import needs; none where it needs none, or is unknown.
+    #[must_use]
+    pub fn grant_of(import: &str) -> Option<&'static str> {
+        match interfaces::needs(import) {
+            Need::Grant(grant) => Some(grant),
+            Need::Nothing | Need::Unknown => None,
+        }
+    }
+
     fn parse(&mut self, bytes: &[u8]) -> Result<(), wasmparser::BinaryReaderError> {
         // Components hold modules and components; what they import and export is between themselves.
         let mut depth = 0_u32;
@@ -64,6 +114,7 @@ impl ComponentFacts {
             match payload? {
                 Payload::Version { .. } => depth += 1,
                 Payload::End(_) => depth -= 1,
+                Payload::ModuleSection { .. } => self.has_code = true,
                 Payload::MemorySection(section) => {
                     for memory in section {
                         self.memory_bytes = self.memory_bytes.saturating_add(begins_with(memory?));
@@ -71,6 +122,9 @@ impl ComponentFacts {
                 }
                 Payload::CustomSection(section) if depth == 1 && section.name() == "version" => {
                     self.version = shown(section.data());
+                }
+                Payload::CustomSection(section) if depth == 1 => {
+                    self.describe(section.name(), section.data());
                 }
                 Payload::ComponentImportSection(section) if depth == 1 => {
                     for import in section {
@@ -86,6 +140,17 @@ impl ComponentFacts {
             }
         }
         Ok(())
+    }
+
+    fn describe(&mut self, name: &str, text: &[u8]) {
+        let known = DESCRIPTIONS.into_iter().find(|known| *known == name);
+        let text = std::str::from_utf8(text).map(str::trim);
+        if let (Some(name), Ok(text)) = (known, text)
+            && (1..=DESCRIPTION_BYTES_MAX).contains(&text.len())
+            && !text.chars().any(char::is_control)
+        {
+            self.description.push((name, text.to_owned()));
+        }
     }
 }
 

@@ -61,6 +61,17 @@ pub enum FaultKind {
 }
 
 impl FaultKind {
+    /// Every kind.
+    pub const ALL: [Self; 7] = [
+        Self::Trap,
+        Self::Deadline,
+        Self::Memory,
+        Self::Fuel,
+        Self::Capability,
+        Self::Output,
+        Self::Host,
+    ];
+
     /// The word in metrics.
     #[must_use]
     pub fn word(self) -> &'static str {

@@ -2,13 +2,14 @@
 
 use std::fmt::Debug;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use wasmtime::component::ResourceTable;
-use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
+use wasmtime_wasi::{HostWallClock, WasiCtx, WasiCtxView, WasiView};
 
 use super::effects::{Effects, StateWrite};
 use super::fault::{FaultKind, STATE_QUOTA, Violation};
+use super::interfaces::messaging::Messaging;
 use super::interfaces::{WebCounts, WebState};
 use super::limits::InstanceLimits;
 use super::load::LoadedPlugin;
@@ -26,6 +27,9 @@ pub trait StateSource: Send + Debug {
     /// batch, then the name.
     fn key(&self, event_index: u32, name: &str) -> Vec<u8>;
 
+    /// The time by which values run out, in milliseconds since the Unix epoch.
+    fn now_ms(&self) -> u64;
+
     /// The settled value under a full key, unless its time has run out.
     ///
     /// # Errors
@@ -37,6 +41,25 @@ pub trait StateSource: Send + Debug {
     /// # Errors
     /// Says why there is no room for it.
     fn room_for(&self, key: &[u8], value_bytes: usize) -> Result<(), String>;
+}
+
+/// A wall clock that plugins read instead of the machine's.
+pub trait WallClock: Send + Sync + Debug {
+    /// Milliseconds since the Unix epoch.
+    fn now_ms(&self) -> u64;
+}
+
+/// That clock, as WASI asks for it.
+struct Shown(Arc<dyn WallClock>);
+
+impl HostWallClock for Shown {
+    fn resolution(&self) -> Duration {
+        Duration::from_millis(1)
+    }
+
+    fn now(&self) -> Duration {
+        Duration::from_millis(self.0.now_ms())
+    }
 }
 
 /// The data of a store.
@@ -68,6 +91,8 @@ pub(super) struct HostState {
     /// Where state is read from; none where it is not granted.
     pub(super) state_source: Option<Box<dyn StateSource>>,
     web: WebState,
+    /// What components of other hosts' worlds send and hold.
+    pub(super) messaging: Messaging,
 }
 
 /// The settled sums that a tick may take.
@@ -78,11 +103,15 @@ pub(super) struct Sums {
 }
 
 impl HostState {
-    pub(super) fn new(plugin: &LoadedPlugin) -> Self {
+    pub(super) fn new(plugin: &LoadedPlugin, clock: Option<Arc<dyn WallClock>>) -> Self {
         let log = Arc::clone(&plugin.log);
         let stdout = Stdio::new(&log, tracing::Level::INFO);
         let stderr = Stdio::new(&log, tracing::Level::WARN);
-        let wasi = WasiCtx::builder()
+        let mut wasi = WasiCtx::builder();
+        if let Some(clock) = clock {
+            wasi.wall_clock(Shown(clock));
+        }
+        let wasi = wasi
             .stdout(stdout.clone())
             .stderr(stderr.clone())
             .allow_tcp(false)
@@ -97,6 +126,7 @@ impl HostState {
             table,
             limits: InstanceLimits::new(&plugin.limits),
             web: WebState::new(plugin.web.clone(), &plugin.limits, Arc::clone(&log)),
+            messaging: Messaging::new(&plugin.limits),
             log,
             stdout,
             stderr,
@@ -141,6 +171,11 @@ impl HostState {
     /// What HTTP requests work on.
     pub(super) fn web(&mut self) -> (&mut WebState, &mut ResourceTable) {
         (&mut self.web, &mut self.table)
+    }
+
+    /// The resources of the host that the guest holds.
+    pub(super) fn table(&mut self) -> &mut ResourceTable {
+        &mut self.table
     }
 
     /// What HTTP requests came to since this was last asked.
@@ -238,7 +273,7 @@ impl HostState {
         }
     }
 
-    /// Adds a change of state to the effects.
+    /// Adds a change of state to the effects. A value with a time to live runs out so many milliseconds from now.
     ///
     /// # Errors
     /// The effects of the call, or the state of the partition, take more than they may.
@@ -246,12 +281,13 @@ impl HostState {
         &mut self,
         name: &str,
         value: Option<Vec<u8>>,
-        expires_ms: Option<u64>,
+        ttl_ms: Option<u64>,
     ) -> wasmtime::Result<()> {
         let Some(source) = self.state_source.as_ref() else {
             return Ok(());
         };
         let key = source.key(self.event_index, name);
+        let expires_ms = ttl_ms.map(|ttl_ms| source.now_ms().saturating_add(ttl_ms));
         if let Some(value) = &value {
             source.room_for(&key, value.len()).map_err(|message| {
                 Violation::of_limit(FaultKind::Fuel, "state-quota", STATE_QUOTA, message)

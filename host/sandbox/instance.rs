@@ -1,6 +1,10 @@
 //! One instance of a plugin, owned by one lane: calls it, and says how the call ended.
 
 mod around;
+mod each;
+mod foreign;
+mod making;
+mod measured;
 mod types;
 
 use std::sync::Arc;
@@ -10,13 +14,12 @@ use wasmtime::component::{ComponentType, Lift, Lower};
 
 use self::around::{arm, arm_other, caught};
 use super::effects::Effects;
-use super::fault::{Fault, FaultKind, hostcall_limit, shown};
+use super::fault::{Fault, FaultKind, hostcall_limit};
 use super::host_state::{HostState, StateSource, Sums};
 use super::interfaces::WebCounts;
 use super::load::{Handler, LoadedPlugin};
-use super::load_error::LoadError;
 use super::nested;
-use super::packed::{self, Answer, Output, SLOT_WORDS, Span};
+use super::packed::{self, Answer, Output, SLOT_WORDS};
 
 /// What a batch came to.
 #[derive(Debug, Default)]
@@ -76,6 +79,8 @@ pub enum Worn {
     Events,
     /// Its memory has grown as far as it may.
     Memory,
+    /// It holds a good part of the messages that it may, and gives none back.
+    Handles,
 }
 
 impl Worn {
@@ -85,6 +90,7 @@ impl Worn {
         match self {
             Self::Events => "events",
             Self::Memory => "memory",
+            Self::Handles => "handles",
         }
     }
 }
@@ -113,53 +119,6 @@ impl std::fmt::Debug for Instance {
 }
 
 impl Instance {
-    /// Makes an instance and runs its `init`, where it has one.
-    ///
-    /// # Errors
-    /// The instance does not fit its limits, its start traps, or its `init` refuses.
-    pub fn new(plugin: &Arc<LoadedPlugin>) -> Result<Self, LoadError> {
-        let made = caught(|| Self::make(plugin)).and_then(|made| made);
-        let mut made = made.map_err(|fault| {
-            let fault = fault.of_plugin(&plugin.name);
-            LoadError::Init {
-                plugin: plugin.name.clone(),
-                message: fault.message,
-                limit: fault.limit,
-            }
-        })?;
-        made.check_types()?;
-        Ok(made)
-    }
-
-    fn make(plugin: &Arc<LoadedPlugin>) -> Result<Self, Fault> {
-        let mut store = Store::new(plugin.pre.engine(), HostState::new(plugin));
-        store.limiter(|state| &mut state.limits);
-        // Handles of the component's own resources lie in the host's memory too.
-        store.set_max_component_handles(plugin.limits.resources);
-        let made = arm_other(&mut store, plugin)
-            .and_then(|()| plugin.pre.instantiate(&mut store))
-            .map_err(|error| fault_of(&error, plugin, store.data()));
-        let mut made = Self {
-            plugin: Arc::clone(plugin),
-            instance: made?,
-            store,
-            events: 0,
-            memory_bytes_at_first: 0,
-        };
-        if let Some(export) = made.plugin.init {
-            let answer = made
-                .instance
-                .get_func(&mut made.store, export)
-                .ok_or_else(|| wasmtime::Error::msg("init is not a function"))
-                .and_then(|init| init.typed::<(), (Result<(), String>,)>(&made.store))
-                .and_then(|init| init.call(&mut made.store, ()));
-            let (answer,) = answer.map_err(|error| made.fault(&error))?;
-            answer.map_err(|message| Fault::new(FaultKind::Host, "init", shown(&message)))?;
-        }
-        made.memory_bytes_at_first = made.store.data().limits.memory_bytes();
-        Ok(made)
-    }
-
     /// Why the instance should make room for a new one, where it should.
     #[must_use]
     pub fn worn(&self) -> Option<Worn> {
@@ -171,6 +130,8 @@ impl Instance {
             Some(Worn::Events)
         } else if grown && recycle.memory_bytes.is_some_and(|max| memory_bytes > max) {
             Some(Worn::Memory)
+        } else if self.store.data().messaging.forgets() {
+            Some(Worn::Handles)
         } else {
             None
         }
@@ -202,7 +163,9 @@ impl Instance {
         let answer = caught(|| {
             let answer = match self.plugin.handler {
                 Handler::Batch(_) => self.call_batch(bytes, slots, events)?,
-                Handler::Single(_) => self.call_each(bytes, slots, topics)?,
+                Handler::Single(_) | Handler::WasiMessaging(_) | Handler::WasmcloudMessaging(_) => {
+                    self.call_each(bytes, slots, topics)?
+                }
             };
             self.check_outputs(&answer.outputs)?;
             Ok(answer)
@@ -306,117 +269,6 @@ impl Instance {
         })
     }
 
-    /// Runs a component of the world `handler`, one call an event, with the batch's own rules: after a
-    /// failure, later events of the order group are held, and a failed event leaves no effects.
-    fn call_each(
-        &mut self,
-        bytes: &[u8],
-        slots: &[u64],
-        topics: &[Arc<str>],
-    ) -> Result<BatchAnswer, Fault> {
-        let mut batch = BatchAnswer::default();
-        let mut effects = Effects::default();
-        let mut held: Vec<u32> = Vec::new();
-        let (mut bytes_made, bytes_max) = (0, self.plugin.limits.batch_hostcall_bytes);
-        self.store.data_mut().earlier_state.clear();
-        for (index, slot) in slots[2..].chunks_exact(SLOT_WORDS).enumerate() {
-            let (index, group) = (index as u32, (slot[3] >> 32) as u32);
-            if held.contains(&group) {
-                batch.answers.push((index, Answer::Held));
-                continue;
-            }
-            let outputs_before = batch.outputs.len();
-            let answer = self.call_one(bytes, slot, topics, index, &mut batch.outputs)?;
-            let state = self.store.data_mut();
-            let outputs = &batch.outputs[outputs_before..];
-            bytes_made += state.effect_bytes() + outputs.iter().map(Output::bytes).sum::<usize>();
-            // Each event is bounded by itself; an event alone is never refused for its neighbours.
-            if index > 0 && bytes_made > bytes_max {
-                let message =
-                    format!("the effects and outputs of a batch take more than {bytes_max} bytes");
-                return Err(Fault::of_limit(
-                    FaultKind::Fuel,
-                    "effect-bytes",
-                    "batch_hostcall",
-                    message,
-                ));
-            }
-            match answer {
-                Answer::Processed => take_effects(&mut effects, state, index),
-                Answer::Filtered => {
-                    take_effects(&mut effects, state, index);
-                    batch.answers.push((index, answer));
-                }
-                answer => {
-                    if !matches!(answer, Answer::Reject(_)) {
-                        held.push(group);
-                    }
-                    batch.answers.push((index, answer));
-                }
-            }
-        }
-        effects.state = std::mem::take(&mut self.store.data_mut().earlier_state);
-        self.store.data_mut().effects = effects;
-        Ok(batch)
-    }
-
-    fn call_one(
-        &mut self,
-        bytes: &[u8],
-        slot: &[u64],
-        topics: &[Arc<str>],
-        index: u32,
-        outputs: &mut Vec<Output>,
-    ) -> Result<Answer, Fault> {
-        let Handler::Single(export) = self.plugin.handler else {
-            return Ok(Answer::Processed);
-        };
-        arm(&mut self.store, &self.plugin, 1).map_err(|error| self.fault(&error))?;
-        self.store.data_mut().event_index = index;
-        let headers = packed::headers(Span(slot[6]).of(bytes).unwrap_or_default())?;
-        let headers: Vec<nested::HeaderIn<'_>> = headers
-            .iter()
-            .map(|(name, value)| nested::HeaderIn {
-                name: String::from_utf8_lossy(name).into_owned(),
-                value: value.as_deref(),
-            })
-            .collect();
-        let event = nested::EventIn {
-            topic: topics
-                .get(slot[0] as u32 as usize)
-                .map_or("", |topic| topic),
-            partition: (slot[0] >> 32) as u32 as i32,
-            offset: slot[1] as i64,
-            timestamp_ms: (slot[2] as i64 != i64::MIN).then_some(slot[2] as i64),
-            key: Span(slot[4]).of(bytes),
-            value: Span(slot[5]).of(bytes),
-            headers: &headers,
-            attempt: slot[3] as u32,
-        };
-        let answer = self
-            .instance
-            .get_func(&mut self.store, export)
-            .ok_or_else(|| wasmtime::Error::msg("handle is not a function"))
-            .and_then(|f| f.typed::<(nested::EventIn<'_>,), Handled>(&self.store))
-            .and_then(|f| f.call(&mut self.store, (event,)));
-        let (answer,) = answer.map_err(|error| self.fault(&error))?;
-        Ok(match answer {
-            Ok(nested::SuccessOut::Processed(made)) => {
-                outputs.extend(
-                    made.into_iter()
-                        .map(|output| nested::output_of(index, output)),
-                );
-                Answer::Processed
-            }
-            Ok(nested::SuccessOut::Filtered) => Answer::Filtered,
-            Err(failure) => match nested::problem_of(failure) {
-                (2, problem) => Answer::Retry(problem),
-                (3, problem) => Answer::Reject(problem),
-                (_, problem) => Answer::Overloaded(problem),
-            },
-        })
-    }
-
     /// Every output must be granted and within its limits.
     fn check_outputs(&self, outputs: &[Output]) -> Result<(), Fault> {
         let limits = &self.plugin.limits;
@@ -471,29 +323,4 @@ fn fault_of(error: &wasmtime::Error, plugin: &LoadedPlugin, state: &HostState) -
         }
     }
     fault
-}
-
-/// Moves the effects of one event's call to those of its batch.
-fn take_effects(all: &mut Effects, state: &mut HostState, index: u32) {
-    let made = &mut state.effects;
-    let shift = all.journal_bytes.len();
-    all.journal_bytes.append(&mut made.journal_bytes);
-    all.journal.extend(made.journal.drain(..).map(|mut line| {
-        (line.event_index, line.start) = (index, line.start + shift);
-        line
-    }));
-    all.tallies.extend(made.tallies.drain(..).map(|mut change| {
-        change.event_index = index;
-        change
-    }));
-    all.metrics.extend(made.metrics.drain(..).map(|mut change| {
-        change.event_index = index;
-        change
-    }));
-    state
-        .earlier_state
-        .extend(made.state.drain(..).map(|mut write| {
-            write.event_index = index;
-            write
-        }));
 }

@@ -2,6 +2,7 @@
 
 mod config_store;
 mod journal;
+pub(super) mod messaging;
 mod metrics;
 mod state;
 mod tally;
@@ -46,6 +47,9 @@ pub(super) fn needs(import: &str) -> Need {
     let interface = import.split('@').next().unwrap_or_default();
     match interface {
         "millrace:plugin/types" | "millrace:plugin/effects" => Need::Nothing,
+        // What a message is sent to is granted by topic, as every output is.
+        "wasi:messaging/types" | "wasi:messaging/producer" => Need::Nothing,
+        "wasmcloud:messaging/types" | "wasmcloud:messaging/consumer" => Need::Nothing,
         "millrace:plugin/metrics" => Need::Grant("metrics"),
         "millrace:plugin/tally" => Need::Grant("tally"),
         "millrace:plugin/journal" => Need::Grant("journal"),
@@ -66,8 +70,13 @@ pub(super) fn needs(import: &str) -> Need {
     }
 }
 
-/// Links WASI with everything denied, and each granted interface.
-pub(super) fn link(linker: &mut Linker<HostState>, grants: &Grants) -> wasmtime::Result<()> {
+/// Links WASI with everything denied, and each granted interface; what a component of another host's world may
+/// have besides, where it is one.
+pub(super) fn link(
+    linker: &mut Linker<HostState>,
+    grants: &Grants,
+    is_foreign: bool,
+) -> wasmtime::Result<()> {
     use generated::millrace::plugin as contract;
     type Own = HasSelf<HostState>;
     wasmtime_wasi::p2::add_to_linker_sync(linker)?;
@@ -93,6 +102,9 @@ pub(super) fn link(linker: &mut Linker<HostState>, grants: &Grants) -> wasmtime:
     }
     if !grants.web.is_empty() {
         web::link(linker)?;
+    }
+    if is_foreign {
+        messaging::link(linker)?;
     }
     Ok(())
 }

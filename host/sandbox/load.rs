@@ -12,7 +12,7 @@ use sha2::{Digest as _, Sha256};
 use wasmtime::Engine;
 use wasmtime::component::{Component, ComponentExportIndex, InstancePre, Linker, types};
 
-use super::engine::{Sandbox, Source};
+use super::engine::{Sandbox, Source, Ticker};
 use super::facts::ComponentFacts;
 use super::fault::shown;
 use super::host_state::HostState;
@@ -25,8 +25,22 @@ use crate::config;
 /// The exports that the host looks for.
 const BATCH_HANDLER: &str = "millrace:plugin/batch-event-handler@0.1.0";
 const EVENT_HANDLER: &str = "millrace:plugin/event-handler@0.1.0";
+const WASI_MESSAGING: &str = "wasi:messaging/incoming-handler@0.2.0-draft";
+const WASMCLOUD_MESSAGING: &str = "wasmcloud:messaging/handler@0.2.0";
 const TIMER: &str = "millrace:plugin/timer@0.1.0";
 const LIFECYCLE: &str = "millrace:plugin/lifecycle@0.1.0";
+
+/// What the host can call, by what is exported: the worlds of the contract, then handlers made for other hosts. The
+/// one first that it prefers.
+pub(super) const WORLDS: [(&str, &str); 4] = [
+    (BATCH_HANDLER, "batch-handler"),
+    (EVENT_HANDLER, "handler"),
+    (WASI_MESSAGING, WASI_MESSAGING),
+    (WASMCLOUD_MESSAGING, WASMCLOUD_MESSAGING),
+];
+
+/// What a component may export besides.
+pub(super) const OPTIONS: [(&str, &str); 2] = [(LIFECYCLE, "lifecycle"), (TIMER, "timer")];
 
 /// Digits of the digest that stand for the version of a component that does not say its own.
 const VERSION_DIGITS: usize = 12;
@@ -61,13 +75,47 @@ pub struct LoadedPlugin {
     /// What HTTP requests may do; none where no host is granted.
     pub(super) web: Option<Arc<interfaces::WebAccess>>,
     pub(super) log: Arc<PluginLog>,
+    _ticker: Arc<Ticker>,
 }
 
-/// Which of the two base worlds the component implements.
+/// Which of the two base worlds the component implements, or which of another host's.
 #[derive(Clone, Copy)]
 pub(super) enum Handler {
     Batch(ComponentExportIndex),
     Single(ComponentExportIndex),
+    WasiMessaging(ComponentExportIndex),
+    WasmcloudMessaging(ComponentExportIndex),
+}
+
+impl Handler {
+    /// The first that a component exports.
+    fn find(export: impl Fn(&str, &str) -> Option<ComponentExportIndex>) -> Option<Self> {
+        let foreign = || {
+            export(WASI_MESSAGING, "handle")
+                .map(Self::WasiMessaging)
+                .or_else(|| {
+                    export(WASMCLOUD_MESSAGING, "handle-message").map(Self::WasmcloudMessaging)
+                })
+        };
+        export(BATCH_HANDLER, "handle-batch")
+            .map(Self::Batch)
+            .or_else(|| export(EVENT_HANDLER, "handle").map(Self::Single))
+            .or_else(foreign)
+    }
+
+    /// Whether it was written for another host.
+    fn is_foreign(self) -> bool {
+        matches!(self, Self::WasiMessaging(_) | Self::WasmcloudMessaging(_))
+    }
+
+    /// The contract that it is checked against.
+    pub(super) fn contract(self) -> &'static str {
+        match self {
+            Self::Batch(_) | Self::Single(_) => "millrace:plugin@0.1.0",
+            Self::WasiMessaging(_) => "wasi:messaging@0.2.0-draft as of December 2024",
+            Self::WasmcloudMessaging(_) => "wasmcloud:messaging@0.2.0",
+        }
+    }
 }
 
 impl std::fmt::Debug for LoadedPlugin {
@@ -152,6 +200,7 @@ impl LoadedPlugin {
         let bytes = read(name, &config.path, config.limits.component_bytes)?;
         check_kind(name, &config.path, &bytes)?;
         let digest = digest_of(&bytes);
+        check_pinned(name, config, &digest)?;
         let component = sandbox.component(&Source {
             plugin: name,
             path: &config.path,
@@ -171,19 +220,19 @@ impl LoadedPlugin {
             let (_, instance) = component.get_export(None, interface)?;
             component.get_export_index(Some(&instance), function)
         };
-        let handler = export(BATCH_HANDLER, "handle-batch")
-            .map(Handler::Batch)
-            .or_else(|| export(EVENT_HANDLER, "handle").map(Handler::Single))
-            .ok_or_else(|| LoadError::NoHandler {
-                plugin: name.to_owned(),
-            })?;
+        let handler = Handler::find(export).ok_or_else(|| LoadError::NoHandler {
+            plugin: name.to_owned(),
+        })?;
+        check_foreign(engine, name, &component, handler)?;
         let on_tick = export(TIMER, "on-tick");
         let mut linker = Linker::new(engine);
         let mismatch = |error: wasmtime::Error| LoadError::Mismatch {
             plugin: name.to_owned(),
+            contract: handler.contract(),
             message: format!("{error:#}"),
         };
-        interfaces::link(&mut linker, &config.grants).map_err(mismatch)?;
+        let is_foreign = handler.is_foreign();
+        interfaces::link(&mut linker, &config.grants, is_foreign).map_err(mismatch)?;
         let pre = linker.instantiate_pre(&component).map_err(mismatch)?;
         let web = interfaces::WebAccess::new(&config.grants).map_err(|message| LoadError::Web {
             plugin: name.to_owned(),
@@ -212,6 +261,7 @@ impl LoadedPlugin {
             settings: Arc::new(config.settings.clone().into_iter().collect()),
             web,
             log: Arc::new(PluginLog::new(name, &config.limits)),
+            _ticker: sandbox.ticker(),
         })
     }
 }
@@ -241,6 +291,19 @@ fn read(plugin: &str, path: &Path, limit: u64) -> Result<Vec<u8>, LoadError> {
         }),
         Ok((_, bytes)) if bytes.is_empty() => Err(LoadError::Empty { plugin, path }),
         Ok((_, bytes)) => Ok(bytes),
+    }
+}
+
+/// What was fetched may have been changed since, on the disk.
+fn check_pinned(plugin: &str, config: &config::Plugin, found: &str) -> Result<(), LoadError> {
+    match &config.origin.digest {
+        Some(wanted) if wanted != found => Err(LoadError::Digest {
+            plugin: plugin.to_owned(),
+            path: config.path.clone(),
+            wanted: wanted.clone(),
+            found: found.to_owned(),
+        }),
+        _ => Ok(()),
     }
 }
 
@@ -292,6 +355,24 @@ fn check_imports(
         }
     }
     Ok(())
+}
+
+/// What is sent by the interfaces of other hosts belongs to the event of one call, so only their handlers have them.
+fn check_foreign(
+    engine: &Engine,
+    plugin: &str,
+    component: &Component,
+    handler: Handler,
+) -> Result<(), LoadError> {
+    let mut imports = imports(engine, component);
+    let foreign = imports.find(|import| interfaces::messaging::is_messaging(import));
+    match foreign {
+        Some(import) if !handler.is_foreign() => Err(LoadError::ForeignImport {
+            plugin: plugin.to_owned(),
+            import,
+        }),
+        _ => Ok(()),
+    }
 }
 
 /// SHA-256 of a component file, in hexadecimal.

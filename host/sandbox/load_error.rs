@@ -15,6 +15,16 @@ pub enum LoadError {
         path: PathBuf,
         source: std::io::Error,
     },
+    #[error(
+        "plugin {plugin}: {} has the digest sha256:{found} and not sha256:{wanted}, so it was changed after it was \
+         fetched, and is not used; start the host again to fetch it again", path.display()
+    )]
+    Digest {
+        plugin: String,
+        path: PathBuf,
+        wanted: String,
+        found: String,
+    },
     #[error("plugin {plugin}: {} is empty; build it again", path.display())]
     Empty { plugin: String, path: PathBuf },
     #[error(
@@ -56,11 +66,22 @@ pub enum LoadError {
     UnknownImport { plugin: String, import: String },
     #[error(
         "plugin {plugin}: exports neither millrace:plugin/batch-event-handler@0.1.0 nor millrace:plugin/event-handler@0.1.0; implement one of the worlds \
-         `batch-handler` and `handler` of millrace:plugin@0.1.0"
+         `batch-handler` and `handler` of millrace:plugin@0.1.0, or export wasi:messaging/incoming-handler@0.2.0-draft \
+         or wasmcloud:messaging/handler@0.2.0"
     )]
     NoHandler { plugin: String },
-    #[error("plugin {plugin}: does not fit the contract millrace:plugin@0.1.0: {message}")]
-    Mismatch { plugin: String, message: String },
+    #[error(
+        "plugin {plugin}: imports {import}, which only a plugin that exports \
+         wasi:messaging/incoming-handler@0.2.0-draft or wasmcloud:messaging/handler@0.2.0 has; one of \
+         millrace:plugin returns what it sends as outputs"
+    )]
+    ForeignImport { plugin: String, import: String },
+    #[error("plugin {plugin}: does not fit the contract {contract}: {message}")]
+    Mismatch {
+        plugin: String,
+        contract: &'static str,
+        message: String,
+    },
     #[error("plugin {plugin}: cannot make HTTP requests: {message}")]
     Web { plugin: String, message: String },
     #[error("plugin {plugin}: its init refused to start: {message}")]

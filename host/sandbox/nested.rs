@@ -93,7 +93,7 @@ pub(super) fn output_of(event_index: u32, output: OutputOut) -> Output {
 }
 
 /// No more of a text is kept than of a packed one.
-fn cut(mut text: String) -> String {
+pub(super) fn cut(mut text: String) -> String {
     text.truncate(text.floor_char_boundary(TEXT_BYTES_MAX));
     text
 }

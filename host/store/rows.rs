@@ -99,6 +99,14 @@ pub struct Emission {
     pub headers: Vec<EmissionHeader>,
 }
 
+impl Emission {
+    /// What its row takes, in bytes.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.encoded_len()
+    }
+}
+
 /// One header of an emission.
 #[derive(Clone, PartialEq, Message)]
 pub struct EmissionHeader {

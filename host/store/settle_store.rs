@@ -95,6 +95,18 @@ impl Settle {
             && self.expired.is_empty()
     }
 
+    /// Adds what happened after it.
+    pub fn append(&mut self, later: Self) {
+        self.partitions.extend(later.partitions);
+        self.sums.extend(later.sums);
+        self.emissions.extend(later.emissions);
+        self.acknowledged_emissions
+            .extend(later.acknowledged_emissions);
+        self.journals.extend(later.journals);
+        self.state.extend(later.state);
+        self.expired.extend(later.expired);
+    }
+
     /// Takes everything of one topic-partition out again.
     pub fn forget(&mut self, topic: &str, partition: i32) {
         let other = |of: &str, number: i32| *of != *topic || number != partition;

@@ -169,11 +169,18 @@ impl Setup {
 /// Runs another subcommand to its end, as a person would type it.
 #[track_caller]
 pub(crate) fn command(args: &[&str]) -> Exit {
+    command_with(args, &[])
+}
+
+/// The same, with further environment variables.
+#[track_caller]
+pub(crate) fn command_with(args: &[&str], env: &[(&str, &str)]) -> Exit {
     let folder = process::folder("command");
     let (stdout_file, stderr_file) = (folder.join("stdout.log"), folder.join("stderr.log"));
     let mut command = process::tethered(BINARY);
     command
         .args(args)
+        .envs(env.iter().copied())
         .current_dir(&folder)
         .stdout(File::create(&stdout_file).expect("the folder can be written"))
         .stderr(File::create(&stderr_file).expect("the folder can be written"));

@@ -56,6 +56,16 @@ pub(crate) struct Node {
     behind: Option<(u16, u16)>,
 }
 
+/// A further door of a node. Its clients are told to come to `localhost`, which certificates can name.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Listener {
+    /// In capital letters.
+    pub(crate) name: &'static str,
+    /// Kafka's name of how it is secured.
+    pub(crate) protocol: &'static str,
+    pub(crate) port: u16,
+}
+
 impl Node {
     /// Formats the storage of a new node and starts it; returns when it answers.
     ///
@@ -75,19 +85,59 @@ impl Node {
         )
     }
 
+    /// The same with further listeners, the properties that secure them, and further arguments for the tool that
+    /// formats its storage.
+    pub(crate) fn start_secured(
+        listeners: &[Listener],
+        properties: &str,
+        format_args: &[String],
+    ) -> Self {
+        let mut node = Self::new(Speed::QuickStart, None);
+        let mut text = node.server_properties(PRIVATE_SESSION_MS);
+        for Listener {
+            name,
+            protocol,
+            port,
+        } in listeners
+        {
+            for (line, more) in [
+                ("\nlisteners=", format!("{name}://127.0.0.1:{port},")),
+                (
+                    "\nadvertised.listeners=",
+                    format!("{name}://localhost:{port},"),
+                ),
+                (
+                    "\nlistener.security.protocol.map=",
+                    format!("{name}:{protocol},"),
+                ),
+            ] {
+                text = text.replacen(line, &format!("{line}{more}"), 1);
+            }
+        }
+        text.push_str(properties);
+        fs::write(node.properties(), text).expect("the folder can be written");
+        node.format(format_args);
+        node.launch();
+        node
+    }
+
     fn start_with(speed: Speed, session_ms: u32, behind: Option<(u16, u16)>) -> Self {
-        let mut node = Self {
+        let mut node = Self::new(speed, behind);
+        fs::write(node.properties(), node.server_properties(session_ms))
+            .expect("the folder can be written");
+        node.format(&[]);
+        node.launch();
+        node
+    }
+
+    fn new(speed: Speed, behind: Option<(u16, u16)>) -> Self {
+        Self {
             java: None,
             speed,
             folder: process::folder("kafka"),
             port: process::free_port(),
             behind,
-        };
-        fs::write(node.properties(), node.server_properties(session_ms))
-            .expect("the folder can be written");
-        node.format();
-        node.launch();
-        node
+        }
     }
 
     /// `bootstrap.servers` of this node.
@@ -127,13 +177,14 @@ impl Node {
         process::signal(self.java.as_ref().expect("the node runs"), "CONT");
     }
 
-    fn format(&self) {
+    fn format(&self, args: &[String]) {
         let mut format = java(self.speed);
         format.args(["kafka.tools.StorageTool", "format", "--cluster-id"]);
         // Any 16 bytes will do as a cluster id; one node never meets another.
         format
             .args(["bWlsbHJhY2UtdGVzdHMtMQ", "--config"])
-            .arg(self.properties());
+            .arg(self.properties())
+            .args(args);
         self.logged(&mut format).expect("the log can be written");
         let status = process::spawn(format).and_then(|mut java| java.wait());
         let status = status.unwrap_or_else(|error| panic!("java cannot be started: {error}"));
@@ -246,13 +297,26 @@ impl Drop for Node {
     }
 }
 
+/// Runs a Java program of one source file with Kafka's jars, and returns what it prints.
+pub(crate) fn run_java(source: &Path, args: &[&str]) -> String {
+    let mut run = java(Speed::QuickStart);
+    run.arg(source)
+        .args(args)
+        .stdout(std::process::Stdio::piped());
+    let child = process::spawn(run).expect("java can be started");
+    let output = child.wait_with_output().expect("it ends");
+    assert!(
+        output.status.success(),
+        "{} ended with {}",
+        source.display(),
+        output.status
+    );
+    String::from_utf8(output.stdout).expect("it prints text")
+}
+
 /// Java with Kafka's jars. Serial collection and 1 GiB: one node beside the tests on two cores.
 fn java(speed: Speed) -> Command {
-    let program = process::setting("JAVA_HOME").map_or_else(
-        || PathBuf::from("java"),
-        |home| Path::new(&home).join("bin/java"),
-    );
-    let mut java = process::tethered(program);
+    let mut java = process::java();
     java.args([
         "-Xmx1g",
         "-XX:+UseSerialGC",
@@ -267,17 +331,13 @@ fn java(speed: Speed) -> Command {
 
 /// Where `make setup-test` puts the jars; the Makefile computes the same place.
 fn jars() -> PathBuf {
-    let cache = process::setting("XDG_CACHE_HOME").map_or_else(
-        || Path::new(&process::setting("HOME").expect("HOME is set")).join(".cache"),
-        PathBuf::from,
-    );
     let pom = include_str!("../kafka/pom.xml");
     let version = pom
         .split_once("<kafka.version>")
         .and_then(|(_, rest)| rest.split_once("</kafka.version>"))
         .map(|(version, _)| version)
         .expect("tests/kafka/pom.xml names kafka.version");
-    let jars = cache.join("millrace").join(format!("kafka-{version}"));
+    let jars = process::cache().join(format!("kafka-{version}"));
     assert!(
         jars.join("complete").exists(),
         "Apache Kafka {version} is not in {}: run `make setup-test`, or name a running cluster in \

@@ -160,6 +160,23 @@ pub(crate) fn setting(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.is_empty())
 }
 
+/// Where `make setup` puts what it fetches; the Makefile computes the same place.
+pub(crate) fn cache() -> PathBuf {
+    let cache = setting("XDG_CACHE_HOME").map_or_else(
+        || Path::new(&setting("HOME").expect("HOME is set")).join(".cache"),
+        PathBuf::from,
+    );
+    cache.join("millrace")
+}
+
+/// Java, killed together with the test process.
+pub(crate) fn java() -> Command {
+    tethered(setting("JAVA_HOME").map_or_else(
+        || PathBuf::from("java"),
+        |home| Path::new(&home).join("bin/java"),
+    ))
+}
+
 /// The last lines of a text file, for a message about what went wrong.
 pub(crate) fn tail(file: &Path, lines: usize) -> String {
     let text = std::fs::read(file).unwrap_or_default();

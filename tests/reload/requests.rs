@@ -120,13 +120,23 @@ fn nobody_from_outside_changes_anything() {
     let config = versioned.config(&guest("versioned"), "");
     let setup = Setup::new(kafka::shared(), &config);
     let everywhere = format!("admin.listen=0.0.0.0:{}", setup.admin().port());
-    let host = setup.arg("--set").arg(&everywhere).start();
+    // Where others reach it, it does not start without a token, and nothing goes without showing that.
+    let setup = setup.arg("--set").arg(&everywhere);
+    let refused = setup.run_to_exit().expect_code(78);
+    assert!(
+        refused.stderr.contains("is no loopback address"),
+        "{}",
+        refused.stderr
+    );
+    let token = "admin.token=a-token-of-the-operators";
+    let host = setup.arg("--set").arg(token).start();
     for request in ["reload", "back", "approve?digest=00"] {
         let path = format!("/v1/plugins/versioned/{request}");
         let (status, answer) = host.post(&path).expect("the host answers");
-        assert_eq!(status, 403, "{request}: {answer}");
+        assert_eq!(status, 401, "{request}: {answer}");
     }
-    assert_eq!(state(&host)["plugin"], "versioned", "looking is allowed");
+    let (status, answer) = host.get("/v1/plugins").expect("the host answers");
+    assert_eq!(status, 401, "nor is anything shown: {answer}");
     host.sigterm().expect_code(0);
 }
 

@@ -262,6 +262,7 @@ fn nested_records_arrive_and_return_whole() {
         partition: 0,
         group: 1,
         attempt: 1,
+        headers: Vec::new(),
     };
     let answer = run(&mut instance, &[event, tombstone]).expect("it is handled");
     let [echo, empty] = &answer.outputs[..] else {
@@ -306,6 +307,10 @@ struct Settled {
 impl StateSource for Settled {
     fn key(&self, event_index: u32, name: &str) -> Vec<u8> {
         format!("{}/{name}", self.keys[event_index as usize]).into_bytes()
+    }
+
+    fn now_ms(&self) -> u64 {
+        0
     }
 
     fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, String> {

@@ -73,6 +73,10 @@ impl StateSource for Panics {
         panic!("a mistake in the host");
     }
 
+    fn now_ms(&self) -> u64 {
+        0
+    }
+
     fn get(&self, _key: &[u8]) -> Result<Option<Vec<u8>>, String> {
         Ok(None)
     }

@@ -175,6 +175,19 @@ fn a_plugin_is_known_by_the_digest_of_its_file() {
 }
 
 #[test]
+fn a_file_that_is_not_what_its_digest_says_is_refused_before_it_is_compiled() {
+    let mut config = everything_granted(guest("rogue"));
+    config.origin.digest = Some(load("rogue", |_| {}).digest.clone());
+    assert!(LoadedPlugin::load(sandbox(), "under-test", &config).is_ok());
+    let (_folder, path) = file(b"\0asm\x0d\0\x01\0 was exchanged");
+    config.path = path;
+    assert_says(
+        &refusal(&config),
+        &["has the digest sha256:", "is not used"],
+    );
+}
+
+#[test]
 fn what_a_plugin_uses_and_exports_is_known_before_it_runs() {
     let stateful = load("counter-state", |_| {});
     assert!(stateful.uses_state && !stateful.has_timer);

@@ -128,6 +128,8 @@ pub(super) fn own(
         .kafka
         .properties
         .retain(|name, _| !LOGIN_PREFIXES.iter().any(|prefix| name.starts_with(prefix)));
+    // The broker of its own speaks in the clear and asks nobody who they are.
+    (config.kafka.tls, config.kafka.sasl) = (None, None);
     let stores = folder.stores();
     for (at, group) in config.groups.iter_mut().enumerate() {
         // The number keeps ids apart that differ only in what a file name cannot hold.
@@ -188,6 +190,7 @@ pub(super) fn create_topics(
         topics.insert(&group.dead_letter.topic);
         topics.extend(group.retry.topics.values().map(String::as_str));
     }
+    topics.extend(config.topics.keys().map(String::as_str));
     for plugin in config.plugins.values() {
         topics.extend(plugin.grants.output_topics.iter().map(String::as_str));
     }

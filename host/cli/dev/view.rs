@@ -163,6 +163,7 @@ mod tests {
 
     use super::*;
     use crate::config;
+    use crate::delivery::behind::Behind;
     use crate::delivery::ledger::Ledger;
     use crate::sandbox::{MetricChange, MetricKind};
 
@@ -176,6 +177,7 @@ mod tests {
 
     #[test]
     fn rates_are_what_left_since_the_look_before() {
+        let behind = |events| Behind { events, age_ms: 0 };
         let metrics = Metrics::new().unwrap();
         let start = Instant::now();
         let mut watch = Watch::new(metrics.clone(), &configuration(), start);
@@ -184,7 +186,7 @@ mod tests {
         (ledger.polled, ledger.parked) = (120, 5);
         ledger.count(Settled::Processed, 80);
         ledger.count(Settled::Duplicate, 20);
-        partition.publish(&ledger, Some(30));
+        partition.publish(&ledger, Some(behind(30)));
 
         let view = watch.look(start + Duration::from_secs(2));
 
@@ -206,7 +208,7 @@ mod tests {
         assert_eq!(view.groups, [g, h]);
 
         ledger.count(Settled::Dead, 3);
-        partition.publish(&ledger, Some(0));
+        partition.publish(&ledger, Some(behind(0)));
         let view = watch.look(start + Duration::from_secs(3));
         assert_eq!((view.groups[0].dead, view.groups[0].lag), (3, 0));
         assert_eq!(view.groups[0].per_second, 3.0);

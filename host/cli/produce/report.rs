@@ -11,6 +11,7 @@ use std::time::Duration;
 use anyhow::Context;
 use serde_json::{Value, json};
 
+use super::Acknowledged;
 use crate::sample::{Kind, Sample};
 
 /// Counts of what was sent.
@@ -34,29 +35,38 @@ impl Report {
         }
     }
 
-    pub(super) fn json(&self, seed: u64, acknowledged: u64, took: Duration) -> Value {
+    pub(super) fn json(&self, seed: u64, seen: &Acknowledged, took: Duration) -> Value {
         json!({
             "total": self.total,
             "unique": self.by_type.values().sum::<u64>(),
             "by_event_type": self.by_type,
             "duplicates": self.duplicates,
             "malformed": self.malformed,
-            "acknowledged": acknowledged,
-            "failed": self.total - acknowledged,
+            "acknowledged": seen.events,
+            "failed": self.total - seen.events,
+            "failed_by_cause": seen.causes,
             "seed": seed,
             "took_ms": u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
         })
     }
 
-    pub(super) fn text(&self, seed: u64, acknowledged: u64, took: Duration) -> String {
+    pub(super) fn text(&self, seed: u64, seen: &Acknowledged, took: Duration) -> String {
+        let acknowledged = seen.events;
         let mut rows = vec![
             ("sent", self.total),
             ("acknowledged", acknowledged),
             ("failed", self.total - acknowledged),
+        ];
+        let causes = seen.causes.iter();
+        let causes: Vec<_> = causes
+            .map(|(cause, n)| (format!("  {cause}"), *n))
+            .collect();
+        rows.extend(causes.iter().map(|(name, n)| (name.as_str(), *n)));
+        rows.extend([
             ("duplicates", self.duplicates),
             ("malformed", self.malformed),
             ("unique, well-formed", self.by_type.values().sum()),
-        ];
+        ]);
         let types: Vec<_> = self
             .by_type
             .iter()

@@ -59,18 +59,72 @@ fn what_is_sent_through_the_gateway_is_acknowledged() {
         listen: "127.0.0.1:0".parse().unwrap(),
         event_max_bytes: 1_000_000,
         in_flight_max: 100,
+        calls_max: 10,
+        calls_of_connection_max: 10,
     };
-    let gateway = crate::ingest::GrpcGateway::bind(&settings, publisher).unwrap();
+    let shared = crate::ingest::Shared::new(
+        &crate::config::Ingest::default(),
+        &crate::config::Correlation::default(),
+        publisher,
+    );
+    let gateway = crate::ingest::GrpcGateway::bind(&settings, Arc::new(shared)).unwrap();
     let address = gateway.address().to_string();
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
     let serving =
         runtime.spawn(gateway.serve(async { drop(stopped.await) }, Duration::from_secs(5)));
     let mut source = Source::new(&args).unwrap();
-    let seen = via_grpc::send(&mut source, "events", &address).unwrap();
+    let seen = via_grpc::send(&mut source, "events", (&address, &args.door), Mode::Async).unwrap();
     assert_eq!((seen.events, seen.failure), (3_000, None));
     stop.send(()).unwrap();
     runtime.block_on(serving).unwrap().unwrap();
+}
+
+#[test]
+fn every_compression_and_every_partitioning_writes_and_sync_waits_for_each() {
+    let broker = EmbeddedBroker::start().unwrap();
+    broker.create_topic("events", 3).unwrap();
+    let brokers = broker.bootstrap_servers();
+    for flags in [
+        ["--compression", "gzip"],
+        ["--compression", "snappy"],
+        ["--compression", "lz4"],
+        ["--compression", "zstd"],
+        ["--partitioning", "round-robin"],
+        ["--partitioning", "sticky"],
+        ["--mode", "sync"],
+        ["--acks", "1"],
+        ["--acks", "0"],
+    ] {
+        let all = [
+            &["--brokers", &brokers, "--count", "50", "--bad-share", "0"][..],
+            &flags,
+        ]
+        .concat();
+        run(args(&all)).unwrap_or_else(|error| panic!("{flags:?}: {error:#}"));
+    }
+}
+
+#[test]
+fn failures_are_counted_by_cause_and_settings_that_contradict_are_refused() {
+    let broker = EmbeddedBroker::start().unwrap();
+    broker.create_topic("events", 3).unwrap();
+    let brokers = broker.bootstrap_servers();
+    let args = |flags: &[&str]| args(&[&["--brokers", &brokers, "--count", "5"], flags].concat());
+    let failing = args(&["--partitioning", "explicit"]);
+    let (kafka, producing) = failing.producer.settings(&failing.connection).unwrap();
+    let publisher = Publisher::with(&kafka, &producing).unwrap();
+    let mut source = Source::new(&failing).unwrap();
+    let seen = via_kafka::send(&mut source, "events", &publisher, Mode::Async).unwrap();
+    assert_eq!(
+        (seen.events, seen.causes),
+        (0, [("invalid".to_owned(), 5)].into())
+    );
+    let refused = run(args(&["--acks", "1", "--idempotence", "true"])).unwrap_err();
+    assert!(
+        refused.to_string().contains("it needs `acks: all`"),
+        "{refused}"
+    );
 }
 
 #[test]

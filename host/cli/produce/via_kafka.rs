@@ -2,39 +2,35 @@
 //!
 //! It must not know what the events are.
 
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread;
 use std::time::Duration;
 
 use anyhow::Context;
 
-use super::{Acknowledged, Source};
-use crate::config;
-use crate::kafka::publisher::{DELIVERY_TIMEOUT, Done, Outcome, Outgoing, PublishError, Publisher};
+use super::{Acknowledged, Mode, Source};
+use crate::kafka::publisher::{Done, Outcome, Outgoing, PublishError, Publisher};
 
 /// When the queue is full there is a batch under way to the broker, which takes a millisecond or so.
 const FULL_PAUSE: Duration = Duration::from_millis(1);
 
 /// An event has its answer at the latest when its delivery time is over; this adds some slack.
-const FLUSH_TIMEOUT: Duration = Duration::from_secs(DELIVERY_TIMEOUT.as_secs() + 5);
-
-#[derive(Default)]
-struct Answers {
-    acknowledged: AtomicU64,
-    failure: OnceLock<String>,
-}
+const FLUSH_MARGIN: Duration = Duration::from_secs(5);
 
 pub(super) fn send(
     source: &mut Source,
     topic: &str,
-    kafka: &config::Kafka,
+    publisher: &Publisher,
+    mode: Mode,
 ) -> anyhow::Result<Acknowledged> {
-    let publisher = Publisher::new(kafka)?;
     publisher
         .ensure_topic_blocking(topic)
         .context("nothing was sent")?;
-    let answers = Arc::new(Answers::default());
+    let patience = publisher.delivery_timeout() + FLUSH_MARGIN;
+    let answers = Arc::new(Mutex::new(Acknowledged::default()));
+    // One event is on its way at a time, so one answer is all there can be.
+    let (tell, told) = mpsc::sync_channel(1);
+    let tell = (mode == Mode::Sync).then_some(tell);
     loop {
         let wait = source.due_in();
         if wait > Duration::ZERO {
@@ -47,7 +43,7 @@ pub(super) fn send(
             value: Some(sample.value.as_bytes()),
             ..Outgoing::default()
         };
-        let mut done = answer_to(&answers);
+        let mut done = answer_to(&answers, tell.clone());
         while let Err((error, returned)) = publisher.enqueue(&event, done) {
             done = returned;
             if error != PublishError::Overloaded {
@@ -56,26 +52,29 @@ pub(super) fn send(
             }
             thread::sleep(FULL_PAUSE);
         }
+        if mode == Mode::Sync && told.recv_timeout(patience).is_err() {
+            break;
+        }
     }
     // Whatever is not acknowledged by then is seen in the counts.
-    let flushed = publisher.flush(FLUSH_TIMEOUT);
-    let events = answers.acknowledged.load(Ordering::Acquire);
-    let failure = answers
-        .failure
-        .get()
-        .cloned()
-        .or_else(|| flushed.err().map(|e| e.to_string()));
-    Ok(Acknowledged { events, failure })
+    let flushed = publisher.flush(patience);
+    let mut answers = std::mem::take(&mut *answers.lock().unwrap_or_else(PoisonError::into_inner));
+    if let Err(error) = flushed {
+        answers.failure.get_or_insert_with(|| error.to_string());
+    }
+    Ok(answers)
 }
 
-fn answer_to(answers: &Arc<Answers>) -> Done {
+fn answer_to(answers: &Arc<Mutex<Acknowledged>>, tell: Option<mpsc::SyncSender<()>>) -> Done {
     let answers = Arc::clone(answers);
-    Box::new(move |outcome: Outcome| match outcome {
-        Ok(_) => {
-            answers.acknowledged.fetch_add(1, Ordering::Release);
+    Box::new(move |outcome: Outcome| {
+        let mut answers = answers.lock().unwrap_or_else(PoisonError::into_inner);
+        match outcome {
+            Ok(_) => answers.events += 1,
+            Err(error) => answers.failed(error.cause(), || error.to_string()),
         }
-        Err(error) => {
-            answers.failure.get_or_init(|| error.to_string());
-        }
+        drop(answers);
+        // Nobody waits any more once the time is over.
+        let _gone = tell.map(|tell| tell.try_send(()));
     })
 }

@@ -1,12 +1,11 @@
 //! The section `dead_letter` of a group.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::field::{Field, is_topic};
 use super::section::Context;
 use crate::config::tree::Value;
-use crate::config::{DeadLetter, Dialect};
+use crate::config::{DeadLetter, Dialect, Routes};
 
 const DIALECTS: [(&str, Dialect); 4] = [
     ("millrace", Dialect::Millrace),
@@ -18,7 +17,7 @@ const DIALECTS: [(&str, Dialect); 4] = [
 pub(super) fn read(
     field: &Field<'_>,
     id_field: &Field<'_>,
-    routes: &BTreeMap<String, String>,
+    routes: &Routes,
     context: &mut Context<'_>,
 ) -> DeadLetter {
     let mut place = id_field.value_place().clone();

@@ -59,7 +59,7 @@ fn id_source(text: &str) -> Result<IdSource, String> {
 }
 
 /// Splits a JSON pointer at its slashes and unescapes its parts (RFC 6901).
-fn json_pointer(pointer: &str) -> Result<Vec<String>, String> {
+pub(super) fn json_pointer(pointer: &str) -> Result<Vec<String>, String> {
     let Some(parts) = pointer.strip_prefix('/') else {
         return Err(if pointer.is_empty() {
             "`json:` points at the whole value: write `json:/id`, or `value-hash`".to_owned()

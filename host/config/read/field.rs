@@ -16,31 +16,31 @@ use crate::config::tree::{Node, Scalar, Value};
 use crate::config::units;
 
 /// The value of one key, or its absence.
-pub(super) struct Field<'t> {
+pub(crate) struct Field<'t> {
     /// The way to it from the top, as `--set` takes it.
-    pub(super) path: String,
+    pub(crate) path: String,
     /// Where its key stands; where its section starts, if it is absent.
-    pub(super) place: Place,
-    pub(super) node: Option<&'t Node>,
+    pub(crate) place: Place,
+    pub(crate) node: Option<&'t Node>,
 }
 
 impl<'t> Field<'t> {
-    pub(super) fn is_absent(&self) -> bool {
+    pub(crate) fn is_absent(&self) -> bool {
         self.node.is_none()
     }
 
     /// Whether it is exactly this word.
-    pub(super) fn says(&self, word: &str) -> bool {
+    pub(crate) fn says(&self, word: &str) -> bool {
         matches!(self.node.map(|node| &node.value), Some(Value::Scalar(scalar)) if scalar.text == word)
     }
 
     /// Where its value stands.
-    pub(super) fn value_place(&self) -> &Place {
+    pub(crate) fn value_place(&self) -> &Place {
         self.node.map_or(&self.place, |node| &node.place)
     }
 
     /// Reports a problem of the value.
-    pub(super) fn problem(&self, context: &mut Context<'_>, message: impl Display) {
+    pub(crate) fn problem(&self, context: &mut Context<'_>, message: impl Display) {
         context.problem(self.value_place(), format!("`{}`: {message}", self.path));
     }
 
@@ -69,7 +69,7 @@ impl<'t> Field<'t> {
     }
 
     /// A mapping with fixed keys.
-    pub(super) fn section(&self, context: &mut Context<'_>) -> Option<Section<'t>> {
+    pub(crate) fn section(&self, context: &mut Context<'_>) -> Option<Section<'t>> {
         let node = self.node?;
         match &node.value {
             Value::Map(entries) => {
@@ -90,7 +90,7 @@ impl<'t> Field<'t> {
     }
 
     /// A mapping whose keys the operator chooses.
-    pub(super) fn entries(&self, context: &mut Context<'_>) -> Vec<(&'t str, Field<'t>)> {
+    pub(crate) fn entries(&self, context: &mut Context<'_>) -> Vec<(&'t str, Field<'t>)> {
         let Some(node) = self.node else {
             return Vec::new();
         };
@@ -116,7 +116,7 @@ impl<'t> Field<'t> {
     }
 
     /// A sequence.
-    pub(super) fn items(&self, context: &mut Context<'_>) -> Vec<Field<'t>> {
+    pub(crate) fn items(&self, context: &mut Context<'_>) -> Vec<Field<'t>> {
         let Some(node) = self.node else {
             return Vec::new();
         };
@@ -136,13 +136,13 @@ impl<'t> Field<'t> {
     }
 
     /// A text as it is written, empty included.
-    pub(super) fn text(&self, context: &mut Context<'_>) -> Option<&'t str> {
+    pub(crate) fn text(&self, context: &mut Context<'_>) -> Option<&'t str> {
         self.scalar(context, "one value, `\"\"` for an empty one")
             .map(|scalar| scalar.text.as_str())
     }
 
     /// A text that says something.
-    pub(super) fn name(&self, context: &mut Context<'_>) -> Option<&'t str> {
+    pub(crate) fn name(&self, context: &mut Context<'_>) -> Option<&'t str> {
         let text = self.scalar(context, "a name")?.text.as_str();
         if text.trim().is_empty() {
             self.problem(context, "must not be empty");
@@ -152,7 +152,7 @@ impl<'t> Field<'t> {
     }
 
     /// A path; relative ones start at the folder of the configuration.
-    pub(super) fn file_path(&self, context: &mut Context<'_>) -> Option<PathBuf> {
+    pub(crate) fn file_path(&self, context: &mut Context<'_>) -> Option<PathBuf> {
         let text = self.name(context)?;
         if text == "~" || text.starts_with("~/") {
             let rest = text.trim_start_matches('~');
@@ -166,7 +166,7 @@ impl<'t> Field<'t> {
     }
 
     /// An address to listen on.
-    pub(super) fn address(&self, context: &mut Context<'_>) -> Option<SocketAddr> {
+    pub(crate) fn address(&self, context: &mut Context<'_>) -> Option<SocketAddr> {
         let text = self
             .scalar(context, "an address such as `127.0.0.1:8080`")?
             .text
@@ -185,7 +185,7 @@ impl<'t> Field<'t> {
     }
 
     /// A duration with its unit.
-    pub(super) fn duration(
+    pub(crate) fn duration(
         &self,
         context: &mut Context<'_>,
         default: Duration,
@@ -203,7 +203,7 @@ impl<'t> Field<'t> {
     }
 
     /// A duration with its unit, or a word that stands for none.
-    pub(super) fn duration_or(
+    pub(crate) fn duration_or(
         &self,
         context: &mut Context<'_>,
         word: &str,
@@ -223,7 +223,7 @@ impl<'t> Field<'t> {
     }
 
     /// A size with its unit, in bytes.
-    pub(super) fn bytes(
+    pub(crate) fn bytes(
         &self,
         context: &mut Context<'_>,
         default: u64,
@@ -240,7 +240,7 @@ impl<'t> Field<'t> {
     }
 
     /// A size with its unit, as bytes that fit into memory.
-    pub(super) fn memory_bytes(
+    pub(crate) fn memory_bytes(
         &self,
         context: &mut Context<'_>,
         default: usize,
@@ -273,7 +273,7 @@ impl<'t> Field<'t> {
     }
 
     /// A number.
-    pub(super) fn number<T: PartialOrd + Copy + Display + FromStr>(
+    pub(crate) fn number<T: PartialOrd + Copy + Display + FromStr>(
         &self,
         context: &mut Context<'_>,
         default: T,
@@ -308,12 +308,12 @@ impl<'t> Field<'t> {
     }
 
     /// Yes or no.
-    pub(super) fn flag(&self, context: &mut Context<'_>, default: bool) -> bool {
+    pub(crate) fn flag(&self, context: &mut Context<'_>, default: bool) -> bool {
         self.choice(context, default, &[("true", true), ("false", false)])
     }
 
     /// One of some words.
-    pub(super) fn choice<T: Copy>(
+    pub(crate) fn choice<T: Copy>(
         &self,
         context: &mut Context<'_>,
         default: T,
@@ -339,7 +339,7 @@ impl<'t> Field<'t> {
     }
 
     /// The name of a topic that Kafka would take.
-    pub(super) fn topic(&self, context: &mut Context<'_>) -> Option<String> {
+    pub(crate) fn topic(&self, context: &mut Context<'_>) -> Option<String> {
         let text = self.scalar(context, "the name of a topic")?.text.as_str();
         if is_topic(text) {
             return Some(text.to_owned());
@@ -350,7 +350,7 @@ impl<'t> Field<'t> {
 }
 
 /// Whether Kafka takes a topic of this name.
-pub(super) fn is_topic(name: &str) -> bool {
+pub(crate) fn is_topic(name: &str) -> bool {
     (1..=249).contains(&name.len())
         && name
             .bytes()
@@ -359,7 +359,7 @@ pub(super) fn is_topic(name: &str) -> bool {
 }
 
 /// What to say of a name that is not a topic's.
-pub(super) fn not_a_topic(name: &str) -> String {
+pub(crate) fn not_a_topic(name: &str) -> String {
     format!(
         "`{name}` cannot be the name of a topic: use 1 to 249 of letters, digits, `.`, `_` and `-`, \
          and not `.` or `..`"

@@ -44,7 +44,11 @@ pub(super) fn read(field: &Field<'_>, context: &mut Context<'_>) -> Grants {
     grants
 }
 
-fn add(grants: &mut Grants, text: &str) -> Result<(), String> {
+/// Grants what one word says.
+///
+/// # Errors
+/// Says why it is no grant, and what may be meant.
+pub fn add(grants: &mut Grants, text: &str) -> Result<(), String> {
     match text {
         "logging" => grants.logging = true,
         "config" => grants.config = true,

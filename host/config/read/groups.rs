@@ -4,23 +4,23 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::field::{Field, is_topic, not_a_topic};
+use super::field::Field;
 use super::plugins::Known;
-use super::section::{Context, suggest};
-use super::{breaker, dead_letter, dedup, retry};
+use super::section::Context;
+use super::{breaker, dead_letter, dedup, retry, routes};
 use crate::config::tree::{Entry, Value};
-use crate::config::{Group, Ordering, StartFrom, places};
+use crate::config::{Group, Ordering, PatternRoute, Route, StartFrom, places};
 
 const COMMIT_INTERVAL_DEFAULT: Duration = Duration::from_millis(250);
 
 /// What earlier groups have taken.
 #[derive(Default)]
-struct Taken {
+pub(super) struct Taken {
     ids: BTreeSet<String>,
     /// Folder to the group that has it.
     stores: BTreeMap<PathBuf, String>,
     /// Journalling plugin to the group that has it.
-    journalling: BTreeMap<String, String>,
+    pub(super) journalling: BTreeMap<String, String>,
 }
 
 pub(super) fn read(field: &Field<'_>, known: &Known, context: &mut Context<'_>) -> Vec<Group> {
@@ -50,6 +50,15 @@ pub(super) fn read(field: &Field<'_>, known: &Known, context: &mut Context<'_>) 
         }
     }
     read.into_iter().map(|(group, _)| group).collect()
+}
+
+/// Reads a group that is alone in its document.
+pub(super) fn alone(field: Field<'_>, known: &Known, context: &mut Context<'_>) -> Option<Group> {
+    let (group, retry_topic) = one(field, known, &mut Taken::default(), context)?;
+    if let Some(retry_topic) = retry_topic {
+        check_retry_topics(&group, std::iter::empty(), &retry_topic, context);
+    }
+    Some(group)
 }
 
 /// A retry topic carries the records of one source of one group, and nothing else.
@@ -98,7 +107,7 @@ fn one<'t>(
     context: &mut Context<'_>,
 ) -> Option<(Group, Option<Field<'t>>)> {
     // Messages and `--set` name a group by its id rather than by its position.
-    if let Some(id) = written_id(&field) {
+    if let Some(id) = written_id(&field).filter(|_| field.path.starts_with("groups")) {
         field.path = format!("groups.{id}");
     }
     let mut section = field.section(context)?;
@@ -111,11 +120,17 @@ fn one<'t>(
         );
     }
     let routes_field = section.require("routes", "{ user-events: analytics }", context);
-    let routes = routes(&routes_field, &id, known, taken, context);
-    let ordering = ordering(&section.take("ordering"), &routes, known, context);
+    let (routes, patterns) = routes::read(&routes_field, &id, known, taken, context);
+    let all = || {
+        routes
+            .values()
+            .chain(patterns.iter().map(|by: &PatternRoute| &by.route))
+    };
+    let ordering = ordering(&section.take("ordering"), all(), known, context);
     let owner = retry::Owner {
         group: &id,
         routes: &routes,
+        patterns: patterns.len(),
     };
     let (retry, retry_topic) = retry::read(&section.take("retry"), &owner, context);
     let group = Group {
@@ -145,6 +160,7 @@ fn one<'t>(
         ),
         id,
         routes,
+        patterns,
         ordering,
     };
     check_delivery(&section.take("delivery"), context);
@@ -152,9 +168,9 @@ fn one<'t>(
     Some((group, retry_topic))
 }
 
-fn ordering(
+fn ordering<'r>(
     field: &Field<'_>,
-    routes: &BTreeMap<String, String>,
+    mut routes: impl Iterator<Item = &'r Route>,
     known: &Known,
     context: &mut Context<'_>,
 ) -> Ordering {
@@ -168,10 +184,9 @@ fn ordering(
         ],
     );
     if ordering == Ordering::Unordered
-        && let Some(plugin) = routes
-            .values()
-            .find(|plugin| known.stateful.contains(*plugin))
+        && let Some(route) = routes.find(|route| known.stateful.contains(&route.plugin))
     {
+        let plugin = &route.plugin;
         let message = format!(
             "plugin `{plugin}` is granted `state`, which needs an order: write `key` or `partition`"
         );
@@ -192,52 +207,6 @@ fn written_id<'t>(field: &Field<'t>) -> Option<&'t str> {
             }
             _ => None,
         })
-}
-
-fn routes(
-    field: &Field<'_>,
-    id: &str,
-    known: &Known,
-    taken: &mut Taken,
-    context: &mut Context<'_>,
-) -> BTreeMap<String, String> {
-    if field
-        .node
-        .is_some_and(|node| node.value == Value::Map(Vec::new()))
-    {
-        field.problem(context, "there is no route: write `topic: plugin`");
-    }
-    let mut routes = BTreeMap::new();
-    for (topic, value) in field.entries(context) {
-        if !is_topic(topic) {
-            context.problem(&value.place, not_a_topic(topic));
-        }
-        let Some(plugin) = value.name(context) else {
-            continue;
-        };
-        if !known.names.contains(plugin) {
-            let advice = suggest(plugin, known.names.iter().map(String::as_str)).map_or_else(
-                || "write it under `plugins`".to_owned(),
-                |known| format!("did you mean `{known}`?"),
-            );
-            value.problem(context, format!("there is no plugin `{plugin}`: {advice}"));
-        }
-        if known.journalling.contains(plugin) {
-            let owner = taken
-                .journalling
-                .entry(plugin.to_owned())
-                .or_insert_with(|| id.to_owned());
-            if owner != id {
-                let message = format!(
-                    "plugin `{plugin}` has a journal, and group `{owner}` uses it: write it twice under \
-                     `plugins`, each with its own journal"
-                );
-                value.problem(context, message);
-            }
-        }
-        routes.insert(topic.to_owned(), plugin.to_owned());
-    }
-    routes
 }
 
 fn store(

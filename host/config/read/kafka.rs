@@ -5,12 +5,11 @@ use std::time::Duration;
 
 use super::field::Field;
 use super::section::Context;
+use super::security::{self, Encryption};
 use crate::config::Kafka;
 use crate::config::finding::Place;
+use crate::config::kafka::MESSAGE_MAX_DEFAULT_BYTES;
 use crate::config::units::show_duration;
-
-/// librdkafka's own default of `message.max.bytes`, which brokers accept as they come.
-const MESSAGE_MAX_DEFAULT_BYTES: usize = 1_000_000;
 
 /// librdkafka's default of `session.timeout.ms`.
 const SESSION_TIMEOUT_DEFAULT: Duration = Duration::from_secs(45);
@@ -97,15 +96,8 @@ impl SessionTimeout {
 }
 
 pub(super) fn read(field: &Field<'_>, context: &mut Context<'_>) -> (Kafka, SessionTimeout) {
-    let mut kafka = Kafka {
-        brokers: context
-            .env
-            .get("KAFKA_BOOTSTRAP_SERVERS")
-            .cloned()
-            .unwrap_or_default(),
-        properties: BTreeMap::new(),
-        message_max_bytes: MESSAGE_MAX_DEFAULT_BYTES,
-    };
+    let brokers = context.env.get("KAFKA_BOOTSTRAP_SERVERS").cloned();
+    let mut kafka = Kafka::at(brokers.unwrap_or_default());
     let mut session = SessionTimeout {
         timeout: SESSION_TIMEOUT_DEFAULT,
         written: None,
@@ -124,6 +116,11 @@ pub(super) fn read(field: &Field<'_>, context: &mut Context<'_>) -> (Kafka, Sess
             // What librdkafka takes, less what would leave no room for the headers of a dead letter.
             16 * 1024..=1_000_000_000,
         );
+        secure(
+            &mut kafka,
+            (&section.take("tls"), &section.take("sasl")),
+            context,
+        );
         section.finish(context);
     }
     if !brokers_written && kafka.brokers.is_empty() {
@@ -134,6 +131,41 @@ pub(super) fn read(field: &Field<'_>, context: &mut Context<'_>) -> (Kafka, Sess
         );
     }
     (kafka, session)
+}
+
+/// Reads how connections are secured. It is said in one place: here, or in `properties`.
+fn secure(kafka: &mut Kafka, (tls, sasl): (&Field<'_>, &Field<'_>), context: &mut Context<'_>) {
+    let encryption = security::tls(tls, context);
+    kafka.sasl = security::sasl(sasl, context);
+    let doubled = |prefix: &str| {
+        kafka
+            .properties
+            .keys()
+            .find(|name| name.starts_with(prefix) || *name == "security.protocol")
+    };
+    for (field, prefix) in [(tls, "ssl."), (sasl, "sasl.")] {
+        if let Some(name) = doubled(prefix).filter(|_| !field.is_absent()) {
+            let message = format!(
+                "`{}` and `kafka.properties.{name}` say the same thing twice: remove the property",
+                field.path
+            );
+            context.problem(&field.place, message);
+        }
+    }
+    let readable = matches!(encryption, Encryption::Unsaid)
+        && !sasl.is_absent()
+        && !kafka.properties.contains_key("security.protocol")
+        && !security::all_on_loopback(&kafka.brokers);
+    if readable {
+        context.problem(
+            &sasl.place,
+            "`kafka.sasl` without `kafka.tls` logs in over connections that everyone on the way can read: write \
+             `tls: {}` beside it to encrypt them, or `tls: off` where the network is trusted",
+        );
+    }
+    if let Encryption::On(tls) = encryption {
+        kafka.tls = Some(tls);
+    }
 }
 
 fn read_brokers(field: &Field<'_>, context: &mut Context<'_>) -> Option<String> {

@@ -6,13 +6,11 @@ use std::time::Duration;
 
 use super::field::Field;
 use super::section::{Context, Section};
-use super::{grants, limits, trial};
-use crate::config::{Journal, Plugin, Reload, places};
-
-const TICK_DEFAULT: Duration = Duration::from_secs(10);
-
-/// As much as the store keeps in memory: a plugin that needs more should say so.
-const STATE_QUOTA_DEFAULT_BYTES: u64 = 64 << 20;
+use super::trial::NamedCandidate;
+use super::validation::KnownRules;
+use super::{grants, limits, registry, trial};
+use crate::config::plugin::{STATE_QUOTA_DEFAULT_BYTES, TICK_DEFAULT};
+use crate::config::{Journal, Origin, Plugin, Reload, places};
 
 const ROTATE_DEFAULT_BYTES: u64 = 100 << 20;
 
@@ -22,6 +20,10 @@ pub(super) struct Known {
     pub(super) names: BTreeSet<String>,
     pub(super) journalling: BTreeSet<String>,
     pub(super) stateful: BTreeSet<String>,
+    /// Rules for events.
+    pub(super) rules: KnownRules,
+    /// Whether there is a schema registry.
+    pub(super) schema_registry: bool,
 }
 
 pub(super) fn read(
@@ -30,11 +32,12 @@ pub(super) fn read(
 ) -> (BTreeMap<String, Plugin>, Known) {
     let mut plugins = BTreeMap::new();
     let mut known = Known::default();
-    let mut journals: BTreeMap<PathBuf, String> = BTreeMap::new();
+    let mut others = Others::default();
     for (name, field) in field.entries(context) {
         known.names.insert(name.to_owned());
         check_name(name, &field, context);
-        let Some((plugin, has_journal)) = one(&field, &mut journals, name, context) else {
+        let read = one(&field, Component::Written, &mut others, name, context);
+        let Some((plugin, has_journal)) = read else {
             continue;
         };
         if has_journal {
@@ -45,7 +48,25 @@ pub(super) fn read(
         }
         plugins.insert(name.to_owned(), plugin);
     }
+    for candidate in others.candidates {
+        candidate.resolve(&mut plugins, &known.names, context);
+    }
     (plugins, known)
+}
+
+/// What the plugins of one configuration have to do with each other.
+#[derive(Default)]
+pub(super) struct Others<'t> {
+    /// Whose journal each file is.
+    journals: BTreeMap<PathBuf, String>,
+    /// Candidates that are named as another plugin.
+    candidates: Vec<NamedCandidate<'t>>,
+}
+
+impl<'t> Others<'t> {
+    pub(super) fn add_candidate(&mut self, candidate: NamedCandidate<'t>) {
+        self.candidates.push(candidate);
+    }
 }
 
 fn check_name(name: &str, field: &Field<'_>, context: &mut Context<'_>) {
@@ -61,14 +82,42 @@ fn check_name(name: &str, field: &Field<'_>, context: &mut Context<'_>) {
     }
 }
 
-fn one(
-    field: &Field<'_>,
-    journals: &mut BTreeMap<PathBuf, String>,
+/// Where the file of a plugin is named.
+pub(super) enum Component {
+    /// In the section, as `path`.
+    Written,
+    /// Nowhere: the build of the plugin writes it here, and may not have done so yet.
+    Built(PathBuf),
+}
+
+impl Component {
+    fn take(self, section: &mut Section<'_>, context: &mut Context<'_>) -> (PathBuf, Origin) {
+        let Self::Built(path) = self else {
+            return component(section, context);
+        };
+        let field = section.take("path");
+        if !field.is_absent() {
+            let message = format!(
+                "unknown key `{}`: the build writes the component, to {}; a path is named only in a host's \
+                 configuration",
+                field.path,
+                path.display()
+            );
+            context.problem(&field.place, message);
+        }
+        (path, Origin::default())
+    }
+}
+
+pub(super) fn one<'t>(
+    field: &Field<'t>,
+    file: Component,
+    others: &mut Others<'t>,
     name: &str,
     context: &mut Context<'_>,
 ) -> Option<(Plugin, bool)> {
     let mut section = field.section(context)?;
-    let path = component(&mut section, context);
+    let (path, origin) = file.take(&mut section, context);
     let grants_field = section.take("grants");
     let grants = grants::read(&grants_field, context);
     let tick = section.take("tick").duration(
@@ -83,7 +132,7 @@ fn one(
         .filter_map(|(key, value)| Some((key.to_owned(), value.text(context)?.to_owned())))
         .collect();
     let journal_field = section.take("journal");
-    let journal = journal(&journal_field, journals, name, context);
+    let journal = journal(&journal_field, &mut others.journals, name, context);
     match (grants.journal, journal_field.is_absent()) {
         (true, true) => grants_field.problem(
             context,
@@ -110,12 +159,13 @@ fn one(
     let limits = limits::limits(&section.take("limits"), context);
     let recycle = limits::recycle(&section.take("recycle"), limits.memory_bytes, context);
     let reload = reload(&section.take("reload"), context);
-    let trial = trial::read(&mut section, context);
+    let trial = trial::read(&mut section, name, others, context);
     section.finish(context);
     let has_journal = grants.journal || !journal_field.is_absent();
     Some((
         Plugin {
             path,
+            origin,
             grants,
             tick,
             settings,
@@ -131,10 +181,13 @@ fn one(
     ))
 }
 
-pub(super) fn component(section: &mut Section<'_>, context: &mut Context<'_>) -> PathBuf {
+pub(super) fn component(section: &mut Section<'_>, context: &mut Context<'_>) -> (PathBuf, Origin) {
     let field = section.require("path", "plugins/audit.wasm", context);
+    if let Some(remote) = registry::origin(&field, context) {
+        return remote;
+    }
     let Some(path) = field.file_path(context) else {
-        return PathBuf::new();
+        return Default::default();
     };
     match std::fs::metadata(&path) {
         Ok(file) if file.is_file() => {}
@@ -153,7 +206,7 @@ pub(super) fn component(section: &mut Section<'_>, context: &mut Context<'_>) ->
             );
         }
     }
-    path
+    (path, Origin::default())
 }
 
 fn journal(

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::field::{Field, is_topic, not_a_topic};
 use super::section::{Context, Section};
 use crate::config::units::show_duration;
-use crate::config::{Retry, RetryMode};
+use crate::config::{Retry, RetryMode, Routes};
 
 const DAY: Duration = Duration::from_hours(24);
 
@@ -16,8 +16,9 @@ const TOPIC_DEFAULT: &str = "{topic}.{group}.retry";
 /// What the retry topics are named after.
 pub(super) struct Owner<'a> {
     pub(super) group: &'a str,
-    /// Topic to plugin.
-    pub(super) routes: &'a BTreeMap<String, String>,
+    pub(super) routes: &'a Routes,
+    /// How many routes are patterns.
+    pub(super) patterns: usize,
 }
 
 /// Also returns the field that a problem of a retry topic's name belongs to.
@@ -34,6 +35,7 @@ pub(super) fn read<'t>(
         jitter: 0.2,
         mode: RetryMode::Park,
         topics: BTreeMap::new(),
+        topic_name: None,
         retention: 7 * DAY,
         max_age: DAY,
         max_park: Duration::from_mins(15),
@@ -55,7 +57,7 @@ pub(super) fn read<'t>(
         &[("park", RetryMode::Park), ("topic", RetryMode::Topic)],
     );
     let topic = section.take("topic");
-    retry.topics = topics(&topic, retry.mode, owner, context);
+    (retry.topics, retry.topic_name) = topics(&topic, retry.mode, owner, context);
     // Tests and urgent events measure both in seconds; nobody waits for an event longer than a year.
     retry.max_age = section.take("max_age").duration(
         context,
@@ -74,7 +76,7 @@ pub(super) fn read<'t>(
         Duration::from_mins(1)..=3650 * DAY,
     );
     // Without a retry topic the key has no meaning, and its default must not get into the way.
-    if retry.retention < retry.max_age && !retry.topics.is_empty() {
+    if retry.retention < retry.max_age && retry.topic_name.is_some() {
         let (is, max_age) = (show_duration(retry.retention), show_duration(retry.max_age));
         let message = format!(
             "is {is}, below `max_age`, so that events would be lost: write at least {max_age}"
@@ -93,29 +95,39 @@ pub(super) fn read<'t>(
     (retry, Some(topic))
 }
 
-/// The retry topic of each source. Reports what is wrong with a name by itself.
+/// The retry topic of each source, and how they are named; none where there are none. Reports what is wrong with a
+/// name by itself.
 fn topics(
     field: &Field<'_>,
     mode: RetryMode,
     owner: &Owner<'_>,
     context: &mut Context<'_>,
-) -> BTreeMap<String, String> {
+) -> (BTreeMap<String, String>, Option<String>) {
+    let none = || (BTreeMap::new(), None);
     let pattern = match (field.is_absent(), mode) {
-        (true, RetryMode::Park) => return BTreeMap::new(),
+        (true, RetryMode::Park) => return none(),
         (true, RetryMode::Topic) => TOPIC_DEFAULT,
         (false, _) => match field.name(context) {
             Some(pattern) => pattern,
-            None => return BTreeMap::new(),
+            None => return none(),
         },
     };
-    if owner.routes.len() > 1 && !pattern.contains("{topic}") {
-        let message = format!(
-            "the group has {} routes, and each needs a retry topic of its own: write `{{topic}}` into it, \
-             such as `{TOPIC_DEFAULT}`",
-            owner.routes.len()
-        );
-        field.problem(context, message);
-        return BTreeMap::new();
+    if !pattern.contains("{topic}") {
+        let many = match (owner.routes.len(), owner.patterns) {
+            (0 | 1, 0) => None,
+            (routes, 0) => Some(format!("the group has {routes} routes")),
+            (..) => {
+                Some("a pattern in the group's routes stands for any number of topics".to_owned())
+            }
+        };
+        if let Some(many) = many {
+            let message = format!(
+                "{many}, and each needs a retry topic of its own: write `{{topic}}` into it, such as \
+                 `{TOPIC_DEFAULT}`"
+            );
+            field.problem(context, message);
+            return none();
+        }
     }
     let mut topics = BTreeMap::new();
     for source in owner.routes.keys() {
@@ -134,7 +146,7 @@ fn topics(
             field.problem(context, not_a_topic(&name));
         }
     }
-    topics
+    (topics, Some(pattern.to_owned()))
 }
 
 fn read_backoff(mut section: Section<'_>, retry: &mut Retry, context: &mut Context<'_>) {

@@ -10,29 +10,29 @@ use crate::config::places::Environment;
 use crate::config::tree::{Entry, Node};
 
 /// What every reader needs.
-pub(super) struct Context<'a> {
-    pub(super) findings: Findings,
-    pub(super) base: &'a Path,
-    pub(super) env: &'a Environment,
+pub(crate) struct Context<'a> {
+    pub(crate) findings: Findings,
+    pub(crate) base: &'a Path,
+    pub(crate) env: &'a Environment,
 }
 
 impl Context<'_> {
-    pub(super) fn problem(&mut self, place: &Place, message: impl Into<String>) {
+    pub(crate) fn problem(&mut self, place: &Place, message: impl Into<String>) {
         self.findings.add(place, message);
     }
 }
 
 /// A mapping whose keys are fixed. Every key there is must be taken before [`Section::finish`].
-pub(super) struct Section<'t> {
+pub(crate) struct Section<'t> {
     path: String,
-    pub(super) place: Place,
+    pub(crate) place: Place,
     entries: &'t [Entry],
     taken: Vec<&'static str>,
 }
 
 impl<'t> Section<'t> {
     /// The whole document.
-    pub(super) fn root(node: &'t Node, context: &mut Context<'_>) -> Option<Self> {
+    pub(crate) fn root(node: &'t Node, context: &mut Context<'_>) -> Option<Self> {
         Field {
             path: String::new(),
             place: node.place.clone(),
@@ -42,7 +42,7 @@ impl<'t> Section<'t> {
     }
 
     /// The keys below `path`.
-    pub(super) fn new(path: String, place: Place, entries: &'t [Entry]) -> Self {
+    pub(crate) fn new(path: String, place: Place, entries: &'t [Entry]) -> Self {
         Self {
             path,
             place,
@@ -52,7 +52,7 @@ impl<'t> Section<'t> {
     }
 
     /// The value of `key`, which may be absent.
-    pub(super) fn take(&mut self, key: &'static str) -> Field<'t> {
+    pub(crate) fn take(&mut self, key: &'static str) -> Field<'t> {
         self.taken.push(key);
         let path = if self.path.is_empty() {
             key.to_owned()
@@ -74,7 +74,7 @@ impl<'t> Section<'t> {
     }
 
     /// The value of `key`; reported when it is absent, with an example of what to write.
-    pub(super) fn require(
+    pub(crate) fn require(
         &mut self,
         key: &'static str,
         example: &str,
@@ -92,7 +92,7 @@ impl<'t> Section<'t> {
     }
 
     /// Reports the keys that nobody took.
-    pub(super) fn finish(self, context: &mut Context<'_>) {
+    pub(crate) fn finish(self, context: &mut Context<'_>) {
         for entry in self.entries {
             if self.taken.contains(&entry.key.as_str()) {
                 continue;
@@ -113,7 +113,8 @@ impl<'t> Section<'t> {
 }
 
 /// What may be meant by a word that is not known.
-pub(super) fn suggest<'a>(word: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+#[must_use]
+pub fn suggest<'a>(word: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     let word = word.to_lowercase().replace('-', "_");
     known
         .map(|known| {

@@ -1,5 +1,6 @@
 //! The configuration as operators meet it: what loads, what is refused, and with which words.
 
+mod groups;
 mod refusals;
 mod sandbox;
 
@@ -7,11 +8,14 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use super::*;
-use crate::config::Reload;
-use crate::config::{Breaker, DeadLetter, Dedup, Dialect, Grants, Group, GrpcIngest, IdSource};
+use crate::config::{
+    Breaker, Correlation, DeadLetter, Dedup, Dialect, Grants, Group, GrpcIngest, IdSource,
+};
+use crate::config::{CloudEventsIngest, CloudEventsMode, HttpIngest};
 use crate::config::{
     Journal, Kafka, Limits, Ordering, Plugin, Recycle, Retry, RetryMode, StartFrom, places,
 };
+use crate::config::{Origin, Registry, Reload, Route, TopicPlan, TopicRules};
 
 const ENV: [(&str, &str); 2] = [("XDG_STATE_HOME", "/state"), ("WINDOW", "12h")];
 
@@ -22,7 +26,7 @@ plugins:
   p: { path: p.wasm, grants: [journal, state], journal: { path: j.log } }
 groups:
   - { id: g, routes: { t: p }, dedup: { id: key } }
-ingest: { grpc: { listen: 127.0.0.1:50051 } }
+ingest: { grpc: { listen: 127.0.0.1:50051 }, http: { listen: 127.0.0.1:8080 } }
 ";
 
 struct Folder(tempfile::TempDir);
@@ -83,7 +87,8 @@ fn with_key(line: &str) -> String {
 fn default_group() -> Group {
     Group {
         id: "g".to_owned(),
-        routes: [("t".to_owned(), "p".to_owned())].into(),
+        routes: [("t".to_owned(), Route::to("p"))].into(),
+        patterns: Vec::new(),
         ordering: Ordering::Key,
         concurrency: places::default_concurrency(),
         dedup: Some(Dedup {
@@ -100,6 +105,7 @@ fn default_group() -> Group {
             jitter: 0.2,
             mode: RetryMode::Park,
             topics: [].into(),
+            topic_name: None,
             retention: Duration::from_hours(7 * 24),
             max_age: Duration::from_hours(24),
             max_park: Duration::from_mins(15),
@@ -131,15 +137,12 @@ fn the_defaults_are_the_documented_ones() {
     let folder = Folder::new();
     let base = folder.0.path();
     let expected = Config {
-        kafka: Kafka {
-            brokers: "b:9092".to_owned(),
-            properties: [].into(),
-            message_max_bytes: 1_000_000,
-        },
+        kafka: Kafka::at("b:9092"),
         plugins: [(
             "p".to_owned(),
             Plugin {
                 path: base.join("p.wasm"),
+                origin: Origin::default(),
                 grants: Grants {
                     journal: true,
                     state: true,
@@ -162,19 +165,43 @@ fn the_defaults_are_the_documented_ones() {
             },
         )]
         .into(),
+        validation: BTreeMap::new(),
+        schema_registry: None,
         groups: vec![default_group()],
+        topics: [].into(),
+        correlation: Correlation::default(),
         ingest: Ingest {
+            validate: TopicRules::default(),
             grpc: Some(GrpcIngest {
                 listen: "127.0.0.1:50051".parse().unwrap(),
                 event_max_bytes: 998_976,
                 in_flight_max: 10_000,
+                calls_max: 256,
+                calls_of_connection_max: 64,
             }),
+            http: Some(HttpIngest {
+                listen: "127.0.0.1:8080".parse().unwrap(),
+                event_max_bytes: 998_976,
+                request_max_bytes: 4 << 20,
+                batch_max: 10_000,
+                in_flight_max: 10_000,
+                requests_max: 512,
+                body_timeout: Duration::from_secs(35),
+                cloudevents: CloudEventsIngest {
+                    mode: CloudEventsMode::Binary,
+                    key: None,
+                },
+            }),
+            ..Ingest::default()
         },
         admin: Admin {
             listen: "127.0.0.1:9464".parse().unwrap(),
+            token: None,
+            tls: None,
         },
         drain_timeout: Duration::from_secs(20),
         compile_cache: None,
+        registry: Registry::default(),
     };
     assert_eq!(folder.read(MINIMAL, &[], &[]).unwrap(), expected);
 }
@@ -214,7 +241,7 @@ fn each_default_in_the_tables_of_the_documentation_is_the_real_one() {
         checked += 1;
     }
     assert_eq!(
-        checked, 61,
+        checked, 85,
         "every row with a default in code marks is checked"
     );
 }
@@ -267,70 +294,6 @@ fn the_example_of_the_documentation_loads() {
 }
 
 #[test]
-fn each_source_has_its_own_retry_topic() {
-    let folder = Folder::new();
-    let topics = |retry: &str| {
-        let text = with_key(&format!("retry: {retry}")).replace("t: p", "t: p, u: p");
-        let retry = folder.read(&text, &[], &[]).unwrap().groups[0]
-            .retry
-            .clone();
-        retry.topics
-    };
-    let expected = |names: [(&str, &str); 2]| -> BTreeMap<String, String> {
-        let owned = names.map(|(source, retry)| (source.to_owned(), retry.to_owned()));
-        owned.into()
-    };
-    let default = expected([("t", "t.g.retry"), ("u", "u.g.retry")]);
-    assert_eq!(topics("{ mode: topic }"), default);
-    let written = expected([("t", "again-g-t"), ("u", "again-g-u")]);
-    assert_eq!(
-        topics("{ mode: topic, topic: 'again-{group}-{topic}' }"),
-        written
-    );
-    assert_eq!(topics("{ topic: 'again-{group}-{topic}' }"), written);
-    assert_eq!(topics("{ mode: park }"), BTreeMap::new());
-    assert_eq!(topics("{}"), BTreeMap::new());
-}
-
-#[test]
-fn the_breaker_is_on_unless_it_is_switched_off() {
-    let folder = Folder::new();
-    let breaker = |line: &str| {
-        let config = folder.read(&with_key(line), &[], &[]).unwrap();
-        config.groups[0].breaker.clone()
-    };
-    let default = breaker("");
-    assert!(default.is_some());
-    assert_eq!(breaker("breaker: { enabled: false }"), None);
-    assert_eq!(breaker("breaker: { enabled: true }"), default);
-    let written = breaker(
-        "breaker: { threshold: 0.05, min_keys: 2, window: 1s, probe: { initial: 10ms, max: 20ms } }",
-    );
-    let expected = Breaker {
-        threshold: 0.05,
-        min_keys: 2,
-        window: Duration::from_secs(1),
-        probe_initial: Duration::from_millis(10),
-        probe_max: Duration::from_millis(20),
-    };
-    assert_eq!(written, Some(expected));
-}
-
-#[test]
-fn a_dead_letter_topic_has_its_own_headers_partitions_and_retention() {
-    let folder = Folder::new();
-    let line = "dead_letter: { topic: x, headers: spring, partitions: 3, retention: 30d }";
-    let config = folder.read(&with_key(line), &[], &[]).unwrap();
-    let expected = DeadLetter {
-        topic: "x".to_owned(),
-        dialect: Dialect::Spring,
-        partitions: Some(3),
-        retention: Some(Duration::from_hours(30 * 24)),
-    };
-    assert_eq!(config.groups[0].dead_letter, expected);
-}
-
-#[test]
 fn all_problems_are_reported_at_once_in_the_order_of_the_file() {
     let text = "\
 kafka:
@@ -373,7 +336,7 @@ m.yaml:12:23: `groups.g.routes.events`: there is no plugin `adit`: did you mean 
 m.yaml:12:29: `a b` cannot be the name of a topic: use 1 to 249 of letters, digits, `.`, `_` and `-`, and not `.` or `..`
 m.yaml:13:18: `groups.g.concurrency`: `300` is out of range: write 1 to 256
 m.yaml:14:16: `drain_timeout` is 1m but must be below session.timeout.ms, which is 45s: lower the one, or raise the other in `kafka.properties`
-MILLRACE__ADMIN__PORT: unknown key `port` in `admin`: the keys here are listen
+MILLRACE__ADMIN__PORT: unknown key `port` in `admin`: the keys here are listen, token, tls
 13 problems in the configuration"
     );
 }

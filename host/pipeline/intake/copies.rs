@@ -32,12 +32,12 @@ impl Intake {
         let copy = RetryCopy::read(&headers);
         headers.retain(|(name, _)| !retry_copy::is_host_header(name));
         let place = place(
-            &self.topics,
+            &self.routing.now.topics,
             assignment.source_index(),
             record,
             copy.as_ref(),
         );
-        let topic = &self.topics[place.topic_index as usize];
+        let topic = &self.routing.now.topics[place.topic_index as usize];
         // What comes back waits by itself and holds up nothing else of its key.
         let itself = OrderGroup::new(local.hash, Some(xxh3_64(&offset.0.to_le_bytes())));
         let of_key = match self.order_by {

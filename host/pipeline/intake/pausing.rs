@@ -103,7 +103,7 @@ impl Intake {
     fn hand_over_what_waited(&mut self, at: usize) {
         for lane in &mut self.plugins[at].lanes {
             if !lane.open.is_empty() && lane.inbox.is_empty() {
-                lane.try_hand_over(&self.topic_table);
+                lane.try_hand_over(&self.routing.now.table);
             }
         }
     }

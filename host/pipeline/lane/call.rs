@@ -7,10 +7,9 @@ use super::super::batch::Batch;
 use super::super::messages::{FromLane, Settlement, TickJob};
 use super::super::versions::Version;
 use super::callee::{CalleeInstance, TakenUp};
-use super::{CALL_GOAL, Lane, check, judge};
-use crate::delivery::ledger::Settled;
+use super::{CALL_GOAL, Lane, encoding, judge};
 use crate::delivery::restarts::Restarts;
-use crate::sandbox::{BatchAnswer, Fault, SLOT_WORDS};
+use crate::sandbox::{BatchAnswer, Fault};
 
 /// A settlement that has grown past this is handed over while its batch runs on, event by event: each event may write
 /// as much as a whole batch.
@@ -25,8 +24,8 @@ pub(super) fn events_at_first(version: &Version) -> usize {
 impl Lane {
     /// Runs the admitted events with the version that is called, and judges them.
     pub(super) fn handle_by_one(&mut self, batch: &Batch, settlement: &mut Settlement) {
-        match self.call(batch, &batch.slots) {
-            Ok(answer) => match self.misbehaviour(batch, &answer) {
+        match self.call(batch) {
+            Ok(mut answer) => match self.misbehaviour(batch, &mut answer) {
                 None => {
                     self.shadow(batch, Ok(&answer));
                     self.judge(batch, 0..batch.len(), answer, settlement);
@@ -50,25 +49,20 @@ impl Lane {
             self.judge_fault(batch, 0, &fault, settlement);
             return;
         }
-        let mut single = Batch::new(&self.settings.topic_table);
+        let mut single = Batch::new(&self.settings.routing.now.table);
         for index in 0..batch.len() {
-            let meta = batch.events[index];
-            if batch.assignment_of(meta).is_revoked() {
-                // Each may take as long as a deadline, and whoever has the partition next waits.
-                settlement.settle(meta.assignment, Settled::Abandoned, meta.seq, meta.offset);
+            // Each may take as long as a deadline.
+            if self.set_aside(batch, index, settlement) {
                 continue;
             }
-            if self.park.holds(meta.group) || self.events_wait() {
-                self.park_part(batch, index..index + 1, settlement);
-                continue;
-            }
-            single.begin(&self.settings.topic_table);
-            single.push_owned(&batch.take_out(index, batch.view(index).attempt()));
-            let answer = self.call(&single, &single.slots);
-            let answer = answer.and_then(|answer| match self.misbehaviour(&single, &answer) {
-                None => Ok(answer),
-                Some(fault) => Err(fault),
-            });
+            single.begin(&self.settings.routing.now.table);
+            single.push_from(batch, index);
+            let answer = self.call(&single);
+            let answer =
+                answer.and_then(|mut answer| match self.misbehaviour(&single, &mut answer) {
+                    None => Ok(answer),
+                    Some(fault) => Err(fault),
+                });
             match answer {
                 Ok(answer) => {
                     self.shadow(&single, Ok(&answer));
@@ -90,12 +84,22 @@ impl Lane {
 
     /// Runs `on-tick`.
     pub(in crate::pipeline) fn tick(&mut self, job: TickJob) {
+        self.take_up_topics();
         self.take_up_versions();
         let assignment = job.assignment.id;
+        if let Some(fault) = self.tick_waits_for_schemas() {
+            let result = Err(fault);
+            let _ended = self
+                .ends
+                .settle
+                .send(FromLane::Ticked { assignment, result });
+            return;
+        }
         let result = self.instance().and_then(|instance| instance.tick(job));
         self.count_web_requests();
         let result = result.and_then(|mut answer| {
-            match check::bad_output(&self.settings, &answer.outputs) {
+            let now_ms = self.clock.wall_ms();
+            match encoding::made_ready(&self.settings, &mut answer.outputs, now_ms) {
                 None => {
                     let version = self.called.version();
                     answer
@@ -116,20 +120,21 @@ impl Lane {
             .send(FromLane::Ticked { assignment, result });
     }
 
-    fn call(&mut self, batch: &Batch, slots: &[u64]) -> Result<BatchAnswer, Fault> {
-        let events = (slots.len() - 2) / SLOT_WORDS;
-        let topics = std::sync::Arc::clone(&self.settings.topics);
+    fn call(&mut self, batch: &Batch) -> Result<BatchAnswer, Fault> {
+        let events = batch.len();
+        let (bytes, slots) = batch.shown();
+        let topics = std::sync::Arc::clone(&self.settings.routing.now.topics);
         let uses_state = self.called.version().uses_state;
         let source = self
             .state
             .as_ref()
             .filter(|_| uses_state)
-            .map(|state| state.source(slots, &batch.bytes, &topics));
+            .map(|state| state.source(slots, bytes, &topics));
         let began = self.clock.instant();
         self.note_busy();
         let answer = self
             .instance()
-            .and_then(|instance| instance.call(&batch.bytes, slots, &topics, source));
+            .and_then(|instance| instance.call(bytes, slots, &topics, source));
         self.gauge.busy_since_ms.store(0, Ordering::Relaxed);
         self.count_web_requests();
         let took = self.clock.instant().duration_since(began);
@@ -148,7 +153,7 @@ impl Lane {
     }
 
     /// Shows the polling thread that the lane is at work in the plugin.
-    fn note_busy(&self) {
+    pub(super) fn note_busy(&self) {
         let since = self.clock.now().0 + 1;
         self.gauge.busy_since_ms.store(since, Ordering::Relaxed);
     }

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use crate::pipeline::messages::TickJob;
 use crate::pipeline::versions::{Version, Versions};
 use crate::sandbox::{
-    BatchAnswer, Effects, Fault, FaultKind, Instance, LoadedPlugin, StateSource, TickAnswer,
-    WebCounts, Worn,
+    BatchAnswer, Effects, Fault, FaultKind, Instance, LoadError, LoadedPlugin, StateSource,
+    TickAnswer, WebCounts, Worn,
 };
 
 /// What instances are made of.
@@ -127,14 +127,19 @@ impl Callee for Arc<LoadedPlugin> {
     fn instance(&self) -> Result<Box<dyn CalleeInstance>, Fault> {
         match Instance::new(self) {
             Ok(instance) => Ok(Box::new(instance)),
-            Err(error) => Err(Fault {
-                kind: FaultKind::Host,
-                code: "instance".to_owned(),
-                limit: error.limit(),
-                message: error.to_string(),
-                frames: Vec::new(),
-            }),
+            Err(error) => Err(not_made(&error)),
         }
+    }
+}
+
+/// The fault of a call for which no instance could be made.
+pub(crate) fn not_made(error: &LoadError) -> Fault {
+    Fault {
+        kind: FaultKind::Host,
+        code: "instance".to_owned(),
+        limit: error.limit(),
+        message: error.to_string(),
+        frames: Vec::new(),
     }
 }
 

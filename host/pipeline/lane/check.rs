@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::super::batch::Batch;
 use super::super::clock::wall_ms;
-use super::{Lane, LaneSettings};
+use super::{Lane, LaneSettings, encoding};
 use crate::sandbox::{Answer, BatchAnswer, Effects, Fault, FaultKind, Output, TallyChange};
 
 /// What Kafka's format adds to a header, in bytes at most: two lengths.
@@ -19,8 +19,14 @@ pub(super) const TIMESTAMP_AHEAD_MAX_MS: i64 = 60 * 60 * 1_000;
 
 impl Lane {
     /// What is wrong with the answer to a batch; none when nothing is.
-    pub(super) fn misbehaviour(&mut self, batch: &Batch, answer: &BatchAnswer) -> Option<Fault> {
-        if let Some(fault) = bad_output(&self.settings, &answer.outputs) {
+    /// Its outputs are then as they leave.
+    pub(super) fn misbehaviour(
+        &mut self,
+        batch: &Batch,
+        answer: &mut BatchAnswer,
+    ) -> Option<Fault> {
+        let now_ms = self.clock.wall_ms();
+        if let Some(fault) = encoding::made_ready(&self.settings, &mut answer.outputs, now_ms) {
             return Some(fault);
         }
         let effects = self
@@ -78,12 +84,39 @@ impl Lane {
 }
 
 /// The first output that no broker would take.
-pub(super) fn bad_output(settings: &LaneSettings, outputs: &[Output]) -> Option<Fault> {
-    let now_ms = wall_ms() as i64;
+pub(super) fn bad_output(
+    settings: &LaneSettings,
+    outputs: &[Output],
+    now_ms: u64,
+) -> Option<Fault> {
+    let most = settings.message_bytes_max;
+    refused_at(
+        most,
+        &settings.routing.now.output_partitions,
+        outputs,
+        now_ms,
+    )
+}
+
+/// The first output that no broker would take now whose records have at most so many bytes.
+pub(crate) fn refused_output(
+    bytes_max: usize,
+    output_partitions: &OutputPartitions,
+    outputs: &[Output],
+) -> Option<Fault> {
+    refused_at(bytes_max, output_partitions, outputs, wall_ms())
+}
+
+fn refused_at(
+    bytes_max: usize,
+    output_partitions: &OutputPartitions,
+    outputs: &[Output],
+    now_ms: u64,
+) -> Option<Fault> {
+    let now_ms = now_ms as i64;
     outputs.iter().find_map(|output| {
         let topic = &output.topic;
         let bytes = bytes_of(output) + RECORD_OVERHEAD_BYTES;
-        let bytes_max = settings.message_bytes_max;
         if bytes > bytes_max {
             let message = format!(
                 "an output of {bytes} bytes to topic {topic} is larger than a record may be \
@@ -91,7 +124,7 @@ pub(super) fn bad_output(settings: &LaneSettings, outputs: &[Output]) -> Option<
             );
             return Some(fault("output-size", message));
         }
-        let partitions = settings.output_partitions.get(topic).copied();
+        let partitions = output_partitions.get(topic).copied();
         if let Some(partition) = output.partition
             && partitions.is_some_and(|partitions| partition as usize >= partitions)
         {
@@ -114,7 +147,7 @@ pub(super) fn bad_output(settings: &LaneSettings, outputs: &[Output]) -> Option<
 /// Partitions of the topics that outputs may go to, as of the start.
 pub(crate) type OutputPartitions = BTreeMap<String, usize>;
 
-fn fault(code: &str, message: String) -> Fault {
+pub(super) fn fault(code: &str, message: String) -> Fault {
     Fault {
         kind: FaultKind::Output,
         code: code.to_owned(),
@@ -169,7 +202,8 @@ fn breaks_order(batch: &Batch, answer: &BatchAnswer) -> Option<&'static str> {
     None
 }
 
-fn bytes_of(output: &Output) -> usize {
+/// Bytes of an output in Kafka's format, at most.
+pub(super) fn bytes_of(output: &Output) -> usize {
     let len = |bytes: &Option<Vec<u8>>| bytes.as_ref().map_or(0, Vec::len);
     let headers: usize = output
         .headers

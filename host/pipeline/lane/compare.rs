@@ -291,6 +291,10 @@ impl StateSource for Overlay {
         self.source.key(event_index, name)
     }
 
+    fn now_ms(&self) -> u64 {
+        self.source.now_ms()
+    }
+
     fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, String> {
         match self.written.get(key) {
             Some(value) => Ok(value.clone()),

@@ -3,11 +3,12 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::super::batch::Batch;
+use super::super::batch::{Batch, EventView};
 use super::super::messages::Settlement;
 use super::super::versions::{OUTPUT_HEADERS_PREFIX, Version};
-use super::check::RECORD_OVERHEAD_BYTES;
-use super::{FailedBefore, Lane};
+use super::check::{RECORD_OVERHEAD_BYTES, bytes_of};
+use super::{FailedBefore, Lane, LaneSettings};
+use crate::delivery::correlation::Heritage;
 use crate::delivery::dead_letter::{self, Cause, Facts};
 use crate::delivery::ledger::Settled;
 use crate::delivery::park::Allowance;
@@ -18,11 +19,11 @@ use crate::sandbox::{Answer, BatchAnswer, Fault, FaultKind, Output, Problem, WAI
 
 /// The longest wait after an overload, which counts as no attempt. A key that waits holds the commit back, so
 /// this bounds what runs again after a crash.
-const OVERLOADED_AFTER_MS_MAX: u64 = 60 * 60 * 1_000;
+pub(super) const OVERLOADED_AFTER_MS_MAX: u64 = 60 * 60 * 1_000;
 
 /// The shortest wait after an overload, which counts as no attempt: without it an event could keep its lane
 /// busy for ever.
-const OVERLOADED_AFTER_MS_MIN: u64 = 10;
+pub(super) const OVERLOADED_AFTER_MS_MIN: u64 = 10;
 
 impl Lane {
     /// Judges the answers for a part of a batch. The answer's indexes count from the start of the part.
@@ -65,7 +66,6 @@ impl Lane {
     }
 
     fn count_well(&mut self, judged: usize, well: usize) {
-        self.judged += judged as u64;
         self.record.events += judged as u64;
         self.well += well as u64;
         self.metrics.judged(judged);
@@ -114,7 +114,6 @@ impl Lane {
                 return;
             }
         };
-        self.judged += 1;
         self.metrics.judged(1);
         self.record.events += 1;
         self.count_failure(batch, index);
@@ -215,9 +214,11 @@ impl Lane {
             holds_since,
             not_before: attempts_due,
             problem: None,
+            not_ready: false,
         });
         failed.not_before = attempts_due;
         failed.problem = Some(problem.clone());
+        failed.not_ready = false;
         let held_ms = holds_since.0.saturating_sub(failed.holds_since.0);
         if attempt > batch.view(index).attempt() {
             self.metrics.retry();
@@ -267,7 +268,12 @@ impl Lane {
 
     fn retry_topic(&self, batch: &Batch, index: usize) -> Option<&(String, usize)> {
         let source = batch.assignment_of(batch.events[index]).source_index();
-        self.settings.retry_topics.get(source as usize)?.as_ref()
+        self.settings
+            .routing
+            .now
+            .retry_topics
+            .get(source as usize)?
+            .as_ref()
     }
 
     /// Sends the event to the retry topic, or to the dead letters where there is none. It settles when the
@@ -289,7 +295,7 @@ impl Lane {
         let now_ms = self.clock.wall_ms();
         let failed = self.failed_before.get(&(assignment.id, meta.seq));
         let copy = RetryCopy {
-            topic: self.settings.topics[event.topic_index() as usize].to_string(),
+            topic: self.settings.routing.now.topics[event.topic_index() as usize].to_string(),
             partition: event.partition(),
             offset: event.offset(),
             timestamp_ms: event.timestamp_ms(),
@@ -321,7 +327,7 @@ impl Lane {
     }
 
     /// Sends the event to the dead-letter topic. It settles when the broker has it.
-    fn give_up(
+    pub(super) fn give_up(
         &mut self,
         batch: &Batch,
         index: usize,
@@ -350,7 +356,7 @@ impl Lane {
         let version = self.called.version();
         let facts = Facts {
             origin: (
-                &self.settings.topics[event.topic_index() as usize],
+                &self.settings.routing.now.topics[event.topic_index() as usize],
                 event.partition(),
                 event.offset(),
             ),
@@ -396,10 +402,12 @@ impl Lane {
         let stands = |index: u32| failed.binary_search(&index).is_err();
         let assignment_of =
             |event_index: u32| batch.events[start + event_index as usize].assignment;
-        for output in outputs
+        for mut output in outputs
             .into_iter()
             .filter(|output| stands(output.event_index))
         {
+            let event = batch.view(start + output.event_index as usize);
+            hand_on(&self.settings, event, &mut output);
             let assignment = assignment_of(output.event_index);
             let version = self.called.version();
             settlement
@@ -436,6 +444,19 @@ impl Lane {
         }
         effects.clear();
     }
+}
+
+/// Ties an output to the event that made it.
+fn hand_on(settings: &LaneSettings, event: EventView<'_>, output: &mut Output) {
+    let topic = &settings.routing.now.topics[event.topic_index() as usize];
+    let bytes = bytes_of(output) + RECORD_OVERHEAD_BYTES;
+    let heritage = Heritage {
+        correlation_header: &settings.correlation.header,
+        make: settings.correlation.make_for_outputs,
+        origin: (topic, event.partition(), event.offset()),
+        room_bytes: settings.message_bytes_max.saturating_sub(bytes),
+    };
+    heritage.hand_on(event.each_header(), &mut output.headers);
 }
 
 fn outgoing(mut output: Output, version: &Version) -> OutgoingRecord {

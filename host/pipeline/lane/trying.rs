@@ -11,7 +11,7 @@ use super::super::trial::{Found, Round, Trial};
 use super::super::versions::Versions;
 use super::callee::Called;
 use super::compare::{self, Seen, Sums, Written};
-use super::{Lane, check};
+use super::{Lane, encoding};
 use crate::delivery::restarts::Restarts;
 use crate::delivery::trial::Share;
 use crate::sandbox::{BatchAnswer, Fault};
@@ -67,8 +67,8 @@ impl Trying {
 }
 
 impl Lane {
-    /// Runs the admitted events and judges them.
-    pub(super) fn handle(&mut self, batch: &Batch, settlement: &mut Settlement) {
+    /// Runs the events that are ready and judges them.
+    pub(super) fn handle_ready(&mut self, batch: &Batch, settlement: &mut Settlement) {
         let share = self.trying.as_ref().and_then(Trying::share);
         match (share, self.trying.take()) {
             (Some(share), Some(mut trying)) => {
@@ -112,15 +112,10 @@ impl Lane {
         trying: &mut Trying,
         settlement: &mut Settlement,
     ) {
-        let mut parts = [(); 2].map(|()| {
-            let mut part = Batch::new(&self.settings.topic_table);
-            // What settles is told by places in this list.
-            part.assignments.clone_from(&batch.assignments);
-            part
-        });
+        let mut parts = [(); 2].map(|()| self.empty_like(batch));
         for (index, meta) in batch.events.iter().enumerate() {
             let part = usize::from(share.takes(meta.group));
-            parts[part].push_owned(&batch.take_out(index, batch.view(index).attempt()));
+            parts[part].push_from(batch, index);
         }
         let [for_serving, for_candidate] = parts;
         let mut found = Found::default();
@@ -183,12 +178,17 @@ impl Lane {
                 let effects = trying.called.instance.as_mut().map(|of| &*of.effects());
                 let tried = compare::seen(tried.as_ref(), effects, batch.len());
                 tried_sums.add(effects, &tried, batch, 0);
-                compare::compare((batch, &self.settings.topics), 0, (&served, &tried), found);
+                compare::compare(
+                    (batch, &self.settings.routing.now.topics),
+                    0,
+                    (&served, &tried),
+                    found,
+                );
                 true
             }
         };
         if complete {
-            let of = (batch, &*self.settings.topics);
+            let of = (batch, &*self.settings.routing.now.topics);
             compare::compare_sums(of, &sums, &tried_sums, found);
         }
     }
@@ -203,20 +203,20 @@ impl Lane {
         (sums, found): (&mut Sums, &mut Found),
     ) -> bool {
         let until = self.clock.instant() + SHADOW_ALONE_MAX;
-        let mut single = Batch::new(&self.settings.topic_table);
+        let mut single = Batch::new(&self.settings.routing.now.table);
         let mut written = Written::default();
         for (index, served) in served.iter().enumerate() {
             if self.clock.instant() >= until {
                 return false;
             }
-            single.begin(&self.settings.topic_table);
-            single.push_owned(&batch.take_out(index, batch.view(index).attempt()));
+            single.begin(&self.settings.routing.now.table);
+            single.push_from(batch, index);
             let tried = self.call_shadow(&single, trying, Some(&written));
             let effects = trying.called.instance.as_mut().map(|of| &*of.effects());
             let tried = compare::seen(tried.as_ref(), effects, 1);
             written.extend(&tried);
             sums.add(effects, &tried, batch, index);
-            let of = (batch, &*self.settings.topics);
+            let of = (batch, &*self.settings.routing.now.topics);
             compare::compare(of, index, (std::slice::from_ref(served), &tried), found);
         }
         true
@@ -229,26 +229,26 @@ impl Lane {
         trying: &mut Trying,
         written: Option<&Written>,
     ) -> Result<BatchAnswer, Fault> {
-        let topics = &self.settings.topics;
+        let topics = &self.settings.routing.now.topics;
         let uses_state = trying.called.version().uses_state;
         let source = self.state.as_ref().filter(|_| uses_state);
-        let source = source.map(|state| state.source(&batch.slots, &batch.bytes, topics));
+        let (bytes, slots) = batch.shown();
+        let source = source.map(|state| state.source(slots, bytes, topics));
         let source = source.map(|source| match written {
             Some(written) => written.over(source),
             None => source,
         });
-        let busy = &self.gauge.busy_since_ms;
-        busy.store(self.clock.now().0 + 1, Ordering::Relaxed);
+        self.note_busy();
         let instance = trying.called.instance();
-        let answer = instance.and_then(|of| of.call(&batch.bytes, &batch.slots, topics, source));
-        busy.store(0, Ordering::Relaxed);
-        let answer =
-            answer.and_then(
-                |answer| match check::bad_output(&self.settings, &answer.outputs) {
-                    None => Ok(answer),
-                    Some(fault) => Err(fault),
-                },
-            );
+        let answer = instance.and_then(|of| of.call(bytes, slots, topics, source));
+        self.gauge.busy_since_ms.store(0, Ordering::Relaxed);
+        let answer = answer.and_then(|mut answer| {
+            let now_ms = self.clock.wall_ms();
+            match encoding::made_ready(&self.settings, &mut answer.outputs, now_ms) {
+                None => Ok(answer),
+                Some(fault) => Err(fault),
+            }
+        });
         if answer.is_err() {
             trying.called.instance = None;
         }

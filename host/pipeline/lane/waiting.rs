@@ -76,12 +76,12 @@ impl Lane {
         if !outage.take_probe(self.clock.now()) {
             return;
         }
-        let (well, judged) = (self.well, self.judged);
+        let (well, judged) = (self.well, self.record.events);
         self.probing = true;
         self.run_due(1);
         self.probing = false;
         let now = self.clock.now();
-        if self.judged == judged {
+        if self.record.events == judged {
             outage.return_probe();
         } else {
             outage.probed(self.well > well, now);
@@ -99,7 +99,7 @@ impl Lane {
             return;
         }
         self.count_copies(&due.events);
-        let mut batch = Batch::new(&self.settings.topic_table);
+        let mut batch = Batch::new(&self.settings.routing.now.table);
         let mut settlement = Settlement::default();
         for event in &due.events {
             batch.push_owned(event);
@@ -111,7 +111,7 @@ impl Lane {
         self.end_long_waits(&mut batch, now, &mut settlement);
         let repeats = self.admit(&mut batch, &mut settlement);
         if !batch.is_empty() {
-            self.handle(&batch, &mut settlement);
+            self.handle(&mut batch, &mut settlement);
         }
         self.settle_repeats(repeats, &mut settlement);
         for rest in due.rests {
@@ -175,6 +175,14 @@ impl Lane {
         events * 4 > events_max * PRESSED_QUARTERS || bytes * 4 > bytes_max * PRESSED_QUARTERS
     }
 
+    /// How much of its budget is taken by what is held back, from 0 to about 1.
+    pub(super) fn park_used(&self) -> f64 {
+        let (events_max, bytes_max) = self.settings.park_budget;
+        let (events, bytes) = self.parked();
+        let of = |held: usize, most: usize| held as f64 / most.max(1) as f64;
+        of(events, events_max).max(of(bytes, bytes_max))
+    }
+
     /// Events and bytes held back. Copies have a budget of their own: they wait for their time, and would
     /// otherwise stop the topics that they come from.
     pub(super) fn parked(&self) -> (usize, usize) {
@@ -188,13 +196,14 @@ impl Lane {
             return;
         }
         let now = self.clock.now();
-        let mut batch = Batch::new(&self.settings.topic_table);
+        let mut batch = Batch::new(&self.settings.routing.now.table);
         let mut settlement = Settlement::default();
         for _ in 0..EVICTIONS_AT_ONCE {
             let failed_before = &self.failed_before;
             let longest = self.park.take_longest(|event| {
-                let failed = failed_before.contains_key(&(event.assignment.id, event.meta.seq));
-                failed && event.assignment.retry_of.is_none() && !event.assignment.is_revoked()
+                let failed = failed_before.get(&(event.assignment.id, event.meta.seq));
+                let may_go = failed.is_some_and(|failed| !failed.not_ready);
+                may_go && event.assignment.retry_of.is_none() && !event.assignment.is_revoked()
             });
             let Some((event, rest)) = longest else {
                 break;
@@ -253,8 +262,12 @@ impl Lane {
         attempt: u32,
         settlement: &mut Settlement,
     ) {
-        let meta = batch.events[index];
-        let event = batch.take_out(index, attempt);
+        self.put_owned_back(batch.take_out(index, attempt), settlement);
+    }
+
+    /// The same for an event that was taken out of its batch.
+    pub(super) fn put_owned_back(&mut self, event: OwnedEvent, settlement: &mut Settlement) {
+        let meta = event.meta;
         let mut windows = self.windows.iter_mut();
         let window = windows.find(|(known, _)| Arc::ptr_eq(known, &event.assignment));
         if let (Some(id), Some((_, window))) = (meta.id, window) {
@@ -305,6 +318,7 @@ impl Lane {
                 holds_since,
                 not_before: now.after(wait_ms),
                 problem: None,
+                not_ready: false,
             };
             self.failed_before
                 .insert((assignment.id, event.seq), failed);

@@ -203,12 +203,14 @@ impl Settling {
         let Some(drain) = self.work.drain.take() else {
             return;
         };
+        // The disk was waited for, and meanwhile another member may have got them.
+        let lost = drain.lost || self.lease.ran_out().is_some();
         let mut committable = Vec::new();
         for id in drain.ids() {
             let Some(books) = self.work.books.remove(&id) else {
                 continue;
             };
-            let settled = books.tracker.settled() > 0 && !self.work.failing && !drain.lost;
+            let settled = books.tracker.settled() > 0 && !self.work.failing && !lost;
             if settled {
                 committable.push(books.commit(self.commit_map));
             }

@@ -82,6 +82,7 @@ impl Settling {
     }
 
     fn assign(&mut self, offered: &[Offered], reply: &Sender<TakenUp>) {
+        self.routing.refresh();
         let taken_up = offered
             .iter()
             .map(|offered| self.take_up(offered))
@@ -96,42 +97,40 @@ impl Settling {
             StoredPartition::default()
         });
         let (applied, stored) = self.reconcile(offered, stored);
-        let committed = self.begin_at(offered, &applied);
+        let routing = &self.routing.now;
+        let topic_index = routing
+            .topics
+            .iter()
+            .position(|topic| **topic == *offered.topic)
+            .unwrap_or(0);
+        let start_from = if routing.has_appeared(topic_index) {
+            // What came before the host had noticed the topic has arrived since it runs.
+            StartFrom::Earliest
+        } else {
+            self.start_from
+        };
+        let committed = self.begin_at(offered, start_from, &applied);
         #[cfg(feature = "sabotage")]
         let (committed, applied) = if crate::sabotage::does("forget-commits") {
             (offered.oldest, Applied::default())
         } else {
             (committed, applied)
         };
-        let topic_index = self
-            .topics
-            .iter()
-            .position(|topic| **topic == *offered.topic)
-            .unwrap_or(0);
         let id = self.work.next_assignment;
         self.work.next_assignment += 1;
-        let plugin = &self.plugins[self.routes[topic_index]];
-        let mut stored = stored;
-        let sums = stored.sums.len();
-        stored
-            .sums
-            .retain(|sum| sum.plugin == plugin.versions.plugin());
-        if stored.sums.len() < sums {
-            tracing::warn!(topic = %offered.topic, partition = offered.partition,
-                sums = sums - stored.sums.len(),
-                "the store has sums of a plugin that this topic is no longer routed to; they stay there");
-        }
+        let plugin = &self.plugins[routing.plugin_of[topic_index]];
+        let stored = only_sums_of(plugin.versions.plugin(), offered, stored);
         let assignment = Assignment::new(
             id,
-            (Arc::clone(&self.topics[topic_index]), topic_index as u32),
+            (Arc::clone(&routing.topics[topic_index]), topic_index as u32),
             offered.partition,
-            self.routes[topic_index],
+            routing.plugin_of[topic_index],
             committed,
             applied,
         );
         let names = stored.sums.iter().map(|sum| sum.name.clone());
         let tallies = TallyNames::new(plugin.tallies_max, names);
-        let assignment = assignment.retrying(self.retry_of[topic_index]);
+        let assignment = assignment.retrying(routing.retry_of[topic_index]);
         let assignment = Arc::new(assignment.with_tallies(tallies));
         // Deduplication learns what was seen by reading behind the commit.
         let behind = offered.committed.and(self.dedup_events_max).unwrap_or(0) as i64;
@@ -164,9 +163,9 @@ impl Settling {
     }
 
     /// Where the group goes on. Without a commit it begins at the oldest record or after the newest.
-    fn begin_at(&self, offered: &Offered, applied: &Applied) -> Offset {
+    fn begin_at(&self, offered: &Offered, start_from: StartFrom, applied: &Applied) -> Offset {
         let place = || (offered.topic.clone(), offered.partition);
-        match (offered.committed, self.start_from) {
+        match (offered.committed, start_from) {
             (Some(committed), _) if committed > offered.newest => {
                 tracing::error!(place = ?place(), %committed, newest = %offered.newest,
                     "the commit lies beyond the end of the partition: its topic was made anew, or lost records; \
@@ -246,4 +245,16 @@ impl Settling {
         }
         (applied, stored)
     }
+}
+
+/// Without the sums of another plugin, which the topic was routed to before.
+fn only_sums_of(plugin: &str, offered: &Offered, mut stored: StoredPartition) -> StoredPartition {
+    let sums = stored.sums.len();
+    stored.sums.retain(|sum| sum.plugin == plugin);
+    if stored.sums.len() < sums {
+        tracing::warn!(topic = %offered.topic, partition = offered.partition,
+            sums = sums - stored.sums.len(),
+            "the store has sums of a plugin that this topic is no longer routed to; they stay there");
+    }
+    stored
 }

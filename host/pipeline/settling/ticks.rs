@@ -42,7 +42,7 @@ impl Settling {
         let lane = plugin.lanes[books.assignment.partition as usize % plugin.lanes.len()];
         let job = TickJob {
             assignment: Arc::clone(&books.assignment),
-            topic: Arc::clone(&self.topics[books.assignment.source_index() as usize]),
+            topic: Arc::clone(&self.routing.now.topics[books.assignment.source_index() as usize]),
             reason,
             now_ms: self.clock.wall_ms() as i64,
             sums: books.lend_sums(),
@@ -76,6 +76,7 @@ impl Settling {
                     let number = self.work.next_emission;
                     self.work.next_emission += 1;
                     let emission = emission(self.store.incarnation(), number, plugin, output);
+                    self.work.pending_bytes += emission.bytes();
                     books.outbox.insert(number, emission.clone());
                     let row = (of.topic.to_string(), of.partition, emission.clone());
                     self.work.pending.emissions.push(row);

@@ -9,7 +9,7 @@ use fastrand::Rng;
 
 use super::plan::{Event, TOPIC};
 use super::witness::Witness;
-use super::{Shared, Surroundings};
+use super::{Shared, Surroundings, decoder};
 use crate::delivery::offsets::Offset;
 use crate::kafka::KafkaError;
 use crate::kafka::producer::{Delivery, OutgoingRecord, SendFailure};
@@ -60,17 +60,19 @@ pub(super) struct Read<'a> {
 
 impl<'a> Read<'a> {
     pub(super) fn new(event: &'a Event, value_bytes: usize) -> Self {
-        let value = |id: u16| {
-            let mut value = id.to_be_bytes().to_vec();
-            value.resize(value_bytes, 0);
-            value
-        };
         Self {
             event,
             key: key_bytes(event),
-            value: event.id.map(value),
+            value: value(event.id, value_bytes),
         }
     }
+}
+
+/// The value of an event with this id, as a record carries it.
+pub(super) fn value(id: Option<u16>, value_bytes: usize) -> Option<Vec<u8>> {
+    let mut value = id?.to_be_bytes().to_vec();
+    value.resize(value_bytes, 0);
+    Some(value)
 }
 
 impl Arrival for Read<'_> {
@@ -108,6 +110,7 @@ impl Arrival for Read<'_> {
             each(b"h", None);
             each(b"h", Some(b"1"));
         }
+        each(decoder::AT, Some(&decoder::at(self.event)));
     }
 }
 

@@ -3,7 +3,6 @@
 
 mod birth;
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -16,30 +15,19 @@ use super::plugin::SimulatedCallee;
 use super::store::Disk;
 use super::{PLUGIN, Shared, Surroundings};
 use crate::kafka::consumer::{Commit, Offered};
-use crate::pipeline::batch::Batch;
-use crate::pipeline::clock::Clock;
+use crate::pipeline::assembly::OwnLane;
+use crate::pipeline::by_hand::ByHand;
 use crate::pipeline::commit;
-use crate::pipeline::intake::Intake;
-use crate::pipeline::lane::{Lane, LaneGauge};
-use crate::pipeline::messages::{Control, FromLane, ToLane};
+use crate::pipeline::messages::{Control, FromLane};
 use crate::pipeline::outside::Source as _;
-use crate::pipeline::settling::{CommitDesk, Settling};
 use crate::pipeline::versions::{Version, Versions};
 use crate::sandbox::TickReason;
 
 /// Answers of lanes that may wait for the settling thread. Few, so that lanes are stopped by it.
 const ANSWERS: usize = 8;
 
-/// Room in channels that no step fills.
+/// Commands and messages that may wait before another rebalance is told: few, as each brings a few more.
 const ROOM: usize = 64;
-
-/// A lane, and the other ends of its channels.
-struct OwnLane {
-    lane: Lane,
-    gauge: Arc<LaneGauge>,
-    inbox: Receiver<Batch>,
-    commands: Receiver<ToLane>,
-}
 
 /// Partitions on their way out.
 struct Leaving {
@@ -55,43 +43,15 @@ pub(super) struct Host {
     pub(super) life: Life,
     around: Arc<Surroundings>,
     random: Rng,
-    clock: Clock,
+    group: ByHand,
     disk: Shared<Disk>,
     wire: Arc<Wire>,
     consumer: Consumer,
-    intake: Intake,
     versions: Arc<Versions>,
     callee: SimulatedCallee,
-    lanes: Vec<OwnLane>,
-    answers: Receiver<FromLane>,
-    /// What lanes have answered and the settling thread has not taken.
-    answered: VecDeque<FromLane>,
-    controls: Receiver<Control>,
-    settling: Settling,
-    desk: CommitDesk,
-    next_settle: Instant,
     leaving: Option<Leaving>,
     /// Whether it has left in order.
     pub(super) over: bool,
-}
-
-impl OwnLane {
-    fn obey(&mut self) -> bool {
-        match self.commands.try_recv() {
-            Ok(ToLane::Tick(job)) => self.lane.tick(job),
-            Ok(ToLane::Fence(fence)) => self.lane.fence(&fence),
-            Err(_) => return false,
-        }
-        true
-    }
-
-    fn take_batch(&mut self) -> bool {
-        match self.inbox.try_recv() {
-            Ok(batch) => self.lane.take_in(batch),
-            Err(_) => return false,
-        }
-        true
-    }
 }
 
 impl Host {
@@ -101,16 +61,17 @@ impl Host {
 
     /// Does one thing that can be done, beginning the search anywhere. False when there is nothing to do.
     pub(super) fn step(&mut self, logs: &mut [Log]) -> bool {
-        let kinds = 6 + self.lanes.len();
+        let kinds = 7 + self.group.lanes.len();
         let start = self.random.usize(0..kinds);
         (0..kinds).any(|number| match (start + number) % kinds {
             0 => self.poll(logs),
-            1 => self.take_answer(),
+            1 => self.group.take_answer(),
             2 => self.take_control(),
             3 => self.take_delivery(),
             4 => self.settle(),
             5 => self.consumer_step(logs),
-            lane => self.lane_step(lane - 6),
+            6 => self.keep(),
+            lane => self.lane_step(lane - 7),
         })
     }
 
@@ -119,35 +80,35 @@ impl Host {
         if self.leaving.is_some() {
             return false;
         }
-        let before = self.consumer.changes() + self.waiting_batches();
+        let before = self.consumer.changes() + self.group.waiting_batches();
         let mut read = 0;
         for _ in 0..self.random.usize(1..=8) {
             let Some(event) = self.consumer.next(logs) else {
                 break;
             };
             let record = Read::new(event, self.around.plan.value_bytes);
-            self.intake.take(&record, &self.consumer);
+            self.group.intake.take(&record, &self.consumer);
             read += 1;
         }
         if !self.consumer.has_next(logs) || self.random.bool() {
-            self.intake.seal_for_idle_lanes();
+            self.group.intake.seal_for_idle_lanes();
         }
-        self.intake.refresh(self.consumer.membership());
-        self.intake.regulate(&self.consumer);
+        self.group.intake.refresh(self.consumer.membership());
+        self.group.intake.regulate(&self.consumer);
         self.check_park();
-        commit(&self.consumer, &self.desk);
-        read > 0 || self.consumer.changes() + self.waiting_batches() != before
-    }
-
-    fn waiting_batches(&self) -> usize {
-        self.lanes.iter().map(|lane| lane.inbox.len()).sum()
+        commit(&self.consumer, &self.group.desk);
+        read > 0 || self.consumer.changes() + self.group.waiting_batches() != before
     }
 
     /// What is held back beyond its budget stops the consumer.
     fn check_park(&self) {
         let budget = self.around.plan.park_events;
-        let over = self.lanes.iter().any(|lane| lane.gauge.parked().0 > budget);
-        let paused = self.intake.plugins.iter().all(|plugin| plugin.paused);
+        let over = self
+            .group
+            .lanes
+            .iter()
+            .any(|lane| lane.gauge.parked().0 > budget);
+        let paused = self.group.intake.plugins.iter().all(|plugin| plugin.paused);
         if (over || paused) && self.consumer.reads_any() {
             let mut witness = self.around.witness.lock().unwrap();
             witness.wrong(|| "more is held back than may be, and reading goes on".to_owned());
@@ -155,28 +116,18 @@ impl Host {
     }
 
     fn lane_step(&mut self, at: usize) -> bool {
-        if self.answered.len() >= ANSWERS {
+        if self.group.answered.len() >= ANSWERS {
             return false;
         }
         if self.random.u8(0..32) == 0 {
             self.change_version();
         }
-        let own = &mut self.lanes[at];
-        own.lane.run_what_waited();
-        let mut worked = false;
-        if self.random.bool() {
-            worked = own.obey() || own.take_batch();
-        } else {
-            worked |= own.take_batch() || own.obey();
-        }
-        while let Ok(answer) = self.answers.try_recv() {
-            if let FromLane::Settlement(_, settlement) = &answer {
-                let mut witness = self.around.witness.lock().unwrap();
-                witness.settles(self.life, settlement);
+        let (witness, life) = (&self.around.witness, self.life);
+        let worked = self.group.run_lane(at, self.random.bool(), |answer| {
+            if let FromLane::Settlement(_, settlement) = answer {
+                witness.lock().unwrap().settles(life, settlement);
             }
-            self.answered.push_back(answer);
-            worked = true;
-        }
+        });
         self.around.witness.lock().unwrap().lane_rests();
         worked
     }
@@ -193,36 +144,18 @@ impl Host {
         }
     }
 
-    fn take_answer(&mut self) -> bool {
-        if self.settling.overfull() {
-            return false;
-        }
-        let Some(answer) = self.answered.pop_front() else {
-            return false;
-        };
-        self.settling.take_message(answer);
-        self.settling.drain_further();
-        true
-    }
-
     fn take_control(&mut self) -> bool {
-        match self.controls.try_recv() {
-            Ok(control) => {
-                if let Control::Revoke {
-                    assignments,
-                    lost: true,
-                    ..
-                } = &control
-                {
-                    let mut witness = self.around.witness.lock().unwrap();
-                    witness.lost(self.life, assignments);
-                }
-                self.settling.control(control);
-                self.settling.drain_further();
-                true
+        let (witness, life) = (&self.around.witness, self.life);
+        self.group.take_control(|control| {
+            if let Control::Revoke {
+                assignments,
+                lost: true,
+                ..
+            } = control
+            {
+                witness.lock().unwrap().lost(life, assignments);
             }
-            Err(_) => false,
-        }
+        })
     }
 
     fn take_delivery(&mut self) -> bool {
@@ -234,31 +167,61 @@ impl Host {
         let Some(delivery) = self.wire.answer(fails) else {
             return false;
         };
-        self.settling.delivered(delivery);
-        self.settling.drain_further();
+        self.group.delivered(delivery);
         true
     }
 
-    /// What the settling thread does by the clock.
+    /// What the settling thread does by the clock. The disk may be full.
     fn settle(&mut self) -> bool {
-        let now = self.clock.instant();
-        let overdue = self.settling.drain_deadline().is_some_and(|at| at <= now);
-        let due = now >= self.next_settle;
-        if due {
-            self.next_settle = now + Duration::from_millis(self.around.plan.commit_interval_ms);
+        if self.group.settle_is_due() {
             let full = self.chance(self.around.plan.chances.store_fails);
             self.disk.lock().unwrap().full = full;
-            self.settling.settle_and_offer(now, &self.desk);
         }
-        if due || overdue {
-            self.settling.drain_further();
+        let draining = self.group.settling.drain_deadline().is_some();
+        let shown = self.shown_as_finished();
+        let worked = self.group.settle();
+        // A drain waits for the disk; otherwise the keeper has not had its turn.
+        if !draining && self.shown_as_finished() > shown {
+            let mut witness = self.around.witness.lock().unwrap();
+            witness.wrong(|| "events are shown as finished before that is durable".to_owned());
         }
-        due || overdue
+        self.check_what_is_shown();
+        worked
+    }
+
+    fn shown_as_finished(&self) -> u64 {
+        let books = self.group.settling.work.books.values();
+        books
+            .map(|books| books.metrics.published().finished())
+            .sum()
+    }
+
+    /// The keeper's thread: what it was given becomes durable.
+    fn keep(&mut self) -> bool {
+        let kept = self.group.keep();
+        self.check_what_is_shown();
+        kept
+    }
+
+    /// Whoever looks between two settles sees a ledger that adds up too.
+    fn check_what_is_shown(&self) {
+        for books in self.group.settling.work.books.values() {
+            let shown = books.metrics.published();
+            if shown.finished() + shown.parked > shown.polled {
+                let mut witness = self.around.witness.lock().unwrap();
+                witness.wrong(|| format!("more is shown as finished than as polled: {shown:?}"));
+            }
+        }
+    }
+
+    /// Its keeper ends, with what it was given and has not kept.
+    pub(super) fn lose_keeper(&mut self) {
+        drop(self.group.settling.keeping.give_thread());
     }
 
     /// The consumer's own work: answers to commits, and partitions that can be let go of.
     fn consumer_step(&mut self, logs: &mut [Log]) -> bool {
-        if self.controls.len() > ROOM / 2 {
+        if self.group.controls.len() > ROOM / 2 {
             return false;
         }
         let answer = self
@@ -278,7 +241,7 @@ impl Host {
             if !leaving.lost {
                 self.consumer.commit_last(&committable, logs);
             }
-            let in_time = self.clock.instant() < leaving.deadline;
+            let in_time = self.group.clock.instant() < leaving.deadline;
             self.consumer.unassign(&leaving.partitions, in_time, logs);
             self.over = leaving.shut_down;
         }
@@ -288,7 +251,9 @@ impl Host {
     /// Whether a rebalance can be told to it now.
     pub(super) fn listens(&self) -> bool {
         let busy = |own: &OwnLane| own.commands.len() > ROOM / 2;
-        self.leaving.is_none() && self.controls.len() < ROOM / 2 && !self.lanes.iter().any(busy)
+        self.leaving.is_none()
+            && self.group.controls.len() < ROOM / 2
+            && !self.group.lanes.iter().any(busy)
     }
 
     /// The partitions that it believes to have.
@@ -317,7 +282,7 @@ impl Host {
             TickReason::Revoked
         };
         let drain_timeout = Duration::from_millis(self.around.plan.drain_timeout_ms);
-        let deadline = self.clock.instant() + drain_timeout;
+        let deadline = self.group.clock.instant() + drain_timeout;
         match member.begin_giving_up(revoked, reason, lost) {
             Some(answer) => {
                 self.leaving = Some(Leaving {
@@ -352,36 +317,40 @@ impl Host {
 
     /// It has left in order.
     pub(super) fn finish(mut self) {
-        self.intake.hand_over_all();
+        self.group.intake.hand_over_all();
         self.wire.cut();
-        self.settling.finish();
+        self.group.settling.finish();
     }
 
     /// When something is due.
     pub(super) fn next_times(&mut self, times: &mut Vec<u64>) {
-        let now = self.clock.instant();
-        let settling = [Some(self.next_settle), self.settling.drain_deadline()];
+        let now = self.group.clock.instant();
+        let settling = [
+            Some(self.group.next_settle),
+            self.group.settling.drain_deadline(),
+        ];
         let waits = settling.into_iter().flatten();
-        let ms = self.clock.now().0;
+        let ms = self.group.clock.now().0;
         times.extend(waits.map(|at| ms + at.saturating_duration_since(now).as_millis() as u64));
-        let lanes = self.lanes.iter();
+        let lanes = self.group.lanes.iter();
         times.extend(lanes.filter_map(|own| Some(own.gauge.next_due()?.0)));
     }
 
     /// What is under way; nothing when it rests, and then its books must be closed.
     pub(super) fn under_way(&mut self) -> Option<&'static str> {
         let own = self.partitions();
-        let mut lanes = self.lanes.iter();
+        let mut lanes = self.group.lanes.iter();
         let under_way = [
             (
                 "an event is held back",
                 lanes.any(|own| own.gauge.next_due().is_some()),
             ),
             ("partitions are given up", self.leaving.is_some()),
-            ("a lane has answered", !self.answered.is_empty()),
+            ("a lane has answered", !self.group.answered.is_empty()),
             ("a record is under way", !self.wire.is_empty()),
-            ("a message waits", !self.controls.is_empty()),
-            ("a batch waits", self.waiting_batches() > 0),
+            ("a message waits", !self.group.controls.is_empty()),
+            ("a batch waits", self.group.waiting_batches() > 0),
+            ("the disk works", self.group.settling.is_keeping()),
             ("an emission is not acknowledged", {
                 let disk = self.disk.lock().unwrap();
                 disk.outbox.keys().any(|(of, _)| own.contains(of))
@@ -390,7 +359,7 @@ impl Host {
         let under_way = under_way.into_iter().find(|(_, is)| *is);
         if under_way.is_none() {
             let mut witness = self.around.witness.lock().unwrap();
-            for books in self.settling.work.books.values() {
+            for books in self.group.settling.work.books.values() {
                 let polled = books.assignment.polled();
                 witness.closes(books.assignment.partition, &books.ledger, polled);
             }
@@ -400,6 +369,6 @@ impl Host {
 
     /// Whether a ledger did not close.
     pub(super) fn has_hole(&self) -> bool {
-        self.settling.metrics.ledger_holes.get() > 0
+        self.group.settling.metrics.ledger_holes.get() > 0
     }
 }

@@ -48,6 +48,8 @@ pub(super) enum Nature {
     TooLarge,
     /// It uses what the plugin was not granted.
     NotGranted,
+    /// It cannot be decoded, where events are.
+    Undecodable,
 }
 
 /// One event as it is produced.
@@ -76,6 +78,8 @@ pub(super) struct Chances {
     pub(super) batch_traps: u32,
     pub(super) contract_broken: u32,
     pub(super) overloaded: u32,
+    /// That an event cannot be decoded yet, where events are decoded.
+    pub(super) not_now: u32,
     pub(super) retry: u32,
     /// That the plugin says how long to wait.
     pub(super) own_wait: u32,
@@ -101,6 +105,8 @@ pub(super) struct Plan {
     pub(super) park_events: usize,
     pub(super) max_age_ms: u64,
     pub(super) max_park_ms: u64,
+    /// Whether events are decoded before the plugin sees them.
+    pub(super) decodes: bool,
     /// Whether commits say what is settled above them.
     pub(super) commit_map: bool,
     /// The share of a canary, where there is one, and after how many events it serves.
@@ -120,6 +126,7 @@ impl Plan {
     pub(super) fn new(seed: Seed) -> Self {
         let mut random = Rng::with_seed(seed.number);
         let partitions = random.i32(1..=3);
+        let decodes = random.bool();
         let order_by = match random.u8(0..8) {
             0 => OrderBy::Id,
             1 | 2 => OrderBy::Partition,
@@ -155,10 +162,11 @@ impl Plan {
             max_age_ms: [DAY_MS, random.u64(100..20_000)][usize::from(random.u8(0..5) == 0)],
             max_park_ms: [DAY_MS, random.u64(100..10_000)][usize::from(random.u8(0..5) == 0)],
             commit_map: random.bool(),
+            decodes,
             canary_of_a_million: random.bool().then(|| random.u32(1..=1_000_000)),
             promote_after: random.u64(1..1_000),
             producer_room: random.usize(1..20),
-            events: events(&mut random, partitions, events_max),
+            events: events(&mut random, (partitions, decodes), events_max),
             value_bytes: if random.u8(0..40) == 0 { 70_000 } else { 2 },
             steps,
             chances,
@@ -179,6 +187,7 @@ impl Plan {
             hosts: 1,
             partitions: 1,
             order_by: OrderBy::Key,
+            decodes: false,
             dedup_events_max: None,
             // One, two, four minutes and so on, and then an hour each.
             attempts_max: 31,
@@ -233,6 +242,7 @@ fn chances(random: &mut Rng) -> Chances {
         batch_traps: sometimes(150),
         contract_broken: sometimes(100),
         overloaded: sometimes(100),
+        not_now: sometimes(200),
         retry: sometimes(150),
         own_wait: sometimes(500),
         no_instance: sometimes(100),
@@ -242,7 +252,7 @@ fn chances(random: &mut Rng) -> Chances {
     }
 }
 
-fn events(random: &mut Rng, partitions: i32, events_max: usize) -> Vec<Event> {
+fn events(random: &mut Rng, (partitions, decodes): (i32, bool), events_max: usize) -> Vec<Event> {
     let keys = random.u8(1..=6);
     let ids = random.u16(2..=60);
     let trouble = random.u8(0..=60);
@@ -260,14 +270,14 @@ fn events(random: &mut Rng, partitions: i32, events_max: usize) -> Vec<Event> {
             offset: *end,
             key: (random.u8(0..10) > 0).then(|| random.u8(0..keys)),
             id: (random.u8(0..10) > 0).then(|| random.u16(0..ids)),
-            nature: nature(random, trouble),
+            nature: nature(random, trouble, decodes),
         });
         *end += 1;
     }
     events
 }
 
-fn nature(random: &mut Rng, trouble: u8) -> Nature {
+fn nature(random: &mut Rng, trouble: u8, decodes: bool) -> Nature {
     if random.u8(0..100) >= trouble {
         return match random.u8(0..8) {
             0 => Nature::Unwanted,
@@ -277,6 +287,7 @@ fn nature(random: &mut Rng, trouble: u8) -> Nature {
         };
     }
     match random.u8(0..10) {
+        4..6 if decodes => Nature::Undecodable,
         0 => Nature::Rejected,
         1 => Nature::Trapping,
         2 => Nature::TooLarge,

@@ -2,7 +2,7 @@
 //! the contract in the ways that the host must see through.
 
 use std::fmt;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use fastrand::Rng;
@@ -11,10 +11,11 @@ use super::broker::Life;
 use super::plan::{Nature, Plan};
 use super::witness::{Handled, Witness};
 use super::{Shared, Surroundings};
+use crate::pipeline::clock::VirtualTime;
 use crate::pipeline::lane::{Callee, CalleeInstance};
 use crate::pipeline::messages::TickJob;
 use crate::sandbox::{
-    Answer, BatchAnswer, Effects, Fault, FaultKind, Output, Problem, SLOT_WORDS, StateSource,
+    Answer, BatchAnswer, Effects, Fault, FaultKind, Output, Problem, SLOT_WORDS, Span, StateSource,
     TallyChange, TallyOp, TickAnswer, WebCounts, Worn,
 };
 
@@ -29,7 +30,7 @@ pub(super) struct Plugin {
     life: Life,
     plan: Arc<Plan>,
     random: Rng,
-    ms: Arc<AtomicU64>,
+    time: Arc<VirtualTime>,
     calm: Arc<AtomicBool>,
     witness: Shared<Witness>,
 }
@@ -89,7 +90,7 @@ impl Callee for SimulatedCallee {
 impl CalleeInstance for Running {
     fn call(
         &mut self,
-        _bytes: &[u8],
+        bytes: &[u8],
         slots: &[u64],
         _topics: &[Arc<str>],
         _state: Option<Box<dyn StateSource>>,
@@ -97,7 +98,7 @@ impl CalleeInstance for Running {
         self.effects.clear();
         self.calls_left = self.calls_left.saturating_sub(1);
         let mut plugin = self.plugin.lock().unwrap();
-        plugin.call(slots, &mut self.effects)
+        plugin.call((bytes, slots), &mut self.effects)
     }
 
     fn tick(&mut self, job: TickJob) -> Result<TickAnswer, Fault> {
@@ -127,7 +128,7 @@ impl Plugin {
             life,
             plan: Arc::clone(&around.plan),
             random,
-            ms: Arc::clone(&around.ms),
+            time: Arc::clone(&around.time),
             calm: Arc::clone(&around.calm),
             witness: Arc::clone(&around.witness),
         }
@@ -138,13 +139,17 @@ impl Plugin {
         chance > 0 && !self.calm.load(Ordering::Relaxed) && self.random.u32(0..1_000) < chance
     }
 
-    fn call(&mut self, slots: &[u64], effects: &mut Effects) -> Result<BatchAnswer, Fault> {
+    fn call(
+        &mut self,
+        shown: (&[u8], &[u64]),
+        effects: &mut Effects,
+    ) -> Result<BatchAnswer, Fault> {
         // Now and then a call takes so long that batches shrink.
         if self.random.u8(0..8) == 0 {
             let took = self.random.u64(0..120);
-            self.ms.fetch_add(took, Ordering::Relaxed);
+            self.time.set_ms(self.time.ms() + took);
         }
-        let events = self.read(slots);
+        let events = self.read(shown);
         let chances = self.plan.chances.clone();
         let down = events.iter().any(|event| event.nature == Nature::Trapping);
         if down || self.happens(chances.batch_traps) {
@@ -307,13 +312,17 @@ impl Plugin {
         }
     }
 
-    fn read(&self, slots: &[u64]) -> Vec<Called> {
+    fn read(&self, (bytes, slots): (&[u8], &[u64])) -> Vec<Called> {
         let now = self.now();
         let mut witness = self.witness.lock().unwrap();
         let called = |slot: &[u64]| {
             let (partition, offset) = ((slot[0] >> 32) as i32, slot[1] as i64);
             let attempt = slot[3] as u32;
             witness.called(self.life, (partition, offset), attempt, now);
+            witness.shown(
+                (partition, offset),
+                [4, 5, 6].map(|word| Span(slot[word]).of(bytes)),
+            );
             Called {
                 partition,
                 offset,
@@ -356,7 +365,7 @@ impl Plugin {
     }
 
     fn now(&self) -> u64 {
-        self.ms.load(Ordering::Relaxed)
+        self.time.ms()
     }
 }
 

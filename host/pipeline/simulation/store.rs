@@ -1,8 +1,8 @@
 //! The simulated settle store: it keeps what was settled, and nothing else of a life that has ended.
 
 use std::collections::BTreeMap;
+use std::sync::Mutex;
 
-use super::Shared;
 use crate::pipeline::outside::Store;
 use crate::store::{Emission, PartitionRow, Settle, StateUsage, StoreError, StoredPartition, Sum};
 
@@ -20,7 +20,7 @@ pub(super) struct Disk {
     pub(super) forgotten: u32,
 }
 
-impl Store for Shared<Disk> {
+impl Store for Mutex<Disk> {
     fn incarnation(&self) -> u64 {
         self.lock().unwrap().number
     }

@@ -6,7 +6,8 @@ mod promises;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::broker::{Life, Log};
+use super::broker::{self, Life, Log};
+use super::decoder;
 use super::plan::{Nature, Plan};
 use super::store::Disk;
 use crate::delivery::dead_letter;
@@ -323,6 +324,15 @@ impl Witness {
             }
             Origin::DeadLetter(place) => {
                 if let Some(at) = self.at(place) {
+                    let id = self.facts[place.0 as usize][at].id;
+                    let read = broker::value(id, self.plan.value_bytes);
+                    let own = record
+                        .headers
+                        .iter()
+                        .filter(|(name, _)| name == decoder::REPLACED);
+                    if record.value != read || own.count() != 2 * usize::from(place.1 % 5 == 0) {
+                        self.wrong(|| format!("the dead letter of {place:?} is not what was read"));
+                    }
                     self.facts[place.0 as usize][at].dead_written = true;
                 }
             }

@@ -1,6 +1,6 @@
 //! One run: hosts, a broker and time, and what goes wrong between them.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use fastrand::Rng;
@@ -13,6 +13,7 @@ use super::witness::Witness;
 use super::{Shared, Surroundings};
 use crate::delivery::offsets::Offset;
 use crate::kafka::consumer::Offered;
+use crate::pipeline::clock::VirtualTime;
 use crate::telemetry::metrics::Metrics;
 
 /// Steps in which everything must come to rest once nothing goes wrong any more. What takes longer hangs.
@@ -64,7 +65,7 @@ pub(super) fn run(plan: Plan, metrics: &Metrics, traced: bool) -> Result<Done, F
         .lock()
         .unwrap_or_else(PoisonError::into_inner);
     let trace = witness.trace.take().unwrap_or_default();
-    let took_ms = world.around.ms.load(Ordering::Relaxed);
+    let took_ms = world.around.time.ms();
     match done {
         Ok(()) => Ok(Done { trace, took_ms }),
         Err(what) => Err(Failure { seed, what, trace }),
@@ -78,9 +79,11 @@ impl World {
             logs[event.partition as usize].events.push(event.clone());
         }
         let witness = Witness::new(plan, &logs, traced);
+        let time = VirtualTime::beginning_at(0);
+        time.set_ms(1);
         let around = Surroundings {
             plan: Arc::clone(plan),
-            ms: Arc::new(AtomicU64::new(1)),
+            time: Arc::new(time),
             calm: Arc::new(AtomicBool::new(false)),
             witness: Arc::new(Mutex::new(witness)),
             metrics: metrics.clone(),
@@ -150,7 +153,8 @@ impl World {
     fn work(&mut self) -> bool {
         if self.random.u8(0..4) == 0 {
             let ms = self.random.u64(0..20);
-            self.around.ms.fetch_add(ms, Ordering::Relaxed);
+            let time = &self.around.time;
+            time.set_ms(time.ms() + ms);
         }
         let start = self.random.usize(0..self.slots.len());
         for number in 0..self.slots.len() {
@@ -177,13 +181,13 @@ impl World {
         for host in self.slots.iter_mut().filter_map(|slot| slot.host.as_mut()) {
             host.next_times(&mut times);
         }
-        let now = self.around.ms.load(Ordering::Relaxed);
+        let now = self.around.time.ms();
         times.retain(|at| *at > now);
         let at = match times.len() {
             0 => now + 10,
             len => times[self.random.usize(0..len)],
         };
-        self.around.ms.store(at, Ordering::Relaxed);
+        self.around.time.set_ms(at);
         self.note(|| format!("{at} on the clock"));
     }
 
@@ -271,6 +275,10 @@ impl World {
             return;
         }
         if shut_down || !partitions.is_empty() {
+            // It may be the end of one of its threads that ends it.
+            if shut_down && self.random.u8(0..4) == 0 {
+                host.lose_keeper();
+            }
             host.give_up(&partitions, false, shut_down);
             if host.over
                 && let Some(host) = self.slots[at].host.take()

@@ -1,7 +1,8 @@
 //! Whether a component's functions have the types of the contract, asked before an event finds out.
 
-use wasmtime::component::ComponentExportIndex;
+use wasmtime::component::{ComponentExportIndex, ComponentNamedList, Lift, Lower};
 
+use super::foreign::{WasiIn, WasiOut, WasmcloudIn, WasmcloudOut};
 use super::{Handled, Handler, Instance, PackedEvents, PackedResults, TickReason, Ticked};
 use crate::sandbox::load_error::LoadError;
 use crate::sandbox::nested;
@@ -13,12 +14,29 @@ impl Instance {
     /// One of them is of another type; its name is told.
     pub(super) fn check_types(&mut self) -> Result<(), LoadError> {
         let (name, handler) = match self.plugin.handler {
-            Handler::Batch(export) => ("handle-batch", self.check_batch(export)),
-            Handler::Single(export) => ("handle", self.check_single(export)),
+            Handler::Batch(export) => {
+                let checked = self.check_typed::<(PackedEvents<'_>,), (PackedResults,)>(export);
+                ("handle-batch", checked)
+            }
+            Handler::Single(export) => {
+                let checked = self.check_typed::<(nested::EventIn<'_>,), Handled>(export);
+                ("handle", checked)
+            }
+            Handler::WasiMessaging(export) => {
+                ("handle", self.check_typed::<WasiIn, WasiOut>(export))
+            }
+            Handler::WasmcloudMessaging(export) => {
+                let checked = self.check_typed::<WasmcloudIn, WasmcloudOut>(export);
+                ("handle-message", checked)
+            }
         };
-        let tick = self.plugin.on_tick.map(|export| self.check_tick(export));
+        let tick = self
+            .plugin
+            .on_tick
+            .map(|export| self.check_typed::<(&str, i32, i64, TickReason), Ticked>(export));
         let mismatch = |name: &str, error: &wasmtime::Error| LoadError::Mismatch {
             plugin: self.plugin.name.clone(),
+            contract: self.plugin.handler.contract(),
             message: format!("{name}: {error:#}"),
         };
         handler.map_err(|error| mismatch(name, &error))?;
@@ -26,22 +44,14 @@ impl Instance {
             .map_err(|error| mismatch("on-tick", &error))
     }
 
-    fn check_batch(&mut self, export: ComponentExportIndex) -> wasmtime::Result<()> {
-        let handler = self.exported(export)?;
-        let typed = handler.typed::<(PackedEvents<'_>,), (PackedResults,)>(&self.store);
-        typed.map(drop)
-    }
-
-    fn check_single(&mut self, export: ComponentExportIndex) -> wasmtime::Result<()> {
-        let handler = self.exported(export)?;
-        let typed = handler.typed::<(nested::EventIn<'_>,), Handled>(&self.store);
-        typed.map(drop)
-    }
-
-    fn check_tick(&mut self, export: ComponentExportIndex) -> wasmtime::Result<()> {
-        let tick = self.exported(export)?;
-        let typed = tick.typed::<(&str, i32, i64, TickReason), Ticked>(&self.store);
-        typed.map(drop)
+    fn check_typed<In, Out>(&mut self, export: ComponentExportIndex) -> wasmtime::Result<()>
+    where
+        In: ComponentNamedList + Lower,
+        Out: ComponentNamedList + Lift,
+    {
+        self.exported(export)?
+            .typed::<In, Out>(&self.store)
+            .map(drop)
     }
 
     fn exported(

@@ -1,7 +1,5 @@
 //! `millrace:plugin/state`: key-value state in the scope of the running event's key.
 
-use std::time::{SystemTime, UNIX_EPOCH};
-
 use super::super::fault::{FaultKind, Violation};
 use super::super::host_state::HostState;
 use super::NAME_BYTES_MAX;
@@ -17,14 +15,7 @@ impl Host for HostState {
     fn set(&mut self, name: String, value: Vec<u8>, ttl_ms: Option<u64>) -> wasmtime::Result<()> {
         self.count_call()?;
         check(&name)?;
-        let expires_ms = ttl_ms.map(|ttl_ms| {
-            // A clock before 1970 reads as 1970; the value then lives longer, never shorter.
-            let now = SystemTime::now()
-                .duration_since(UNIX_EPOCH)
-                .unwrap_or_default();
-            (now.as_millis() as u64).saturating_add(ttl_ms)
-        });
-        self.write_state(&name, Some(value), expires_ms)
+        self.write_state(&name, Some(value), ttl_ms)
     }
 
     fn delete(&mut self, name: String) -> wasmtime::Result<()> {

@@ -6,7 +6,6 @@
 mod allowed;
 mod body;
 mod send;
-mod tls;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock};
@@ -28,6 +27,7 @@ use super::super::fault::{FaultKind, Violation};
 use super::super::host_state::HostState;
 use super::super::stdio::PluginLog;
 use crate::config::{Grants, Limits};
+use crate::tls;
 
 /// The version that this wasmtime links; a guest's older 0.2 finds it by its compatible track.
 const OUTGOING_HANDLER: &str = "wasi:http/outgoing-handler@0.2.12";
@@ -72,7 +72,7 @@ impl WebAccess {
         let encrypted = grants.web.iter().any(|target| target.tls);
         Ok(Some(Arc::new(Self {
             allowed: Allowed::new(grants),
-            tls: encrypted.then(tls::connector).transpose()?,
+            tls: encrypted.then(tls::client::connector).transpose()?,
         })))
     }
 }
@@ -297,7 +297,7 @@ impl WasiHttpHooks for Outgoing {
 
     fn p2_error_from_tls(&mut self, error: &std::io::Error) -> bindings::types::ErrorCode {
         use bindings::types::ErrorCode;
-        if tls::is_about_certificate(error) {
+        if tls::client::is_about_certificate(error) {
             ErrorCode::TlsCertificateError
         } else {
             ErrorCode::TlsProtocolError

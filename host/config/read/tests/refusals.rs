@@ -1,6 +1,10 @@
 //! Documents that are refused, each with the exact words.
 
+mod access;
+mod connections;
 mod groups;
+mod schema_registry;
+mod validation;
 
 use super::*;
 
@@ -48,7 +52,7 @@ fn the_whole_document_must_make_sense() {
         ),
         (
             "kafka: { brokers: b }\ningest: {}".to_owned(),
-            "m.yaml:2:1: `ingest` has no gateway: write `grpc` below it, or remove it",
+            "m.yaml:2:1: `ingest` has no gateway: write `grpc` or `http` below it, or remove it",
         ),
     ]);
 }
@@ -58,8 +62,19 @@ fn gateways_are_checked() {
     let with = |line: &str| format!("kafka: {{ brokers: b }}\n{line}");
     check(&[
         (
-            with("ingest: { http: { listen: 127.0.0.1:8080 } }"),
-            "m.yaml:2:11: `ingest.http` is not built: remove it, and publish through `ingest.grpc`",
+            with("ingest: { http: { listen: 127.0.0.1:1, request_max: 100KB } }"),
+            "m.yaml:2:53: `ingest.http.request_max`: an event may have 998976B, and a request has to hold \
+             one: write at least that, or lower `event_max`",
+        ),
+        (
+            with("ingest: { http: { listen: 127.0.0.1:1, cloudevents: { key: partition-key } } }"),
+            "m.yaml:2:60: `ingest.http.cloudevents.key`: no attribute can have this name: write \
+             `partitionkey`, or another attribute",
+        ),
+        (
+            with("ingest: { http: { listen: 127.0.0.1:1, cloudevents: { mode: batch } } }"),
+            "m.yaml:2:61: `ingest.http.cloudevents.mode`: `batch` is not one of binary, structured: write one \
+             of binary, structured",
         ),
         (
             with("ingest: { grpc: { listen: localhost:1 } }"),

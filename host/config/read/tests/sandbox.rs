@@ -87,3 +87,89 @@ fn more_lanes_than_there_can_be_instances_are_refused() {
     let fits = text.replace("concurrency: 101", "concurrency: 100");
     assert_eq!(folder.read(&fits, &[], &[]).unwrap().lanes(), 8_000);
 }
+
+#[test]
+fn fetched_components_and_logins_are_where_they_are_said_to_be() {
+    let folder = Folder::new();
+    let registry = |line: &str, env: &[(&str, &str)]| {
+        let text = format!("{MINIMAL}{line}");
+        let registry = folder.read(&text, env, &[]).unwrap().registry;
+        (registry.cache, registry.credentials)
+    };
+    let path = |text: &str| Some(PathBuf::from(text));
+    let home = ("HOME", "/home/me");
+    let of_home = (
+        path("/home/me/.cache/millrace/plugins"),
+        path("/home/me/.docker/config.json"),
+    );
+    assert_eq!(registry("", &[home]), of_home);
+    let others = [
+        ("XDG_CACHE_HOME", "/caches"),
+        ("DOCKER_CONFIG", "/docker"),
+        home,
+    ];
+    let of_others = (
+        path("/caches/millrace/plugins"),
+        path("/docker/config.json"),
+    );
+    assert_eq!(registry("", &others), of_others);
+    assert_eq!(registry("", &[]), (None, None));
+    let beside = (folder.0.path().join("c"), folder.0.path().join("l.json"));
+    let said = registry("registry: { cache: c, credentials: l.json }", &others);
+    assert_eq!(said, (Some(beside.0), Some(beside.1)));
+}
+
+#[test]
+fn a_plugin_may_be_elsewhere_and_so_may_its_candidate() {
+    let folder = Folder::new();
+    let from = format!("oci://registry.example/orders@sha256:{}", "0".repeat(64));
+    let text = MINIMAL.replace(
+        "path: p.wasm,",
+        &format!("path: \"{from}\", shadow: {{ path: \"{from}\" }},"),
+    );
+    let plugin = &folder.read(&text, &[], &[]).unwrap().plugins["p"];
+    let trial = plugin.trial.as_ref().unwrap();
+    for (path, origin) in [(&plugin.path, &plugin.origin), (&trial.path, &trial.origin)] {
+        assert_eq!(path, &PathBuf::new(), "there is no file yet");
+        assert_eq!(origin.remote.as_ref().unwrap().to_string(), from);
+        assert_eq!(
+            origin.digest, None,
+            "that of the component is not known yet"
+        );
+    }
+    let refused =
+        folder.refused(&MINIMAL.replace("p.wasm,", "\"oci://registry.example/orders@1\","));
+    let refusal = refused.join("\n");
+    assert!(
+        refusal.starts_with("m.yaml:4:14: `plugins.p.path`: `1` is no digest"),
+        "{refusal}"
+    );
+}
+
+#[test]
+fn a_candidate_may_be_the_component_of_another_plugin() {
+    let folder = Folder::new();
+    let with = |canary: &str| {
+        let next = "plugins:\n  next: { path: p.wasm }\n";
+        let own = format!("path: p.wasm, canary: {{ {canary}, share: 5% }},");
+        MINIMAL
+            .replace("plugins:\n", next)
+            .replace("path: p.wasm,", &own)
+    };
+    let config = folder
+        .read(&with("plugin: next, by: key"), &[], &[])
+        .unwrap();
+    let trial = config.plugins["p"].trial.as_ref().unwrap();
+    assert_eq!(trial.path, config.plugins["next"].path);
+    for (canary, said) in [
+        (
+            "plugin: nexd",
+            "there is no plugin `nexd`: did you mean `next`?",
+        ),
+        ("plugin: p", "a plugin is no candidate for itself"),
+        ("plugin: next, path: p.wasm", "a candidate is one component"),
+    ] {
+        let refused = folder.refused(&with(canary)).join("\n");
+        assert!(refused.contains(said), "{refused}");
+    }
+}

@@ -1,10 +1,11 @@
 //! The promises, one check each.
 
-use super::{Fact, Handled, Origin, Phase, Place, Settled, Tenure, Witness, origin};
+use super::{Fact, Handled, Nature, Origin, Phase, Place, Settled, Tenure, Witness, origin};
 use crate::delivery::ledger::Ledger;
 use crate::kafka::producer::OutgoingRecord;
 use crate::pipeline::messages::Settlement;
-use crate::pipeline::simulation::broker::{Life, Log};
+use crate::pipeline::simulation::broker::{self, Life, Log};
+use crate::pipeline::simulation::decoder;
 use crate::pipeline::simulation::store::Disk;
 
 impl Witness {
@@ -50,6 +51,47 @@ impl Witness {
             self.wrong(|| {
                 format!("{life:?} handles {place:?}, attempt {attempt}, {told}: {run:?}")
             });
+        }
+    }
+
+    /// What the plugin is shown of an event, as key, value and headers: the view that the decoder made of it, or the
+    /// record itself where nothing is decoded.
+    pub(in crate::pipeline::simulation) fn shown(
+        &mut self,
+        place: Place,
+        [key, value, headers]: [Option<&[u8]>; 3],
+    ) {
+        let Some(at) = self.at(place) else {
+            return;
+        };
+        let fact = &self.facts[place.0 as usize][at];
+        let (decodes, nature) = (self.plan.decodes, fact.nature);
+        let read = broker::value(fact.id, self.plan.value_bytes);
+        let replaced = decoder::headers_named(headers.unwrap_or_default(), decoder::REPLACED);
+        let has_view = decodes && read.is_some();
+        let wanted = if has_view {
+            read.map(|value| decoder::decoded(&value))
+        } else {
+            read
+        };
+        let headers_wanted = if has_view {
+            1
+        } else {
+            2 * usize::from(place.1 % 5 == 0)
+        };
+        let told = if nature == Nature::Undecodable {
+            Some("which cannot be decoded")
+        } else if value != wanted.as_deref()
+            || key.map(<[u8]>::to_vec) != fact.key.map(|key| vec![key])
+        {
+            Some("with another key or value than it should have")
+        } else if replaced != headers_wanted {
+            Some("with other headers than it should have")
+        } else {
+            None
+        };
+        if let Some(told) = told {
+            self.wrong(|| format!("the plugin is shown {place:?} {told}: {value:?}, {headers:?}"));
         }
     }
 
@@ -165,7 +207,9 @@ impl Witness {
             return Some("which it was never given");
         };
         let end = tenure.runs[at].end;
-        let given_up = end.is_none() && tenure.runs[at].failed && self.plan.gives_up_early();
+        let undecodable = self.facts[place.0 as usize][at].nature == Nature::Undecodable;
+        let early = undecodable || (tenure.runs[at].failed && self.plan.gives_up_early());
+        let given_up = end.is_none() && early;
         let true_ = match settled {
             Settled::Processed => end == Some(Handled::Processed),
             Settled::Filtered => end == Some(Handled::Filtered),

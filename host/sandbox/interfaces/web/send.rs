@@ -18,8 +18,9 @@ use wasmtime_wasi_http::{Error, RequestOptions, WasiBody};
 
 use super::allowed::Target;
 use super::body::{Answer, Counted};
-use super::{Answered, WebAccess, tls};
+use super::{Answered, WebAccess};
 use crate::config::Limits;
+use crate::tls;
 
 /// What the head of an answer may take, in bytes, and how much of a body is read ahead.
 const READ_BUFFER_BYTES: usize = 64 << 10;
@@ -79,7 +80,7 @@ pub(super) async fn send(
     let Some(connector) = access.tls.as_ref().filter(|_| target.tls) else {
         return exchange(stream, request, bounds).await;
     };
-    let name = tls::server_name(&target.name)?;
+    let name = tls::client::server_name(&target.name).map_err(|_| Error::HttpRequestUriInvalid)?;
     let stream = timeout_at(bounds.connect_until, connector.connect(name, stream)).await;
     let stream = stream.map_err(|_| Error::ConnectionTimeout)?;
     exchange(stream.map_err(Error::Tls)?, request, bounds).await
@@ -156,11 +157,15 @@ async fn exchange(
     let between = bounds.between_bytes;
     let answer = answer.map(|body| Answer::new(body, bytes_max, until, between).boxed_unsync());
     let driven = async move {
-        let _drained = drained;
-        match driver.await {
+        let ended = match driver.await {
             Ok(ended) => ended.map_err(Error::from),
             Err(_late) => Err(Error::HttpResponseTimeout),
+        };
+        // A server may answer and hang up before the guest has ended the body that it need not have opened.
+        if let Some(drained) = drained {
+            drained.await;
         }
+        ended
     };
     Ok((answer, Box::new(driven)))
 }

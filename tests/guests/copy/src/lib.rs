@@ -2,7 +2,7 @@
 //! else: a trap, a retry, a rejection, a wait, a loop.
 //!
 //! Settings: `output`, the topic, with at least as many partitions as the source, because the copy keeps
-//! its partition; `host`, a name for the copies to carry; `wait_us`, how long every event takes; `down_ms`, two
+//! its partition; `as_it_is`, with `true` for copies of key, value and headers, whatever they are; `host`, a name for the copies to carry; `wait_us`, how long every event takes; `down_ms`, two
 //! times since 1970 in milliseconds, `FROM-UNTIL`, between which what it depends on is down.
 //!
 //! When a partition is given up in order, the last tick writes a record that closes it. A reader of the
@@ -67,6 +67,7 @@ struct Closed<'a> {
 struct Settings {
     output: String,
     host: String,
+    as_it_is: bool,
     wait: Duration,
     down_ms: Option<(u128, u128)>,
 }
@@ -89,6 +90,7 @@ thread_local! {
     static SETTINGS: LazyCell<Settings> = LazyCell::new(|| Settings {
         output: config::get("output").unwrap_or_default(),
         host: config::get("host").unwrap_or_default(),
+        as_it_is: config::get("as_it_is").is_some_and(|said| said == "true"),
         wait: Duration::from_micros(
             config::get("wait_us").and_then(|us| us.parse().ok()).unwrap_or(0),
         ),
@@ -97,6 +99,9 @@ thread_local! {
 }
 
 fn handle(event: &Event<'_>) -> Result<Output, Failure> {
+    if SETTINGS.with(|settings| settings.as_it_is) {
+        return Ok(SETTINGS.with(|settings| as_it_is(event, &settings.output)));
+    }
     let value = event.value().unwrap_or_default();
     let order: Order = serde_json::from_slice(value).map_err(|e| Reject::new("malformed", e))?;
     let due = order.times.is_none_or(|times| event.attempt() <= times);
@@ -133,11 +138,28 @@ fn handle(event: &Event<'_>) -> Result<Output, Failure> {
     })
 }
 
+fn as_it_is(event: &Event<'_>, output: &str) -> Output {
+    let mut copy = Output::new(output, event.value().unwrap_or_default());
+    if event.value().is_none() {
+        copy.value = None;
+    }
+    copy.key = event.key().map(<[u8]>::to_vec);
+    let headers = event.headers();
+    copy.headers = headers
+        .map(|(name, value)| (name.to_owned(), value.map(<[u8]>::to_vec)))
+        .collect();
+    copy.partition = Some(event.partition());
+    copy
+}
+
 fn on_tick(tick: &Tick<'_>) -> Result<Vec<Output>, Failure> {
     if tick.reason() == Reason::Interval {
         return Ok(Vec::new());
     }
     SETTINGS.with(|settings| {
+        if settings.as_it_is {
+            return Ok(Vec::new());
+        }
         let closed = Closed {
             closed: true,
             topic: tick.topic(),

@@ -112,6 +112,59 @@ fn breakers_and_dead_letters_are_checked() {
 }
 
 #[test]
+fn patterns_that_cannot_be_told_apart_are_refused_with_a_topic_of_both() {
+    let routes = |routes: &str| {
+        with_group(&format!("  - {{ id: g, routes: {{ {routes} }} }}\n")).replace(
+            "p: { path: p.wasm }",
+            "p: { path: p.wasm }, q: { path: q.wasm }",
+        )
+    };
+    check(&[
+        (
+            routes("orders.*: p, '*.created': q"),
+            "m.yaml:4:22: `groups.g.routes`: `orders.*` and `*.created` both match `orders.created`, and \
+             neither is the narrower one: change one of them so that each topic is matched by one, or lead \
+             both to the same plugin",
+        ),
+        (
+            routes("^orders: p"),
+            "m.yaml:4:24: `^orders` is a regular expression, and two of those cannot be told apart by which \
+             is the narrower one: write `*` for a level, or `**` for one or more levels",
+        ),
+        (
+            with_key("retry: { topic: again }").replace("t: p", "t.*: p"),
+            "m.yaml:6:21: `groups.g.retry.topic`: a pattern in the group's routes stands for any number of \
+             topics, and each needs a retry topic of its own: write `{topic}` into it, such as \
+             `{topic}.{group}.retry`",
+        ),
+    ]);
+}
+
+#[test]
+fn topics_and_the_correlation_are_checked() {
+    let with = |lines: &str| with_group("  - { id: g, routes: { t: p } }\n") + lines;
+    check(&[
+        (
+            with("topics: { 'a b': {} }"),
+            "m.yaml:5:11: `a b` cannot be the name of a topic: use 1 to 249 of letters, digits, `.`, `_` \
+             and `-`, and not `.` or `..`",
+        ),
+        (
+            with("topics: { t: { partitions: 0 } }"),
+            "m.yaml:5:28: `topics.t.partitions`: `0` is out of range: write 1 to 65535",
+        ),
+        (
+            with("topics: { t: { retention: 1d, config: { retention.ms: 1 } } }"),
+            "m.yaml:5:55: `topics.t.config.retention.ms`: `retention` says the same: keep one of the two",
+        ),
+        (
+            with("correlation: { header: traceparent }"),
+            "m.yaml:5:24: `correlation.header`: `traceparent` means something else: write another name",
+        ),
+    ]);
+}
+
+#[test]
 fn names_of_retry_topics_are_checked() {
     let two = |lines: &str| {
         with_group(&format!(

@@ -8,12 +8,12 @@ use std::borrow::Cow;
 
 /// The text of the string, number or boolean at a path (RFC 6901, split and unescaped); none when there
 /// is none, or an object, an array or null. Of repeated keys the first counts.
-pub(super) fn scalar_at<'a>(json: &'a [u8], path: &[String]) -> Option<Cow<'a, [u8]>> {
+pub(crate) fn scalar_at<'a>(json: &'a [u8], path: &[impl AsRef<str>]) -> Option<Cow<'a, [u8]>> {
     let mut at = Cursor { json, at: 0 };
     for step in path {
         match at.peek()? {
-            b'{' => at.enter_member(step)?,
-            b'[' => at.enter_element(step.parse().ok()?)?,
+            b'{' => at.enter_member(step.as_ref())?,
+            b'[' => at.enter_element(step.as_ref().parse().ok()?)?,
             _ => return None,
         }
     }

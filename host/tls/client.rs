@@ -1,18 +1,21 @@
-//! Encrypted connections: servers are checked against the certificates that the system trusts.
+//! Encrypted connections to other servers, which are checked against the certificates that the system trusts. It must
+//! not know what is asked of them.
 
+use std::net::IpAddr;
+use std::path::Path;
 use std::sync::Arc;
 
 use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::crypto::ring;
-use tokio_rustls::rustls::pki_types::ServerName;
-use tokio_rustls::rustls::{self, ClientConfig, RootCertStore};
-use wasmtime_wasi_http::Error;
+use tokio_rustls::rustls::pki_types::pem::PemObject as _;
+use tokio_rustls::rustls::pki_types::{CertificateDer, InvalidDnsNameError, ServerName};
+use tokio_rustls::rustls::{self, ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 
 /// A connector that trusts what the system trusts, or what `SSL_CERT_FILE` and `SSL_CERT_DIR` name.
 ///
 /// # Errors
 /// The system has no certificates, so no server could be trusted.
-pub(super) fn connector() -> Result<TlsConnector, String> {
+pub(crate) fn connector() -> Result<TlsConnector, String> {
     let found = rustls_native_certs::load_native_certs();
     let mut roots = RootCertStore::empty();
     let (usable, _unusable) = roots.add_parsable_certificates(found.certs);
@@ -26,6 +29,40 @@ pub(super) fn connector() -> Result<TlsConnector, String> {
     trusting(roots)
 }
 
+/// The same, or a connector that trusts nothing but what a file of certificates (PEM) says.
+///
+/// # Errors
+/// The file cannot be read, or there is no certificate in it; or the system has none.
+pub(crate) fn connector_to(trusted: Option<&Path>) -> Result<TlsConnector, String> {
+    let Some(file) = trusted else {
+        return connector();
+    };
+    let refused =
+        |why: String| format!("no certificates can be read from {}: {why}", file.display());
+    let certificates = CertificateDer::pem_file_iter(file);
+    let certificates = certificates.map_err(|error| refused(error.to_string()))?;
+    let mut roots = RootCertStore::empty();
+    for certificate in certificates {
+        let certificate = certificate.map_err(|error| refused(error.to_string()))?;
+        let added = roots.add(certificate);
+        added.map_err(|error| refused(error.to_string()))?;
+    }
+    if roots.is_empty() {
+        return Err(refused("there is none in it".to_owned()));
+    }
+    trusting(roots)
+}
+
+/// [`connector_to`] a server that speaks HTTP/2 alone.
+///
+/// # Errors
+/// As there.
+pub(crate) fn connector_for_http2(trusted: Option<&Path>) -> Result<TlsConnector, String> {
+    let mut config = ClientConfig::clone(connector_to(trusted)?.config());
+    config.alpn_protocols = vec![b"h2".to_vec()];
+    Ok(TlsConnector::from(Arc::new(config)))
+}
+
 fn trusting(roots: RootCertStore) -> Result<TlsConnector, String> {
     let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_safe_default_protocol_versions()
@@ -35,13 +72,33 @@ fn trusting(roots: RootCertStore) -> Result<TlsConnector, String> {
     Ok(TlsConnector::from(Arc::new(config)))
 }
 
+/// An encrypted connection to the server at `address`, for a thread that may block. It trusts the authorities of one
+/// PEM file, and the server's certificate has to name the address.
+///
+/// # Errors
+/// The file holds no certificate, or TLS cannot be set up. A server that is not trusted shows with the first read.
+pub(crate) fn blocking(
+    stream: std::net::TcpStream,
+    address: IpAddr,
+    authorities: &Path,
+) -> std::io::Result<StreamOwned<ClientConnection, std::net::TcpStream>> {
+    let connector = connector_to(Some(authorities)).map_err(std::io::Error::other)?;
+    let config = Arc::clone(connector.config());
+    let name = ServerName::from(address);
+    let session = ClientConnection::new(config, name).map_err(std::io::Error::other)?;
+    Ok(StreamOwned::new(session, stream))
+}
+
 /// The name that a server's certificate has to hold.
-pub(super) fn server_name(name: &str) -> Result<ServerName<'static>, Error> {
-    ServerName::try_from(name.to_owned()).map_err(|_| Error::HttpRequestUriInvalid)
+///
+/// # Errors
+/// No server can be called so.
+pub(crate) fn server_name(name: &str) -> Result<ServerName<'static>, InvalidDnsNameError> {
+    ServerName::try_from(name.to_owned())
 }
 
 /// Whether it is the server's certificate that is not trusted.
-pub(super) fn is_about_certificate(error: &std::io::Error) -> bool {
+pub(crate) fn is_about_certificate(error: &std::io::Error) -> bool {
     let inner = error.get_ref().and_then(|e| e.downcast_ref());
     matches!(inner, Some(rustls::Error::InvalidCertificate(_)))
 }
