@@ -6,6 +6,7 @@
 pub mod compile_component;
 pub mod dev;
 pub mod dlq;
+pub mod offsets;
 pub mod plugin;
 pub mod produce;
 pub mod run;

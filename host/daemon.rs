@@ -21,6 +21,7 @@ pub use self::error::DaemonError;
 use self::gateways::{Gateways, to_its_end};
 use self::shown::{health_of, show_producer, show_rules, show_schema_registry, show_versions};
 pub use self::summary::{GroupSummary, Summary};
+pub use self::topics::matched_group;
 use self::topics::{Following, Prepared};
 use crate::admin::AdminServer;
 use crate::config::{self, Config};

@@ -12,6 +12,7 @@ pub mod dedup;
 pub(crate) mod json_pointer;
 pub mod lanes;
 pub mod ledger;
+pub mod offset_mark;
 pub mod offsets;
 pub mod park;
 pub mod progress;

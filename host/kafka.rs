@@ -6,6 +6,7 @@
 mod aside;
 pub mod consumer;
 pub mod embedded;
+pub mod group_offsets;
 mod known_topics;
 mod outgoing;
 pub(crate) mod partitioner;

@@ -19,6 +19,7 @@ pub mod kafka;
 pub mod pipeline;
 pub mod registry;
 pub mod reload;
+pub mod replay;
 #[cfg(feature = "sabotage")]
 pub mod sabotage;
 pub mod sample;

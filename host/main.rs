@@ -4,11 +4,12 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use millrace::authoring::manifest::ManifestError;
-use millrace::cli::{compile_component, dev, dlq, plugin, produce, run, topics, validate};
+use millrace::cli::{compile_component, dev, dlq, offsets, plugin, produce, run, topics, validate};
 use millrace::config::ConfigError;
 use millrace::daemon::DaemonError;
 use millrace::kafka::KafkaError;
 use millrace::registry::{FetchError, RegistryError};
+use millrace::replay::ReplayError;
 use millrace::sandbox::{COMPILE_COMMAND, CompileError, INVALID_COMPONENT};
 use millrace::schema::SchemaError;
 
@@ -36,8 +37,8 @@ fn keep_freed_memory_for_a_while() {
 /// `EX_CONFIG` of sysexits.h: the configuration is wrong, and starting again will not help.
 const BAD_CONFIGURATION: u8 = 78;
 
-/// What `diff` ends with where it cannot compare, and 1 says that something differs; and `plugin run` where it
-/// cannot run anything, and 1 says that an event failed.
+/// What `diff` ends with where it cannot compare, and 1 says that something differs; `plugin run` where it cannot run
+/// anything, and 1 says that an event failed; and `offsets` and `replay` where they have changed nothing.
 const CANNOT_DO: u8 = 2;
 
 /// `EX_UNAVAILABLE` of sysexits.h: Kafka or a registry does not answer, and starting again later may help.
@@ -63,6 +64,8 @@ enum Command {
     Plugin(plugin::PluginArgs),
     /// Shows dead letters.
     Dlq(dlq::DlqArgs),
+    /// Shows where a group stands, and sets the offsets of one that is stopped.
+    Offsets(offsets::OffsetsArgs),
     /// Creates, lists and describes topics.
     Topics(topics::TopicsArgs),
     /// Sends sample events, straight to Kafka or through the gateway.
@@ -78,6 +81,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Validate(args) => validate::run(&args),
         Command::Plugin(args) => return ended(plugin::run(args)),
         Command::Dlq(args) => dlq::run(&args),
+        Command::Offsets(args) => offsets::run(&args),
         Command::Topics(args) => topics::run(args),
         Command::Produce(args) => produce::run(*args),
     };
@@ -138,7 +142,11 @@ fn code(error: &anyhow::Error) -> u8 {
         Some(DaemonError::Fetch(FetchError { source, .. })) => code_of_fetch(source),
         Some(DaemonError::Plugin(_) | DaemonError::Schemas(_)) => BAD_CONFIGURATION,
         Some(DaemonError::Kafka(error)) => code_of_kafka(error),
-        _ => error.downcast_ref().map_or(1, code_of_kafka),
+        _ => match error.downcast_ref::<ReplayError>() {
+            Some(ReplayError::Kafka(error)) => code_of_kafka(error),
+            Some(_) => CANNOT_DO,
+            None => error.downcast_ref().map_or(1, code_of_kafka),
+        },
     }
 }
 

@@ -73,6 +73,8 @@ mod faults;
 mod rebuild;
 // A partition that settles nothing says why.
 mod progress;
+// Offsets that an operator sets, and ranges that are replayed.
+mod replay;
 // Records of every form, dead-letter topics that do not take them, and topics that change under the host.
 mod records;
 // A settle store that cannot be written, or not be believed.

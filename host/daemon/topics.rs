@@ -69,6 +69,23 @@ pub(super) fn prepare(config: &Config, timeout: Duration) -> Result<Prepared, Da
     })
 }
 
+/// A group with the topics that its patterns match now; none where the configuration has no such group. Nothing is made.
+///
+/// # Errors
+/// The broker does not answer.
+pub fn matched_group(
+    config: &Config,
+    id: &str,
+    timeout: Duration,
+) -> Result<Option<Group>, DaemonError> {
+    let broker = Broker {
+        topics: Topics::new(&config.kafka, timeout)?,
+        brokers: config.kafka.brokers.clone(),
+    };
+    let groups = broker.matched(config)?;
+    Ok(groups.into_iter().find(|group| group.id == id))
+}
+
 /// Who is asked.
 pub(super) struct Broker {
     topics: Topics,

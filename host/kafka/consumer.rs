@@ -9,7 +9,7 @@
 )]
 
 mod context;
-mod lists;
+pub(super) mod lists;
 mod record;
 
 use std::ffi::CString;

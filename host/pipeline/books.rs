@@ -28,6 +28,8 @@ type Sums = BTreeMap<String, (TallyOp, i64)>;
 #[derive(Debug)]
 pub(crate) struct Books {
     pub(crate) assignment: Arc<Assignment>,
+    /// The mark of the commit that it was taken up at, where an operator had set it.
+    pub(crate) mark: Option<u64>,
     pub(crate) tracker: OffsetTracker,
     pub(crate) ledger: Ledger,
     /// The ledger as it was when the disk last took everything.
@@ -85,6 +87,7 @@ impl Books {
                 .into_iter()
                 .map(|emission| (emission.number, emission))
                 .collect(),
+            mark: None,
             assignment,
         }
     }
@@ -177,7 +180,7 @@ impl Books {
 
     /// The row of this partition as it stands.
     pub(crate) fn row(&self) -> PartitionRow {
-        PartitionRow::new(self.acknowledged, &self.applied())
+        PartitionRow::new(self.acknowledged, &self.applied()).taken_up_at(self.mark)
     }
 
     /// Everything that is settled. What was before a crash stays so until it has been read again.

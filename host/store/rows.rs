@@ -16,6 +16,9 @@ pub struct PartitionRow {
     /// First and last offset of each settled range above, in turn.
     #[prost(int64, repeated, tag = "3")]
     pub settled_ranges: Vec<i64>,
+    /// The mark of the commit that the partition was taken up at, where an operator had set it.
+    #[prost(uint64, optional, tag = "4")]
+    pub taken_up_at_mark: Option<u64>,
 }
 
 impl PartitionRow {
@@ -30,7 +33,15 @@ impl PartitionRow {
                 .iter()
                 .flat_map(|r| [r.first.0, r.last.0])
                 .collect(),
+            taken_up_at_mark: None,
         }
+    }
+
+    /// The same, of a partition that was taken up at a commit with this mark.
+    #[must_use]
+    pub fn taken_up_at(mut self, mark: Option<u64>) -> Self {
+        self.taken_up_at_mark = mark;
+        self
     }
 
     /// What was settled.

@@ -20,7 +20,7 @@ pub(super) const ONLY_USERS: [(&str, &[&str]); 13] = [
 /// Module, and the modules it must not know. `main -> cli -> daemon -> {reload, registry, admin, ingest} -> {pipeline,
 /// kafka, sandbox} -> {delivery, store, telemetry, config}`, and beside the daemon `cli -> authoring -> {pipeline,
 /// sandbox, ..}`.
-pub(super) const MUST_NOT_KNOW: [(&str, &[&str]); 14] = [
+pub(super) const MUST_NOT_KNOW: [(&str, &[&str]); 15] = [
     ("daemon", &["cli", "authoring"]),
     (
         "authoring",
@@ -52,10 +52,15 @@ pub(super) const MUST_NOT_KNOW: [(&str, &[&str]); 14] = [
         ],
     ),
     (
+        "replay",
+        &["cli", "daemon", "reload", "ingest", "admin", "registry"],
+    ),
+    (
         "pipeline",
         &[
             "cli",
             "daemon",
+            "replay",
             "reload",
             "ingest",
             "admin",

@@ -9,7 +9,7 @@ use rdkafka::{Offset as ClientOffset, TopicPartitionList};
 
 use super::Commit;
 
-pub(super) fn list(commits: &[Commit], with_metadata: bool) -> TopicPartitionList {
+pub(in crate::kafka) fn list(commits: &[Commit], with_metadata: bool) -> TopicPartitionList {
     let mut list = TopicPartitionList::with_capacity(commits.len());
     for commit in commits {
         let mut element = list.add_partition(&commit.topic, commit.partition);
@@ -22,7 +22,7 @@ pub(super) fn list(commits: &[Commit], with_metadata: bool) -> TopicPartitionLis
     list
 }
 
-pub(super) fn names(partitions: &[(String, i32)]) -> TopicPartitionList {
+pub(in crate::kafka) fn names(partitions: &[(String, i32)]) -> TopicPartitionList {
     let mut list = TopicPartitionList::with_capacity(partitions.len());
     for (topic, partition) in partitions {
         list.add_partition(topic, *partition);
@@ -31,7 +31,7 @@ pub(super) fn names(partitions: &[(String, i32)]) -> TopicPartitionList {
 }
 
 /// The metadata of each element, in their order. Any tool may have written it, so it is bytes.
-pub(super) fn metadata(list: &TopicPartitionList) -> Vec<Vec<u8>> {
+pub(in crate::kafka) fn metadata(list: &TopicPartitionList) -> Vec<Vec<u8>> {
     // SAFETY: the list is alive and holds `cnt` elements; the metadata of each is owned by the list, and is
     // null or `metadata_size` bytes long.
     unsafe {

@@ -12,6 +12,7 @@ use super::super::tally_names::TallyNames;
 use super::{Settling, drain::Drain};
 use crate::config::StartFrom;
 use crate::delivery::commit_map;
+use crate::delivery::offset_mark::OffsetMark;
 use crate::delivery::offsets::{Applied, Offset};
 use crate::kafka::consumer::{Offered, StartAt};
 use crate::store::{Settle, StoredPartition};
@@ -144,7 +145,7 @@ impl Settling {
             .metrics
             .partition(&assignment.topic, assignment.partition);
         let outbox: Vec<_> = stored.outbox.clone();
-        let books = Books::open(
+        let mut books = Books::open(
             Arc::clone(&assignment),
             committed,
             offered.committed,
@@ -153,6 +154,7 @@ impl Settling {
             self.clock.instant() + plugin.tick,
             self.clock.now(),
         );
+        books.mark = mark_of(offered).map(|mark| mark.id);
         self.work.books.insert(id, books);
         for emission in outbox {
             self.send_emission(id, &emission);
@@ -187,6 +189,10 @@ impl Settling {
 
     /// What was settled above the commit: what the store knows of it, and what the commit itself says.
     fn reconcile(&self, offered: &Offered, stored: StoredPartition) -> (Applied, StoredPartition) {
+        let row_mark = stored.row.as_ref().and_then(|row| row.taken_up_at_mark);
+        if let Some(mark) = mark_of(offered).filter(|mark| row_mark != Some(mark.id)) {
+            return (Applied::default(), self.begin_anew(offered, mark, stored));
+        }
         let (applied, stored) = self.still_true(offered, stored);
         let Some(committed) = offered.committed.filter(|_| self.commit_map) else {
             return (applied, stored);
@@ -201,6 +207,28 @@ impl Settling {
             ranges,
         };
         (applied.union(&said), stored)
+    }
+
+    /// An operator has set the group's offset since the store heard of the partition: every event from there on is new,
+    /// whatever was settled of it before. Answers what the store goes on with.
+    fn begin_anew(
+        &self,
+        offered: &Offered,
+        mark: OffsetMark,
+        mut stored: StoredPartition,
+    ) -> StoredPartition {
+        tracing::warn!(topic = %offered.topic, partition = offered.partition,
+            committed = ?offered.committed, forget_state = mark.forget_state,
+            "an operator has set the offset of the group; what was settled beyond it is forgotten");
+        self.metrics.rewinds.inc();
+        stored.row = None;
+        if !mark.forget_state {
+            return stored;
+        }
+        if let Err(error) = self.store.forget(&offered.topic, offered.partition) {
+            tracing::error!(%error, "the state that should be forgotten could not be removed");
+        }
+        StoredPartition::default()
     }
 
     /// Whether what the store knows is still true. The broker decides: a commit that is lower than the
@@ -245,6 +273,11 @@ impl Settling {
         }
         (applied, stored)
     }
+}
+
+/// What an operator has left in the commit.
+fn mark_of(offered: &Offered) -> Option<OffsetMark> {
+    OffsetMark::decode(offered.committed?, &offered.metadata)
 }
 
 /// Without the sums of another plugin, which the topic was routed to before.
