@@ -1,14 +1,17 @@
 //! The composition root: builds every part, wires them, and takes them down in order. No logic.
 
+mod change;
 mod desk;
 mod error;
 mod gateways;
+mod groups;
+mod ready;
 mod rules;
 mod shown;
 mod summary;
 mod topics;
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,23 +20,25 @@ use tokio::runtime::Runtime;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
+pub use self::change::{ChangeError, Changes, Plan, Planner};
 pub use self::error::DaemonError;
 use self::gateways::{Gateways, to_its_end};
-use self::shown::{health_of, show_producer, show_rules, show_schema_registry, show_versions};
+use self::groups::{Common, Groups};
+use self::ready::{Plugins, Ready, load_plugins};
+use self::rules::AllRules;
+use self::shown::{Shown, show_producer, show_rules, show_schema_registry, show_versions};
 pub use self::summary::{GroupSummary, Summary};
+use self::topics::Broker;
 pub use self::topics::matched_group;
-use self::topics::{Following, Prepared};
 use crate::admin::AdminServer;
-use crate::config::{self, Config};
+use crate::config::Config;
 use crate::ingest::{GrpcGateway, HttpGateway};
-use crate::kafka::consumer::topics_refresh;
 use crate::kafka::publisher::Publisher;
-use crate::pipeline::{Group, GroupParts, GroupStatus, Trial, Version, Versions};
+use crate::pipeline::{Group, GroupStatus};
 use crate::registry::Registry;
 use crate::reload::{Reloader, Watcher};
-use crate::sandbox::{Compiler, LoadedPlugin, Sandbox, SandboxSettings};
-use crate::schema::confluent::{Encoders, SchemaRegistry};
-use crate::schema::{Preparation, Rules};
+use crate::sandbox::{Compiler, Sandbox, SandboxSettings};
+use crate::schema::confluent::SchemaRegistry;
 use crate::telemetry::metrics::Metrics;
 
 /// Threads for gateways and health checks; nothing of the data path runs on them. Two, so that a slow
@@ -43,12 +48,12 @@ const SERVER_THREADS: usize = 2;
 /// A running host.
 #[derive(Debug)]
 pub struct Daemon {
-    groups: Vec<Group>,
-    /// Of every plugin.
-    versions: Vec<Arc<Versions>>,
-    /// All sets of rules.
-    rules: Vec<Arc<Rules>>,
+    groups: Groups,
+    /// What the groups run with.
+    ready: Arc<Ready>,
+    reloader: Arc<Reloader>,
     schema_registry: Option<Arc<SchemaRegistry>>,
+    shown: Arc<Shown>,
     metrics: Metrics,
     admin_address: SocketAddr,
     grpc_address: Option<SocketAddr>,
@@ -59,10 +64,8 @@ pub struct Daemon {
     runtime: Runtime,
     drain_timeout: Duration,
     watcher: Watcher,
-    /// Where topics may come and grow.
-    following: Option<Following>,
     // Dropped last: lanes need its epochs to the end.
-    _sandbox: Arc<Sandbox>,
+    sandbox: Arc<Sandbox>,
 }
 
 impl Daemon {
@@ -73,37 +76,31 @@ impl Daemon {
     ///
     /// # Errors
     /// Says what is wrong and what to do.
-    pub fn start(config: &Config, compiler: Compiler) -> Result<Self, DaemonError> {
+    pub fn start(written: &Config, compiler: Compiler) -> Result<Self, DaemonError> {
         let runtime = runtime()?;
         let metrics = Metrics::new().map_err(|error| DaemonError::Host(error.to_string()))?;
-        let admin = AdminServer::bind(&config.admin)?;
-        let rules = rules::load(config)?;
-        let (gateways, publisher) = Gateways::bind(config, &rules)?;
-        let config = &Registry::new(&config.registry, false).provide(config)?;
-        let sandbox = Sandbox::start(SandboxSettings::new(config, compiler))?;
-        let sandbox = Arc::new(sandbox);
-        let plugins = load_plugins(&sandbox, config, &metrics)?;
-        let (schema_registry, encoders) = rules::schema_registry(config)?;
-        let prepared = if config.groups.is_empty() && config.topics.is_empty() {
-            None
-        } else {
-            Some(topics::prepare(config, topics::TIMEOUT)?)
-        };
-        let reloader = plugins
-            .values()
-            .map(|(versions, plugin)| (plugin.clone(), Arc::clone(versions)));
-        let reloader = Reloader::new(Arc::clone(&sandbox), reloader, metrics.clone());
-        let reloader = Arc::new(reloader);
+        let admin = AdminServer::bind(&written.admin)?;
+        let rules = rules::load(written, &AllRules::new())?;
+        let (gateways, publisher) = Gateways::bind(written, &rules)?;
+        let config = Registry::new(&written.registry, false).provide(written)?;
+        let sandbox = Arc::new(Sandbox::start(SandboxSettings::new(&config, compiler))?);
+        let plugins = load_plugins(&sandbox, &config, &Plugins::new(), &metrics)?;
+        let (schema_registry, encoders) = rules::schema_registry(&config)?;
+        let prepared = topics::prepared(&config)?;
+        let ready = Ready::new((written.clone(), config), plugins, rules, prepared.as_ref());
+        let reloader = Arc::new(Reloader::new(Arc::clone(&sandbox), metrics.clone()));
+        let shown = Arc::new(Shown::default());
         let (stop_servers, stopped) = watch::channel(false);
         let mut daemon = Self {
-            groups: Vec::new(),
-            versions: plugins
-                .values()
-                .map(|(versions, _)| Arc::clone(versions))
-                .collect(),
-            rules: rules.values().cloned().collect(),
+            groups: Groups::new(Common {
+                schema_registry: schema_registry.clone(),
+                encoders,
+                metrics: metrics.clone(),
+                shown: Arc::clone(&shown),
+            }),
             schema_registry,
-            metrics: metrics.clone(),
+            shown,
+            metrics,
             admin_address: admin.address(),
             grpc_address: gateways.grpc.as_ref().map(GrpcGateway::address),
             http_address: gateways.http.as_ref().map(HttpGateway::address),
@@ -111,74 +108,114 @@ impl Daemon {
             stop_servers,
             servers: Vec::new(),
             runtime,
-            drain_timeout: config.drain_timeout,
-            watcher: Watcher::start(Arc::clone(&reloader), rules.values().cloned().collect())
+            drain_timeout: ready.config.drain_timeout,
+            ready: Arc::new(ready),
+            watcher: Watcher::start(Arc::clone(&reloader))
                 .map_err(|error| DaemonError::Host(error.to_string()))?,
-            following: None,
-            _sandbox: sandbox,
+            reloader,
+            sandbox,
         };
-        if let Some(prepared) = prepared
-            && let Err(error) = daemon.start_groups(config, prepared, &plugins, (rules, encoders))
-        {
+        daemon.look_after_plugins();
+        let mut broker = prepared.map(|prepared| prepared.broker);
+        if let Err(error) = daemon.groups.start(&daemon.ready, &mut broker) {
             drop(daemon.stop());
             return Err(error);
         }
-        daemon.serve(admin, gateways, reloader, stopped);
+        daemon.metrics.configuration_taken();
+        daemon.serve(admin, gateways, stopped);
         Ok(daemon)
     }
 
-    fn start_groups(
-        &mut self,
-        config: &Config,
-        prepared: Prepared,
-        plugins: &Plugins,
-        (rules, encoders): (rules::AllRules, Encoders),
-    ) -> Result<(), DaemonError> {
-        let registry = self.schema_registry.clone();
-        let prepare =
-            move |group: &config::Group| rules::preparations(group, &rules, registry.as_ref());
-        for group in &prepared.groups {
-            let parts = (
-                plugins,
-                &prepared.partitions,
-                prepare(group),
-                encoders.clone(),
-            );
-            let group = start_group(config, group, parts, &self.metrics)?;
-            self.groups.push(group);
-        }
-        if let Some(interval) = topics_refresh(&config.kafka).filter(|_| !self.groups.is_empty()) {
-            let sources = self.groups.iter().map(Group::sources).collect();
-            let following =
-                Following::start(prepared, config, sources, Box::new(prepare), interval);
-            self.following = Some(following.map_err(|error| DaemonError::Host(error.to_string()))?);
-        }
-        Ok(())
+    /// From now on, those of the configuration that serves.
+    fn look_after_plugins(&self) {
+        let plugins = self.ready.plugins.values();
+        let plugins = plugins.map(|(versions, plugin)| (plugin.clone(), Arc::clone(versions)));
+        let rules = self.ready.rules.values().cloned().collect();
+        self.reloader.look_after(plugins, rules);
     }
 
-    fn serve(
+    /// What makes another configuration ready for this host, on any thread.
+    #[must_use]
+    pub fn planner(&self) -> Planner {
+        Planner {
+            ready: Arc::clone(&self.ready),
+            sandbox: Arc::clone(&self.sandbox),
+            metrics: self.metrics.clone(),
+        }
+    }
+
+    /// Takes another configuration up: groups that it concerns finish what is in flight and leave, for up to the
+    /// drain time-out, and start again with it. The others are not disturbed.
+    ///
+    /// # Errors
+    /// A group does not start with it. All then run as before, unless the error is [`DaemonError::NoWayBack`].
+    pub fn take_up(&mut self, plan: Plan) -> Result<Changes, DaemonError> {
+        let Plan {
+            ready,
+            mut broker,
+            stay,
+            changes,
+        } = plan;
+        self.groups.drain_all_but(&stay);
+        if let Err(error) = self.groups.start(&ready, &mut broker) {
+            self.go_back(&stay, &mut broker)
+                .map_err(|before| DaemonError::NoWayBack {
+                    new: error.to_string(),
+                    before: Box::new(before),
+                })?;
+            return Err(error);
+        }
+        for gone in self.ready.plugins.keys() {
+            if !ready.plugins.contains_key(gone) {
+                self.metrics.plugin_is_gone(gone);
+            }
+        }
+        self.ready = Arc::new(ready);
+        self.look_after_plugins();
+        self.configuration_serves();
+        Ok(changes)
+    }
+
+    /// Lets those groups run again that ran before.
+    fn go_back(
         &mut self,
-        admin: AdminServer,
-        gateways: Gateways,
-        reloader: Arc<Reloader>,
-        stopped: watch::Receiver<bool>,
-    ) {
+        stay: &BTreeSet<String>,
+        broker: &mut Option<Broker>,
+    ) -> Result<(), DaemonError> {
+        self.groups.drain_all_but(stay);
+        self.groups.start(&self.ready, broker)
+    }
+
+    /// The configuration that was read last is the one that serves.
+    pub fn configuration_serves(&self) {
+        self.shown.refused(None);
+        self.metrics.configuration_taken();
+    }
+
+    /// A configuration was not taken up, for this reason.
+    pub fn configuration_refused(&self, reason: &str) {
+        self.shown.refused(Some(reason.to_owned()));
+        self.metrics.configuration_refused();
+    }
+
+    fn serve(&mut self, admin: AdminServer, gateways: Gateways, stopped: watch::Receiver<bool>) {
         let until_stopped = |mut stopped: watch::Receiver<bool>| async move {
             // A sender that is gone means the same.
             let _stopped = stopped.wait_for(|stop| *stop).await;
         };
         let counts = gateways.counts();
-        let (metrics, versions) = (self.metrics.clone(), self.versions.clone());
-        let (rules, registry) = (self.rules.clone(), self.schema_registry.clone());
-        let publisher = self.publisher.clone();
+        let (metrics, registry) = (self.metrics.clone(), self.schema_registry.clone());
+        let (publisher, serving) = (self.publisher.clone(), Arc::clone(&self.reloader));
         let render = move || {
-            for versions in &versions {
-                show_versions(&metrics, versions);
+            for versions in serving.versions() {
+                show_versions(&metrics, &versions);
             }
             if let Some(figures) = publisher.as_ref().and_then(|publisher| publisher.figures()) {
                 show_producer(&metrics, &figures);
             }
-            rules.iter().for_each(|rules| show_rules(&metrics, rules));
+            for rules in serving.rules() {
+                show_rules(&metrics, &rules);
+            }
             if let Some(registry) = &registry {
                 show_schema_registry(&metrics, registry);
             }
@@ -191,22 +228,15 @@ impl Daemon {
                 .render()
                 .unwrap_or_else(|error| format!("# {error}\n"))
         };
-        let statuses = self.statuses();
-        let schema_registry = self.schema_registry.clone();
+        let (shown, schema_registry) = (Arc::clone(&self.shown), self.schema_registry.clone());
         let health = move || {
-            let groups = statuses.iter();
-            let groups = groups.map(|(group, status)| health_of(group, status));
             let registry = schema_registry.iter();
-            groups
-                .chain(registry.map(|registry| rules::health(registry)))
-                .collect()
+            let mut parts = shown.health();
+            parts.extend(registry.map(|registry| rules::health(registry)));
+            parts
         };
-        let admin = admin.serve(
-            health,
-            render,
-            Arc::new(desk::Desk(reloader)),
-            stopped.clone(),
-        );
+        let desk = Arc::new(desk::Desk(Arc::clone(&self.reloader)));
+        let admin = admin.serve(health, render, desk, stopped.clone());
         self.servers.push(self.runtime.spawn(admin));
         let (drain_timeout, stopped_too) = (self.drain_timeout, stopped.clone());
         if let Some(grpc) = gateways.grpc {
@@ -246,10 +276,7 @@ impl Daemon {
     /// The groups by id, and what may be known of them.
     #[must_use]
     pub fn statuses(&self) -> Vec<(String, Arc<GroupStatus>)> {
-        self.groups
-            .iter()
-            .map(|group| (group.id().to_owned(), group.status()))
-            .collect()
+        self.groups.statuses()
     }
 
     /// Why the host cannot go on: no group works any more, or one has met a bug of the host. None while groups
@@ -257,14 +284,14 @@ impl Daemon {
     #[must_use]
     pub fn failure(&self) -> Option<String> {
         let status = |group: &Group| (group.id().to_owned(), group.status());
-        let stopped: Vec<_> = self
-            .groups
+        let groups = self.groups.running();
+        let stopped: Vec<_> = groups
             .iter()
             .map(status)
             .filter_map(|(id, status)| Some((id, status.failure()?, status.broken())))
             .collect();
         let broken = stopped.iter().find(|(.., broken)| *broken);
-        let all = stopped.len() == self.groups.len();
+        let all = stopped.len() == groups.len();
         let (id, why, _) = broken.or_else(|| stopped.first().filter(|_| all))?;
         Some(format!("group {id}: {why}"))
     }
@@ -277,18 +304,10 @@ impl Daemon {
     /// Takes everything down in order: publishers are turned away, groups finish what is in flight and
     /// leave, and health is served to the end.
     #[must_use]
-    pub fn stop(self) -> Summary {
-        // No version is replaced any more by what finishes up, and no topic is added to it.
+    pub fn stop(mut self) -> Summary {
+        // No version is replaced any more by what finishes up.
         drop(self.watcher);
-        drop(self.following);
-        for group in &self.groups {
-            group.stop();
-        }
-        let groups = self.groups.into_iter().map(|group| {
-            let (id, status) = (group.id().to_owned(), group.status());
-            GroupSummary::new(id, &status, &group.join())
-        });
-        let groups = groups.collect();
+        let groups = self.groups.end();
         // The only receivers are the servers, which end now.
         let _gone = self.stop_servers.send(true);
         self.runtime.block_on(async {
@@ -315,79 +334,4 @@ fn runtime() -> Result<Runtime, DaemonError> {
         .enable_all()
         .build()
         .map_err(|error| DaemonError::Host(error.to_string()))
-}
-
-type Plugins = BTreeMap<String, (Arc<Versions>, config::Plugin)>;
-
-/// Makes every plugin ready, as many at a time as there are cores. What is wrong is told of the first by name.
-fn load_plugins(
-    sandbox: &Sandbox,
-    config: &Config,
-    metrics: &Metrics,
-) -> Result<Plugins, DaemonError> {
-    let mut plugins = Plugins::new();
-    for (name, loaded) in LoadedPlugin::prepare_all(sandbox, &config.plugins)? {
-        let plugin = &config.plugins[&name];
-        tracing::info!(plugin = %name, version = %loaded.version, digest = %loaded.digest, path = %plugin.path.display(), "plugin loaded");
-        let trial = load_candidate(sandbox, &name, plugin, metrics)?;
-        let versions = Versions::new(Version::new(&loaded)).with_trial(trial);
-        plugins.insert(name, (Arc::new(versions), plugin.clone()));
-    }
-    Ok(plugins)
-}
-
-/// Loads the candidate for a plugin's next version, where one is configured.
-fn load_candidate(
-    sandbox: &Sandbox,
-    name: &str,
-    plugin: &config::Plugin,
-    metrics: &Metrics,
-) -> Result<Option<Trial>, DaemonError> {
-    let (Some(candidate), Some(trial)) = (plugin.candidate(), &plugin.trial) else {
-        return Ok(None);
-    };
-    let loaded = LoadedPlugin::prepare(sandbox, name, &candidate)?;
-    tracing::info!(plugin = %name, digest = %loaded.digest, path = %candidate.path.display(),
-        "candidate for the plugin's next version loaded");
-    let (settings, approve) = (trial.clone(), plugin.reload.approve_grants);
-    let first = Version::new(&loaded);
-    Ok(Some(Trial::new(
-        settings,
-        approve,
-        first,
-        metrics.trial(name),
-    )))
-}
-
-fn start_group(
-    config: &Config,
-    group: &config::Group,
-    (plugins, output_partitions, preparations, encoders): (
-        &Plugins,
-        &BTreeMap<String, usize>,
-        BTreeMap<String, Preparation>,
-        Encoders,
-    ),
-    metrics: &Metrics,
-) -> Result<Group, DaemonError> {
-    let used = group.plugins();
-    let parts = GroupParts {
-        group,
-        kafka: &config.kafka,
-        plugins: plugins
-            .iter()
-            .filter(|(name, _)| used.contains(name.as_str()))
-            .map(|(name, plugin)| (name.clone(), plugin.clone()))
-            .collect(),
-        output_partitions: output_partitions.clone(),
-        correlation: &config.correlation,
-        preparations,
-        encoders,
-        drain_timeout: config.drain_timeout,
-        metrics,
-    };
-    Group::start(&parts).map_err(|source| DaemonError::Group {
-        group: group.id.clone(),
-        source,
-    })
 }

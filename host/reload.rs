@@ -7,13 +7,14 @@ mod watch;
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::SystemTime;
 
 pub use self::watch::Watcher;
 use crate::config;
 use crate::pipeline::{Refusal, Version, Versions};
 use crate::sandbox::{LoadError, LoadedPlugin, Sandbox, digest_of};
+use crate::schema::Rules;
 use crate::telemetry::metrics::Metrics;
 
 /// Why a version does not serve, or a request could not be met.
@@ -73,10 +74,17 @@ pub struct PluginState {
 #[derive(Debug)]
 pub struct Reloader {
     sandbox: Arc<Sandbox>,
-    plugins: BTreeMap<String, Plugin>,
-    /// The candidates for the next versions of some of them.
-    candidates: BTreeMap<String, Plugin>,
     metrics: Metrics,
+    cared_for: RwLock<Arc<CaredFor>>,
+}
+
+/// What is looked after, until the configuration changes.
+#[derive(Debug, Default)]
+struct CaredFor {
+    plugins: BTreeMap<String, Arc<Plugin>>,
+    /// The candidates for the next versions of some of them.
+    candidates: BTreeMap<String, Arc<Plugin>>,
+    rules: Vec<Arc<Rules>>,
 }
 
 #[derive(Debug)]
@@ -120,6 +128,17 @@ impl Plugin {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn state(&self) -> PluginState {
+        let waiting = self.waiting().clone();
+        PluginState {
+            versions: Arc::clone(&self.versions),
+            waiting: waiting.map(|loaded| {
+                let asks_for = self.versions.published().current.lacks(&loaded.grants);
+                (loaded, asks_for)
+            }),
+        }
+    }
+
     /// Lets a version serve.
     fn publish(&self, loaded: &Arc<LoadedPlugin>) {
         let before = self.versions.published().current;
@@ -130,36 +149,79 @@ impl Plugin {
 }
 
 impl Reloader {
-    /// Looks after these plugins.
+    /// Looks after nothing yet.
     #[must_use]
-    pub fn new(
-        sandbox: Arc<Sandbox>,
-        plugins: impl Iterator<Item = (config::Plugin, Arc<Versions>)>,
-        metrics: Metrics,
-    ) -> Self {
-        let mut reloader = Self {
+    pub fn new(sandbox: Arc<Sandbox>, metrics: Metrics) -> Self {
+        Self {
             sandbox,
-            plugins: BTreeMap::new(),
-            candidates: BTreeMap::new(),
             metrics,
+            cared_for: RwLock::default(),
+        }
+    }
+
+    /// Looks after these plugins and rules from now on. What is known of those that are looked after already stays.
+    pub fn look_after(
+        &self,
+        plugins: impl Iterator<Item = (config::Plugin, Arc<Versions>)>,
+        rules: Vec<Arc<Rules>>,
+    ) {
+        let before = self.cared_for();
+        let known = |plugins: &BTreeMap<String, Arc<Plugin>>, versions: &Arc<Versions>| {
+            let known = plugins.get(versions.plugin());
+            known
+                .filter(|plugin| Arc::ptr_eq(&plugin.versions, versions))
+                .cloned()
+        };
+        let mut now = CaredFor {
+            rules,
+            ..CaredFor::default()
         };
         for (config, versions) in plugins {
             let name = versions.plugin();
             if let (Some(config), Some(trial)) = (config.candidate(), versions.trial()) {
-                let candidate = Plugin::new(config, Arc::clone(trial.candidate()), true);
-                reloader.candidates.insert(name.to_owned(), candidate);
+                let its = trial.candidate();
+                let candidate = known(&before.candidates, its)
+                    .unwrap_or_else(|| Arc::new(Plugin::new(config, Arc::clone(its), true)));
+                now.candidates.insert(name.to_owned(), candidate);
             }
-            let plugin = Plugin::new(config, Arc::clone(&versions), false);
-            reloader.plugins.insert(name.to_owned(), plugin);
+            let plugin = known(&before.plugins, &versions)
+                .unwrap_or_else(|| Arc::new(Plugin::new(config, Arc::clone(&versions), false)));
+            now.plugins.insert(name.to_owned(), plugin);
         }
-        reloader
+        let mut cared_for = self
+            .cared_for
+            .write()
+            .unwrap_or_else(PoisonError::into_inner);
+        *cared_for = Arc::new(now);
+    }
+
+    fn cared_for(&self) -> Arc<CaredFor> {
+        let cared_for = self.cared_for.read();
+        Arc::clone(&cared_for.unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// The versions of every plugin.
+    #[must_use]
+    pub fn versions(&self) -> Vec<Arc<Versions>> {
+        let cared_for = self.cared_for();
+        let plugins = cared_for.plugins.values();
+        plugins.map(|plugin| Arc::clone(&plugin.versions)).collect()
+    }
+
+    /// Every set of rules.
+    #[must_use]
+    pub fn rules(&self) -> Vec<Arc<Rules>> {
+        self.cared_for().rules.clone()
     }
 
     /// Every plugin by name, and what is known of it.
-    pub fn states(&self) -> impl Iterator<Item = (&str, PluginState)> {
-        self.plugins
-            .keys()
-            .filter_map(|name| Some((name.as_str(), self.state(name).ok()?)))
+    #[must_use]
+    pub fn states(&self) -> Vec<(String, PluginState)> {
+        let cared_for = self.cared_for();
+        let plugins = cared_for.plugins.iter();
+        plugins
+            .map(|(name, plugin)| (name.clone(), plugin.state()))
+            .collect()
     }
 
     /// What is known of a plugin.
@@ -167,17 +229,7 @@ impl Reloader {
     /// # Errors
     /// There is no such plugin.
     pub fn state(&self, name: &str) -> Result<PluginState, ReloadError> {
-        let plugin = self.plugin(name)?;
-        let waiting = plugin.waiting().clone();
-        Ok(PluginState {
-            versions: Arc::clone(&plugin.versions),
-            waiting: waiting.map(|loaded| {
-                (
-                    Arc::clone(&loaded),
-                    plugin.versions.published().current.lacks(&loaded.grants),
-                )
-            }),
-        })
+        Ok(self.plugin(name)?.state())
     }
 
     /// Tries the version in the plugin's file, and lets it serve.
@@ -185,7 +237,8 @@ impl Reloader {
     /// # Errors
     /// It does not serve, and why. The version that does goes on.
     pub fn reload(&self, name: &str) -> Result<Reloaded, ReloadError> {
-        self.try_version(name, self.plugin(name)?)
+        let plugin = self.plugin(name)?;
+        self.try_version(name, &plugin)
     }
 
     fn try_version(&self, name: &str, plugin: &Plugin) -> Result<Reloaded, ReloadError> {
@@ -299,8 +352,8 @@ impl Reloader {
     /// # Errors
     /// None is being tried.
     pub fn dismiss(&self, name: &str) -> Result<(), ReloadError> {
-        let trial = self.plugin(name)?.versions.trial();
-        let dismissed = trial.is_some_and(|trial| {
+        let plugin = self.plugin(name)?;
+        let dismissed = plugin.versions.trial().is_some_and(|trial| {
             let reason = "an operator dismissed it".to_owned();
             trial.step_back(&trial.round(), reason)
         });
@@ -309,10 +362,12 @@ impl Reloader {
         })
     }
 
-    fn plugin(&self, name: &str) -> Result<&Plugin, ReloadError> {
-        self.plugins.get(name).ok_or_else(|| ReloadError::Unknown {
+    fn plugin(&self, name: &str) -> Result<Arc<Plugin>, ReloadError> {
+        let plugins = &self.cared_for().plugins;
+        let plugin = plugins.get(name).cloned();
+        plugin.ok_or_else(|| ReloadError::Unknown {
             plugin: name.to_owned(),
-            known: self.plugins.keys().cloned().collect::<Vec<_>>().join(", "),
+            known: plugins.keys().cloned().collect::<Vec<_>>().join(", "),
         })
     }
 }

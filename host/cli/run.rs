@@ -1,22 +1,22 @@
 //! `millrace run`: the daemon.
 
+mod another;
 mod notify;
+mod source;
+mod waiting;
 
 use std::io::Write as _;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::Context as _;
-use tokio::signal::unix::{SignalKind, signal};
-
+use self::another::Taken;
+use self::source::Source;
+use self::waiting::{Next, Waiting};
 use super::Output;
 use crate::config::{self, Config, ConfigError};
 use crate::daemon::{Daemon, Summary};
 use crate::sandbox::Compiler;
 use crate::telemetry::logs::{self, LogFormat};
-
-/// How often a running daemon looks whether a group has stopped for good.
-const FAILURE_CHECK: Duration = Duration::from_millis(500);
 
 /// How long closing connections may take after everything in flight is finished or given up.
 pub(super) const EXIT_MARGIN: Duration = Duration::from_secs(10);
@@ -60,17 +60,33 @@ pub struct RunArgs {
     pub run_for: Option<Duration>,
 }
 
-/// Runs until a signal, until the time is over, or until a group stops for good.
+/// Runs until a signal, until the time is over, or until a group stops for good. Takes up its configuration as the
+/// file changes, or by SIGHUP.
 ///
 /// # Errors
 /// The configuration is wrong, something cannot start, or a group has stopped.
 pub fn run(args: &RunArgs) -> anyhow::Result<()> {
     logs::start(&args.log, LogFormat::Auto).map_err(anyhow::Error::msg)?;
-    let config = args.config.load()?;
-    let daemon = Daemon::start(&config, Compiler::own_child()?)?;
+    let mut source = Source::new(&args.config);
+    let config = source.read()?;
+    let mut daemon = Daemon::start(&config, Compiler::own_child()?)?;
+    let mut waiting = daemon.wait(async { Waiting::begin(args.run_for) })?;
     tracing::info!(admin = %daemon.admin_address(), grpc = ?daemon.grpc_address(), http = ?daemon.http_address(), "started");
     notify::tell(notify::READY);
-    let failure = daemon.wait(until_stopped(&daemon, args.run_for))?;
+    let failure = loop {
+        match daemon.wait(waiting.next(&daemon, &mut source)) {
+            Next::End => break None,
+            Next::Failed(failure) => break Some(failure),
+            Next::ReadAgain => {
+                let time = config.drain_timeout;
+                match another::take(&mut daemon, &mut source, &mut waiting, time)? {
+                    Taken::GoesOn => {}
+                    Taken::End => break None,
+                    Taken::Lost(reason) => break Some(reason),
+                }
+            }
+        }
+    };
     notify::tell(notify::STOPPING);
     tracing::info!("stopping: finishing what is in flight");
     exit_in_the_end(config.drain_timeout + EXIT_MARGIN);
@@ -93,35 +109,6 @@ pub(super) fn exit_in_the_end(after: Duration) {
         tracing::error!("shutdown did not end in time; what is not committed runs again");
         std::process::exit(1);
     });
-}
-
-/// Waits for a signal, the end of the time, or the failure of a group, which it returns.
-pub(super) async fn until_stopped(
-    daemon: &Daemon,
-    run_for: Option<Duration>,
-) -> anyhow::Result<Option<String>> {
-    let mut terminate = signal(SignalKind::terminate()).context("signals cannot be received")?;
-    let mut interrupt = signal(SignalKind::interrupt()).context("signals cannot be received")?;
-    let time_over = async {
-        match run_for {
-            Some(time) => tokio::time::sleep(time).await,
-            None => std::future::pending().await,
-        }
-    };
-    let failed = async {
-        loop {
-            if let Some(failure) = daemon.failure() {
-                return failure;
-            }
-            tokio::time::sleep(FAILURE_CHECK).await;
-        }
-    };
-    tokio::select! {
-        _ = terminate.recv() => Ok(None),
-        _ = interrupt.recv() => Ok(None),
-        () = time_over => Ok(None),
-        failure = failed => Ok(Some(failure)),
-    }
 }
 
 pub(super) fn print_summary(summary: &Summary, output: Output) -> anyhow::Result<()> {

@@ -57,6 +57,13 @@ impl Group {
         routes.map(|route| route.plugin.as_str()).collect()
     }
 
+    /// The rules that any route asks for.
+    pub fn rules(&self) -> impl Iterator<Item = &str> {
+        let by_pattern = self.patterns.iter().map(|by| &by.route);
+        let routes = self.routes.values().chain(by_pattern);
+        routes.filter_map(|route| route.validate.as_deref())
+    }
+
     /// Where a topic's events go: by its name, else by the narrowest pattern that matches it.
     #[must_use]
     pub fn route_of(&self, topic: &str) -> Option<&Route> {

@@ -17,8 +17,13 @@ pub(super) struct Desk(pub(super) Arc<Reloader>);
 
 impl Plugins for Desk {
     fn list(&self) -> Value {
-        let states = self.0.states().map(|(name, state)| told(name, &state));
-        Value::Array(states.collect())
+        let states = self.0.states();
+        Value::Array(
+            states
+                .iter()
+                .map(|(name, state)| told(name, state))
+                .collect(),
+        )
     }
 
     fn ask(&self, plugin: &str, request: Request) -> Result<Value, Refused> {

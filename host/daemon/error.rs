@@ -85,4 +85,21 @@ pub enum DaemonError {
     Admin(#[from] AdminError),
     #[error("the host cannot start: {0}")]
     Host(String),
+    /// Of a running host.
+    #[error(
+        "a group did not start with the new configuration ({new}), nor again with the one before ({before}); the host ends"
+    )]
+    NoWayBack { new: String, before: Box<Self> },
+}
+
+impl DaemonError {
+    /// Whether waiting may help: somebody does not answer who may answer later.
+    #[must_use]
+    pub fn may_pass(&self) -> bool {
+        match self {
+            Self::Kafka(KafkaError::Unreachable { .. }) => true,
+            Self::Fetch(error) => error.source.may_pass(),
+            _ => false,
+        }
+    }
 }

@@ -12,11 +12,20 @@ use crate::schema::{Checker, CloudEvents, Decoder, Place, Preparation, Rules};
 /// Rules by name.
 pub(super) type AllRules = BTreeMap<String, Arc<Rules>>;
 
-/// Reads every set of rules.
-pub(super) fn load(config: &Config) -> Result<AllRules, DaemonError> {
+/// Reads every set of rules, but for those that are there and configured the same.
+pub(super) fn load(config: &Config, there: &AllRules) -> Result<AllRules, DaemonError> {
     let mut all = AllRules::new();
     for (name, validation) in &config.validation {
+        let before = there.get(name);
+        if let Some(same) = before.filter(|rules| rules.validation() == validation) {
+            all.insert(name.clone(), Arc::clone(same));
+            continue;
+        }
         let rules = Rules::load(name, validation)?;
+        let rules = match before {
+            Some(before) => rules.counting_on(before),
+            None => rules,
+        };
         tracing::info!(rules = %name, files = rules.serving().files(),
             types = rules.serving().types().count(), "schemas loaded");
         all.insert(name.clone(), Arc::new(rules));

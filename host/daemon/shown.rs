@@ -1,6 +1,6 @@
 //! What a host shows of itself: the health of its parts, and figures that are read when somebody asks for them.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::admin::Health;
 use crate::kafka::publisher::ProducerFigures;
@@ -9,9 +9,45 @@ use crate::schema::confluent::SchemaRegistry;
 use crate::schema::{Place, Rules};
 use crate::telemetry::metrics::{Metrics, ProducerMetrics};
 
+/// What others see of the parts that another configuration replaces while the host runs.
+#[derive(Debug, Default)]
+pub(super) struct Shown {
+    groups: Mutex<Vec<(String, Arc<GroupStatus>)>>,
+    refused: Mutex<Option<String>>,
+}
+
+impl Shown {
+    /// These groups run.
+    pub(super) fn groups(&self, groups: Vec<(String, Arc<GroupStatus>)>) {
+        *self.groups.lock().unwrap_or_else(PoisonError::into_inner) = groups;
+    }
+
+    /// The configuration that was to be taken up last is refused for this; none where it was taken up.
+    pub(super) fn refused(&self, reason: Option<String>) {
+        *self.refused.lock().unwrap_or_else(PoisonError::into_inner) = reason;
+    }
+
+    /// The health of each group. A configuration that is refused is told too, and is no reason to restart the host:
+    /// the one before serves.
+    pub(super) fn health(&self) -> Vec<Health> {
+        let groups = self.groups.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut parts: Vec<_> = groups
+            .iter()
+            .map(|(group, status)| health_of(group, status))
+            .collect();
+        let refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
+        parts.extend(refused.iter().map(|reason| Health {
+            part: "configuration".to_owned(),
+            state: format!("a new one is refused, the one before serves: {reason}"),
+            ready: true,
+        }));
+        parts
+    }
+}
+
 /// Ready means that the group has joined, has not stopped and can settle. A broker that is away later does not
 /// change that: restarting the host would not bring it back. A full disk does: another host has room.
-pub(super) fn health_of(group: &str, status: &GroupStatus) -> Health {
+fn health_of(group: &str, status: &GroupStatus) -> Health {
     let (ready, state) = match (status.failure(), status.joined(), status.trouble()) {
         (Some(failure), _, _) => (false, format!("stopped: {failure}")),
         (None, false, _) => (false, "joining".to_owned()),
@@ -37,6 +73,10 @@ pub(super) fn show_versions(metrics: &Metrics, versions: &Versions) {
     let others: Vec<_> = published.previous.into_iter().chain(candidate).collect();
     let others: Vec<_> = others.iter().map(|version| version.labels()).collect();
     metrics.plugin_serves(versions.plugin(), published.current.labels(), &others);
+    metrics.trial_runs(
+        versions.plugin(),
+        versions.trial().map(|trial| trial.round().end().is_none()),
+    );
 }
 
 pub(super) fn show_rules(metrics: &Metrics, rules: &Rules) {

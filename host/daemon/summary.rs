@@ -5,7 +5,7 @@ use std::fmt;
 use serde::Serialize;
 
 use crate::delivery::ledger::{Ledger, Settled};
-use crate::pipeline::{GroupStatus, Totals};
+use crate::pipeline::Totals;
 
 /// The consumption summary of a run.
 #[derive(Debug, Clone, Default, Serialize)]
@@ -70,10 +70,10 @@ impl Counts {
 }
 
 impl GroupSummary {
-    pub(super) fn new(group: String, status: &GroupStatus, totals: &Totals) -> Self {
+    /// Of a group that worked from the first to the second of these times.
+    pub(super) fn new(group: String, worked: Option<(u64, u64)>, totals: &Totals) -> Self {
         let mut total = Ledger::default();
         totals.values().for_each(|ledger| total.add(ledger));
-        let worked = status.worked_ms();
         Self {
             group,
             first_event_at_ms: worked.map(|(first, _)| first),

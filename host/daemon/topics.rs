@@ -17,7 +17,7 @@ use crate::kafka::topics::{TopicSpec, Topics};
 use crate::pipeline::TOPICS_MAX;
 
 /// How long the broker may take to answer at start.
-pub(super) const TIMEOUT: Duration = Duration::from_secs(10);
+const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// What the groups begin with.
 pub(super) struct Prepared {
@@ -28,12 +28,23 @@ pub(super) struct Prepared {
     pub(super) partitions: BTreeMap<String, usize>,
 }
 
+/// Checks and creates what a configuration asks for; none where it asks for nothing.
+///
+/// # Errors
+/// As of [`prepare`].
+pub(super) fn prepared(config: &Config) -> Result<Option<Prepared>, DaemonError> {
+    if config.groups.is_empty() && config.topics.is_empty() {
+        return Ok(None);
+    }
+    prepare(config, TIMEOUT).map(Some)
+}
+
 /// Checks and creates. The broker may take `timeout` for each answer.
 ///
 /// # Errors
 /// A source is missing, a topic may not be created or has too few partitions, or the broker does not
 /// answer.
-pub(super) fn prepare(config: &Config, timeout: Duration) -> Result<Prepared, DaemonError> {
+fn prepare(config: &Config, timeout: Duration) -> Result<Prepared, DaemonError> {
     let broker = Broker {
         topics: Topics::new(&config.kafka, timeout)?,
         brokers: config.kafka.brokers.clone(),

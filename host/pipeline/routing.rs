@@ -182,6 +182,12 @@ impl Sources {
         Arc::clone(&current.unwrap_or_else(PoisonError::into_inner))
     }
 
+    /// The plugins that its routes lead to.
+    #[must_use]
+    pub fn plugins(&self) -> &[String] {
+        &self.plugins
+    }
+
     /// Whether a topic has a place in the table, whether or not it is read now.
     #[must_use]
     pub fn knows(&self, topic: &str) -> bool {

@@ -15,7 +15,7 @@ const DEPTH_MAX: usize = 8;
 const FILES_MAX: usize = 4_000;
 
 /// The folders of rules, as they were seen last.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Folders {
     all: Vec<(Arc<Rules>, WatchedFile<FolderStamp>)>,
 }
@@ -24,17 +24,16 @@ pub(super) struct Folders {
 type FolderStamp = BTreeMap<String, Stamp>;
 
 impl Folders {
-    pub(super) fn new(rules: Vec<Arc<Rules>>) -> Self {
-        let watched = rules
-            .into_iter()
-            .map(|rules| (rules, WatchedFile::default()));
-        Self {
-            all: watched.collect(),
+    /// Looks at the folder of each of these once.
+    pub(super) fn look(&mut self, rules: Vec<Arc<Rules>>) {
+        let is = |of: &Arc<Rules>, other: &Arc<Rules>| Arc::ptr_eq(of, other);
+        self.all
+            .retain(|(known, _)| rules.iter().any(|rules| is(known, rules)));
+        for rules in rules {
+            if !self.all.iter().any(|(known, _)| is(known, &rules)) {
+                self.all.push((rules, WatchedFile::default()));
+            }
         }
-    }
-
-    /// Looks at every folder once.
-    pub(super) fn look(&mut self) {
         for (rules, watched) in &mut self.all {
             let now = stamp_of(&rules.validation().folder);
             if watched.is_due(now.clone()) {

@@ -8,8 +8,7 @@ use std::thread;
 use crossbeam_channel::{RecvTimeoutError, Sender, bounded};
 
 use super::schemas::Folders;
-use super::{ReloadError, Reloader};
-use crate::schema::Rules;
+use super::{Plugin, ReloadError, Reloader};
 use crate::watched::{LOOK_EVERY, Stamp, WatchedFile};
 
 /// Looks after the files until it is dropped.
@@ -20,39 +19,44 @@ pub struct Watcher {
 }
 
 impl Watcher {
-    /// Starts to watch the plugins that are to be watched, and the folders of all rules.
+    /// Starts to watch the plugins that are to be watched, and the folders of all rules, as they are looked after.
     ///
     /// # Errors
     /// The system gives no thread.
-    pub fn start(reloader: Arc<Reloader>, rules: Vec<Arc<Rules>>) -> Result<Self, std::io::Error> {
+    pub fn start(reloader: Arc<Reloader>) -> Result<Self, std::io::Error> {
         // Nothing is ever sent.
         let (stop, stopped) = bounded::<()>(0);
         thread::Builder::new()
             .name("watch".to_owned())
             .spawn(move || {
-                let (mut files, mut folders) = (Files::default(), Folders::new(rules));
+                let (mut files, mut folders) = (Files::default(), Folders::default());
                 while stopped.recv_timeout(LOOK_EVERY) == Err(RecvTimeoutError::Timeout) {
                     files.look(&reloader);
-                    folders.look();
+                    folders.look(reloader.rules());
                 }
             })?;
         Ok(Self { _stop: stop })
     }
 }
 
+/// Files by plugin, and whether it is a candidate.
 #[derive(Debug, Default)]
-struct Files(BTreeMap<(String, bool), WatchedFile>);
+struct Files(BTreeMap<(String, bool), (Arc<Plugin>, WatchedFile)>);
 
 impl Files {
     fn look(&mut self, reloader: &Reloader) {
-        for (name, plugin) in reloader.plugins.iter().chain(&reloader.candidates) {
+        let cared_for = reloader.cared_for();
+        for (name, plugin) in cared_for.plugins.iter().chain(&cared_for.candidates) {
             if !plugin.config.reload.watch {
                 continue;
             }
-            let file = self
-                .0
-                .entry((name.clone(), plugin.is_candidate))
-                .or_default();
+            let new = || (Arc::clone(plugin), WatchedFile::default());
+            let of = (name.clone(), plugin.is_candidate);
+            let (watched, file) = self.0.entry(of).or_insert_with(new);
+            if !Arc::ptr_eq(watched, plugin) {
+                // It is configured otherwise, and was loaded from its file when that was taken up.
+                (*watched, *file) = new();
+            }
             let now = Stamp::of(&plugin.config.path);
             if !file.is_due(now) {
                 continue;

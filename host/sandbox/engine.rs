@@ -27,6 +27,10 @@ pub(super) const EPOCH_TICK: Duration = Duration::from_millis(10);
 /// before its old one was gone.
 const INSTANCES_SPARE: u32 = 200;
 
+/// A configuration that is taken up while the host runs may have more lanes: twice as many as at the start, and a few
+/// more where those were few. What is not used is address space that is only reserved.
+const LANES_SPARE: usize = 32;
+
 /// How a sandbox comes by its components.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SandboxSettings {
@@ -45,7 +49,7 @@ impl SandboxSettings {
         Self {
             compiler,
             compile_cache: config.compile_cache.clone(),
-            lanes: config.lanes().min(config::LANES_MAX),
+            lanes: (config.lanes() * 2 + LANES_SPARE).min(config::LANES_MAX),
         }
     }
 }
@@ -68,6 +72,7 @@ pub struct Sandbox {
     compiler: Compiler,
     cache: Option<CompileCache>,
     ticker: Arc<Ticker>,
+    lanes: usize,
 }
 
 /// Advances the epochs until it is dropped. Without it a plugin that loops would never end.
@@ -115,7 +120,14 @@ impl Sandbox {
             engines,
             compiler: settings.compiler,
             cache: settings.compile_cache.and_then(CompileCache::open),
+            lanes: settings.lanes,
         })
+    }
+
+    /// So many lanes may have an instance at once.
+    #[must_use]
+    pub fn lanes(&self) -> usize {
+        self.lanes
     }
 
     /// What lets the deadlines of a plugin pass.

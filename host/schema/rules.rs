@@ -19,7 +19,8 @@ pub struct Rules {
     serving: RwLock<Arc<RuleSet>>,
     /// Held while the files are read, so that two who find them changed do not overtake each other.
     reloading: Mutex<()>,
-    counts: Counts,
+    /// Shared with the rules of this name before, so that what is counted only rises.
+    counts: Arc<Counts>,
 }
 
 /// What has come of the rules since the host started.
@@ -75,8 +76,17 @@ impl Rules {
             generation: AtomicU64::new(0),
             serving: RwLock::new(Arc::new(load(name, validation)?)),
             reloading: Mutex::default(),
-            counts: Counts::default(),
+            counts: Arc::default(),
         })
+    }
+
+    /// The same, counting on from rules of this name that were configured otherwise.
+    #[must_use]
+    pub fn counting_on(self, before: &Self) -> Self {
+        Self {
+            counts: Arc::clone(&before.counts),
+            ..self
+        }
     }
 
     /// Their name in the configuration.

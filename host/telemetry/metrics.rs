@@ -1,6 +1,7 @@
 //! Figures in Prometheus' form. Handles are resolved when a partition, a lane or a group starts; the data
 //! path only adds to them.
 
+mod configuration;
 mod families;
 mod figures;
 mod partition;
@@ -19,6 +20,7 @@ use prometheus::{
     IntCounterVec, IntGauge, IntGaugeVec, Registry, TextEncoder,
 };
 
+use self::configuration::ConfigurationFamilies;
 use self::families::{GroupFamilies, LaneFamilies, PartitionFamilies};
 pub use self::figures::Figures;
 pub use self::partition::PartitionMetrics;
@@ -50,6 +52,7 @@ pub struct Metrics {
     validation_refused: IntCounterVec,
     schema_reloads: IntCounterVec,
     producer: ProducerFamilies,
+    configuration: ConfigurationFamilies,
 }
 
 /// Figures of one group.
@@ -95,6 +98,7 @@ pub struct LaneMetrics {
     events: VersionEvents,
     group: String,
     plugin: String,
+    lane: String,
     retries: IntCounter,
     not_now: IntCounter,
     duration: Histogram,
@@ -150,6 +154,7 @@ impl Metrics {
                 &["rules", "outcome"],
             )?,
             producer: ProducerFamilies::register(&registry)?,
+            configuration: ConfigurationFamilies::register(&registry)?,
             own: Registered::default(),
             registry,
         })
@@ -202,7 +207,8 @@ impl Metrics {
     pub fn lane(&self, group: &str, plugin: &str, lane: usize, series_max: usize) -> LaneMetrics {
         let labels = [group, plugin];
         let families = &self.lanes;
-        let of_lane = [group, plugin, &lane.to_string()];
+        let lane = lane.to_string();
+        let of_lane = [group, plugin, &lane];
         families.begin_at_zero(labels);
         LaneMetrics {
             retries: families.retries.with_label_values(&labels),
@@ -224,6 +230,7 @@ impl Metrics {
             ),
             group: group.to_owned(),
             plugin: plugin.to_owned(),
+            lane,
             families: families.clone(),
             versions: self.versions.clone(),
             events: VersionEvents::default(),
@@ -245,6 +252,42 @@ impl Metrics {
     #[must_use]
     pub fn trial(&self, plugin: &str) -> TrialMetrics {
         self.trials.of(plugin)
+    }
+
+    /// Shows whether a candidate for the next version of a plugin is tried; none where there is no candidate.
+    pub fn trial_runs(&self, plugin: &str, runs: Option<bool>) {
+        self.trials.show(plugin, runs);
+    }
+
+    /// Forgets which version of a plugin serves that is not configured any more.
+    pub fn plugin_is_gone(&self, plugin: &str) {
+        self.versions.forget(plugin);
+        self.trials.show(plugin, None);
+    }
+
+    /// Forgets what a group waits for, and the state of its plugins; it is not configured any more, or starts anew.
+    pub fn group_is_gone<'p>(&self, group: &str, plugins: impl Iterator<Item = &'p str>) {
+        let families = &self.groups;
+        for plugin in plugins {
+            for family in [
+                &families.breaker_open,
+                &families.state_bytes,
+                &families.state_entries,
+            ] {
+                // What is not there cannot be removed, and need not be.
+                let _gone = family.remove_label_values(&[group, plugin]);
+            }
+        }
+    }
+
+    /// Another configuration serves.
+    pub fn configuration_taken(&self) {
+        self.configuration.taken();
+    }
+
+    /// Another configuration was refused.
+    pub fn configuration_refused(&self) {
+        self.configuration.refused();
     }
 
     /// Counts a version of a plugin that was to serve and does not.
@@ -322,6 +365,16 @@ impl GroupMetrics {
     #[must_use]
     pub fn partition(&self, topic: &str, partition: i32) -> PartitionMetrics {
         PartitionMetrics::new(&self.partitions, &self.group, topic, partition)
+    }
+}
+
+impl Drop for LaneMetrics {
+    fn drop(&mut self) {
+        // A lane that is gone holds nothing back. What is not there cannot be removed, and need not be.
+        let families = &self.families;
+        let of_lane = [&self.group, &self.plugin, &self.lane];
+        let _gone = families.dedup_window.remove_label_values(&of_lane);
+        let _gone = families.park_used.remove_label_values(&of_lane);
     }
 }
 

@@ -282,6 +282,11 @@ impl Host {
         process::signal(&self.child, "TERM");
     }
 
+    /// Asks it to read its configuration again, and waits for nothing.
+    pub(crate) fn hangup(&self) {
+        process::signal(&self.child, "HUP");
+    }
+
     /// Ends it as a power cut would, for the process at least.
     pub(crate) fn kill9(mut self) -> Exit {
         self.child.kill().expect("the host can be killed");

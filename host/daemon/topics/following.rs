@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use crossbeam_channel::{RecvTimeoutError, Sender, bounded};
 
+use super::Broker;
 use super::matching::{outputs, with_matched};
-use super::{Broker, Prepared};
 use crate::config::{Config, Group};
 use crate::kafka::KafkaError;
 use crate::pipeline::{Sources, TOPICS_MAX};
@@ -28,24 +28,24 @@ pub(in super::super) struct Following {
 }
 
 impl Following {
-    /// Starts looking every `interval`. `sources` are those of the groups, in their order.
+    /// Starts looking every `interval`, with what is known of topics that are written to. `sources` are those of the groups, in their order.
     ///
     /// # Errors
     /// There is no thread to be had.
     pub(in super::super) fn start(
-        prepared: Prepared,
-        config: &Config,
+        broker: Broker,
+        (config, partitions): (&Config, &Partitions),
         sources: Vec<Sources>,
         prepare: Prepare,
         interval: Duration,
     ) -> std::io::Result<Self> {
         let (stop, stopped) = bounded(0);
         let mut looked = Looked {
-            broker: prepared.broker,
+            broker,
             config: config.clone(),
             said: vec![None; sources.len()],
             sources,
-            partitions: prepared.partitions,
+            partitions: partitions.clone(),
             prepare,
             last: None,
         };

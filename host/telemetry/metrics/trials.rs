@@ -44,6 +44,17 @@ impl TrialFamilies {
         })
     }
 
+    /// Shows whether a candidate is being tried; none where there is none.
+    pub(super) fn show(&self, plugin: &str, runs: Option<bool>) {
+        match runs {
+            Some(runs) => self.running.with_label_values(&[plugin]).set(runs.into()),
+            None => {
+                // What is not there cannot be removed, and need not be.
+                let _gone = self.running.remove_label_values(&[plugin]);
+            }
+        }
+    }
+
     pub(super) fn of(&self, plugin: &str) -> TrialMetrics {
         let both = |family: &IntCounterVec| {
             ["candidate", "serving"].map(|version| family.with_label_values(&[plugin, version]))

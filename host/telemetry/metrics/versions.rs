@@ -76,12 +76,24 @@ impl VersionFamilies {
         let serving = [plugin, current.0, current.1];
         self.info.with_label_values(&serving).set(1);
         self.show((None, serving.map(str::to_owned)));
+        self.keep(|is_counted, [its_plugin, version, digest]| {
+            let version = (version, digest);
+            let counted = is_counted && others.contains(&version);
+            its_plugin != plugin || version == current || counted
+        });
+    }
+
+    /// Forgets all versions of a plugin.
+    pub(super) fn forget(&self, plugin: &str) {
+        self.keep(|_, [its_plugin, ..]| its_plugin != plugin);
+    }
+
+    /// Removes the series but those that `stays` says yes to, by whether its events are counted, and by plugin, version
+    /// and digest.
+    fn keep(&self, stays: impl Fn(bool, [&str; 3]) -> bool) {
         let mut shown = self.shown.lock().unwrap_or_else(PoisonError::into_inner);
         shown.retain(|(group, of)| {
-            let [its_plugin, version, digest] = of.each_ref().map(String::as_str);
-            let version = (version, digest);
-            let counted = group.is_some() && others.contains(&version);
-            if its_plugin != plugin || version == current || counted {
+            if stays(group.is_some(), of.each_ref().map(String::as_str)) {
                 return true;
             }
             // What is not there cannot be removed, and need not be.
