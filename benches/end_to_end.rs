@@ -25,12 +25,14 @@
 #[path = "../tests/harness"]
 #[allow(dead_code, reason = "tests and benches each use a part of the harness")]
 mod harness {
+    pub(crate) mod config_schema;
     pub(crate) mod host;
     pub(crate) mod kafka;
     pub(crate) mod metrics;
     pub(crate) mod process;
     pub(crate) mod topic;
     pub(crate) mod wait;
+    pub(crate) mod yaml;
 }
 
 #[path = "end_to_end/table.rs"]

@@ -26,6 +26,7 @@
 #[path = "../tests/harness"]
 #[allow(dead_code, reason = "tests and benches each use a part of the harness")]
 mod harness {
+    pub(crate) mod config_schema;
     pub(crate) mod host;
     pub(crate) mod ingest;
     pub(crate) mod kafka;
@@ -33,6 +34,7 @@ mod harness {
     pub(crate) mod process;
     pub(crate) mod topic;
     pub(crate) mod wait;
+    pub(crate) mod yaml;
 }
 
 #[path = "ingest/clients.rs"]

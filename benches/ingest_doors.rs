@@ -18,6 +18,7 @@
 #[allow(dead_code, reason = "tests and benches each use a part of the harness")]
 mod harness {
     pub(crate) mod certificates;
+    pub(crate) mod config_schema;
     pub(crate) mod frames;
     pub(crate) mod host;
     pub(crate) mod ingest;
@@ -28,6 +29,7 @@ mod harness {
     pub(crate) mod slow;
     pub(crate) mod topic;
     pub(crate) mod wait;
+    pub(crate) mod yaml;
 }
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};

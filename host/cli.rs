@@ -6,10 +6,12 @@
 pub mod compile_component;
 pub mod dev;
 pub mod dlq;
+pub mod explain;
 pub mod offsets;
 pub mod plugin;
 pub mod produce;
 pub mod run;
+pub mod schema;
 mod signals;
 pub mod topics;
 pub mod validate;

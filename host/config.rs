@@ -1,14 +1,18 @@
 //! What the operator configured, validated and ready to use.
 //!
-//! Stages: `tree` is the document as written, with the place of every value; `overrides` and
+//! Stages: `tree` is the document as written, with the place of every value; `overrides`, `common_names` and
 //! `interpolate` complete it; [`read`] turns it into the types of this file and reports every error at
-//! once. This is the only reader of configuration files and of the environment. It must not know
+//! once. `keys` is the table of all settings that `explain` and `json_schema` tell of. This is the only reader of configuration files and of the environment. It must not know
 //! Kafka, wasmtime or threads.
 
+mod common_names;
+mod explain;
 pub(crate) mod finding;
 mod gateways;
 mod interpolate;
+mod json_schema;
 mod kafka;
+pub(crate) mod keys;
 mod manifest;
 mod overrides;
 pub mod places;
@@ -29,19 +33,21 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
+pub use explain::{Came, Explained, Setting, Unused, Value};
 pub use finding::{ConfigError, Finding};
 pub use gateways::{
     Admin, CloudEventsIngest, CloudEventsMode, Connections, GrpcIngest, HttpIngest, Ingest,
     IngestClient, ServerTls, TopicRight,
 };
+pub use json_schema::json_schema;
 pub use kafka::{
     Kafka, KafkaTls, PasswordMechanism, Sasl, TlsIdentity, TlsVerify, TokenEndpoint, TokenSource,
 };
 pub use manifest::{Language, OwnBuild, PluginManifest, plugin_name_problem};
-pub use places::process_environment;
+pub use places::{log_level, process_environment};
 pub use plugin::{Grants, Journal, Limits, Plugin, Recycle, Reload, Trial, Try};
 pub use producing::{Acks, Compression, Partitioning, Producing};
-pub use read::{add_grant, connection, load, manifest, parse, suggest};
+pub use read::{add_grant, connection, explain, load, manifest, parse, suggest};
 pub use remote::{OciReference, Origin, Remote, WebReference, is_loopback};
 pub use routes::{Decode, PatternRoute, Route, Routes};
 pub use schema_registry::{Encode, RegistryLogin, SchemaFormat, SchemaRegistry, WantedSchema};

@@ -4,7 +4,8 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use millrace::authoring::manifest::ManifestError;
-use millrace::cli::{compile_component, dev, dlq, offsets, plugin, produce, run, topics, validate};
+use millrace::cli::{compile_component, dev, dlq, explain, offsets, plugin, produce, run};
+use millrace::cli::{schema, topics, validate};
 use millrace::config::ConfigError;
 use millrace::daemon::DaemonError;
 use millrace::kafka::KafkaError;
@@ -60,6 +61,10 @@ enum Command {
     Run(run::RunArgs),
     /// Checks a configuration and its plugins without touching Kafka.
     Validate(validate::ValidateArgs),
+    /// Shows what every setting is and where it came from.
+    Explain(explain::ExplainArgs),
+    /// Prints the JSON Schema of the configuration, for editors.
+    Schema(schema::SchemaArgs),
     /// Shows, replaces and compares versions of plugins.
     Plugin(plugin::PluginArgs),
     /// Shows dead letters.
@@ -79,6 +84,8 @@ pub(crate) fn main() -> ExitCode {
         Command::Compile(args) => compile_component::run(&args),
         Command::Run(args) => run::run(&args),
         Command::Validate(args) => validate::run(&args),
+        Command::Explain(args) => explain::run(&args),
+        Command::Schema(args) => schema::run(&args),
         Command::Plugin(args) => return ended(plugin::run(args)),
         Command::Dlq(args) => dlq::run(&args),
         Command::Offsets(args) => offsets::run(&args),

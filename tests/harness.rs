@@ -9,6 +9,7 @@
 
 pub(crate) mod call;
 pub(crate) mod certificates;
+pub(crate) mod config_schema;
 pub(crate) mod frames;
 pub(crate) mod host;
 pub(crate) mod http;

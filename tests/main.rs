@@ -53,6 +53,8 @@ mod dead_letters;
 mod schemas;
 // Records that were written through a schema registry, and outputs that are.
 mod schema_registry;
+// The file as a whole: what is refused and where, what editors are told, what came from where.
+mod configuration;
 // What the host refuses, and that it has consumed nothing by then.
 mod bad_input;
 // Publishing through `millrace run`.

@@ -52,9 +52,9 @@ pub struct RunArgs {
     #[arg(long, value_enum, default_value_t)]
     pub output: Output,
     /// Which log lines are written: `error`, `warn`, `info`, `debug`, or a filter such as
-    /// `warn,plugin=info`.
-    #[arg(long, default_value = "info")]
-    pub log: String,
+    /// `warn,plugin=info`. Where it is not given, the variable LOG_LEVEL says it, or else `info`.
+    #[arg(long)]
+    pub log: Option<String>,
     /// Stops by itself after this time, as in `20s`.
     #[arg(long = "for", value_name = "TIME", value_parser = time)]
     pub run_for: Option<Duration>,
@@ -66,7 +66,9 @@ pub struct RunArgs {
 /// # Errors
 /// The configuration is wrong, something cannot start, or a group has stopped.
 pub fn run(args: &RunArgs) -> anyhow::Result<()> {
-    logs::start(&args.log, LogFormat::Auto).map_err(anyhow::Error::msg)?;
+    let lines = args.log.clone();
+    let lines = lines.unwrap_or_else(|| config::log_level(config::process_environment()));
+    logs::start(&lines, LogFormat::Auto).map_err(anyhow::Error::msg)?;
     let mut source = Source::new(&args.config);
     let config = source.read()?;
     let mut daemon = Daemon::start(&config, Compiler::own_child()?)?;

@@ -56,6 +56,30 @@ pub(super) fn interpolate(node: &mut Node, source: &Source<'_>, findings: &mut F
     }
 }
 
+/// What a text as it was written takes from elsewhere: names of variables, and `file:PATH`.
+pub(super) fn taken_from(text: &str) -> Vec<&str> {
+    let mut taken = Vec::new();
+    let mut rest = text;
+    while let Some(start) = rest.find("${") {
+        let (before, after) = (&rest[..start], &rest[start + 2..]);
+        rest = after;
+        if before.ends_with('$') {
+            continue;
+        }
+        let Some(end) = after.find('}') else {
+            break;
+        };
+        let inner = &after[..end];
+        let name = match inner.starts_with("file:") {
+            true => inner,
+            false => inner.split(':').next().unwrap_or_default(),
+        };
+        taken.push(name);
+        rest = &after[end + 1..];
+    }
+    taken
+}
+
 fn expand(text: &str, source: &Source<'_>) -> Result<String, String> {
     let mut expanded = String::with_capacity(text.len());
     let mut rest = text;

@@ -7,7 +7,7 @@ use std::path::{Component, Path, PathBuf};
 
 use thiserror::Error;
 
-use super::Registry;
+use super::{Registry, common_names};
 
 /// The environment variables by name.
 pub(crate) type Environment = BTreeMap<String, String>;
@@ -27,6 +27,17 @@ pub enum PlaceError {
 pub fn process_environment() -> impl Iterator<Item = (String, String)> {
     std::env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+}
+
+/// Which log lines are written where no option says it: the variable `LOG_LEVEL`, or else `info`.
+#[must_use]
+pub fn log_level(env: impl Iterator<Item = (String, String)>) -> String {
+    let env: Environment = env.collect();
+    common_names::value(&env, common_names::LOG_LEVEL).map_or_else(
+        || "info".to_owned(),
+        // Containers write it in either case.
+        str::to_lowercase,
+    )
 }
 
 /// The lanes of a group that does not say how many: the cores less one, which is left to polling and
@@ -144,6 +155,14 @@ mod tests {
             comparable(Path::new("/a/./b/../c")),
             comparable(Path::new("/a/c/"))
         );
+    }
+
+    #[test]
+    fn the_variable_log_level_counts_in_either_case() {
+        let level = |pairs| log_level(env(pairs).into_iter());
+        assert_eq!(level(&[]), "info");
+        assert_eq!(level(&[("LOG_LEVEL", "")]), "info");
+        assert_eq!(level(&[("LOG_LEVEL", "DEBUG")]), "debug");
     }
 
     #[test]

@@ -33,10 +33,12 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use super::explain::{self, Explained};
 use super::finding::{ConfigError, Findings, Place};
 use super::places::Environment;
 use super::tree::{self, Node};
-use super::{Admin, Config, Ingest, Kafka, LANES_MAX, Producing, interpolate, overrides, places};
+use super::{Admin, Config, Ingest, Kafka, LANES_MAX, Producing};
+use super::{common_names, interpolate, overrides, places};
 use field::Field;
 pub use grants::add as add_grant;
 pub use manifest::manifest;
@@ -86,6 +88,40 @@ pub fn parse(
     let config = document(&root, &mut context);
     match config {
         Some(config) if context.findings.is_empty() => Ok(config),
+        _ => Err(context.findings.into_error()),
+    }
+}
+
+/// The effective value of every setting of a configuration file, and where it came from. The arguments are those of
+/// [`load`].
+///
+/// # Errors
+/// Everything that is wrong with the file, or that it cannot be read.
+pub fn explain(
+    path: &Path,
+    env: impl Iterator<Item = (String, String)>,
+    sets: &[String],
+) -> Result<Explained, ConfigError> {
+    let name = path.display().to_string();
+    let text = file_text(path, &name)?;
+    let base = path.parent().unwrap_or(Path::new(""));
+    explain_text(&text, &name, base, &env.collect(), sets)
+}
+
+pub(super) fn explain_text(
+    text: &str,
+    name: &str,
+    base: &Path,
+    env: &Environment,
+    sets: &[String],
+) -> Result<Explained, ConfigError> {
+    let (mut root, findings) = written(text, name, env, Some(sets))?;
+    let before = root.clone();
+    let mut context = completed(&mut root, findings, base, env);
+    match document(&root, &mut context) {
+        Some(config) if context.findings.is_empty() => {
+            Ok(explain::explained(&config, &root, &before, env))
+        }
         _ => Err(context.findings.into_error()),
     }
 }
@@ -154,6 +190,18 @@ fn prepared<'a>(
     env: &'a Environment,
     sets: Option<&[String]>,
 ) -> Result<(Node, Context<'a>), ConfigError> {
+    let (mut root, findings) = written(text, name, env, sets)?;
+    let context = completed(&mut root, findings, base, env);
+    Ok((root, context))
+}
+
+/// The text as a tree, with what the environment and options say in the place of it; `${...}` as written.
+fn written(
+    text: &str,
+    name: &str,
+    env: &Environment,
+    sets: Option<&[String]>,
+) -> Result<(Node, Findings), ConfigError> {
     let mut findings = Findings::new(name);
     let mut root = match tree::parse(text, &mut findings) {
         Ok(root) => root,
@@ -166,14 +214,24 @@ fn prepared<'a>(
     };
     if let Some(sets) = sets {
         overrides::apply(&mut root, env, sets, &mut findings);
+        common_names::fill(&mut root, env, &mut findings);
     }
-    interpolate::interpolate(&mut root, &interpolate::Source { env, base }, &mut findings);
-    let context = Context {
+    Ok((root, findings))
+}
+
+/// Replaces every `${...}`, and gives what the readers need.
+fn completed<'a>(
+    root: &mut Node,
+    mut findings: Findings,
+    base: &'a Path,
+    env: &'a Environment,
+) -> Context<'a> {
+    interpolate::interpolate(root, &interpolate::Source { env, base }, &mut findings);
+    Context {
         findings,
         base,
         env,
-    };
-    Ok((root, context))
+    }
 }
 
 fn document(root: &Node, context: &mut Context<'_>) -> Option<Config> {

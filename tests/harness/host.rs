@@ -12,7 +12,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::metrics::Metrics;
-use super::{process, wait};
+use super::{config_schema, process, wait};
 
 /// The binary under test.
 pub(crate) const BINARY: &str = env!("CARGO_BIN_EXE_millrace");
@@ -116,6 +116,9 @@ impl Setup {
     pub(crate) fn start(&self) -> Host {
         let mut host = self.spawn();
         host.wait_until_ready();
+        // Editors must not mark what a host takes.
+        let text = fs::read_to_string(self.config_file()).expect("the configuration is there");
+        config_schema::expect_accepted("the configuration of a host that runs", &text);
         host
     }
 

@@ -1,14 +1,42 @@
-//! YAML as JSON values, every scalar a string: enough to ask what a file says. Unlike the common
-//! loaders it refuses repeated keys, as the tools that read these files do.
+//! YAML as JSON values: enough to ask what a file says. Unlike the common loaders it refuses repeated
+//! keys, as the tools that read these files do.
 
-use saphyr_parser::{Event, Parser, ScanError, Span};
+use saphyr_parser::{Event, Parser, ScalarStyle, ScanError, Span};
 use serde_json::{Map, Value};
 
-/// Reads a file of one document.
+/// What a scalar is to the reader.
+type Scalar = fn(&str, ScalarStyle) -> Value;
+
+/// Reads a file of one document, every scalar as a string.
 ///
 /// # Errors
 /// What is wrong with it, with its line.
 pub(crate) fn parse(text: &str) -> Result<Value, String> {
+    read(text, |text, _| Value::from(text))
+}
+
+/// The same with numbers, flags and nulls, as YAML 1.2 has them and editors read it.
+///
+/// # Errors
+/// As [`parse`].
+pub(crate) fn parse_typed(text: &str) -> Result<Value, String> {
+    read(text, |text, style| {
+        if style != ScalarStyle::Plain {
+            return Value::from(text);
+        }
+        match text {
+            "" | "~" | "null" => Value::Null,
+            "true" | "false" => Value::from(text == "true"),
+            _ if text.starts_with(|first: char| first.is_ascii_digit() || first == '-') => {
+                // JSON's numbers are those of YAML that matter here.
+                serde_json::from_str(text).unwrap_or_else(|_| Value::from(text))
+            }
+            _ => Value::from(text),
+        }
+    })
+}
+
+fn read(text: &str, scalar: Scalar) -> Result<Value, String> {
     let mut events = Parser::new_from_str(text);
     let mut found = None;
     while let Some((event, span)) = next(&mut events)? {
@@ -16,7 +44,7 @@ pub(crate) fn parse(text: &str) -> Result<Value, String> {
             Event::StreamStart | Event::StreamEnd => {}
             Event::DocumentStart(_) | Event::DocumentEnd => {}
             _ if found.is_some() => return Err(at("a second document", span)),
-            event => found = Some(value(event, span, &mut events)?),
+            event => found = Some(value(event, span, &mut events, scalar)?),
         }
     }
     found.ok_or_else(|| "nothing in it".to_owned())
@@ -34,15 +62,16 @@ fn value<'a>(
     event: Event<'a>,
     span: Span,
     events: &mut impl Iterator<Item = Item<'a>>,
+    scalar: Scalar,
 ) -> Result<Value, String> {
     match event {
-        Event::Scalar(text, ..) => Ok(Value::from(text.into_owned())),
+        Event::Scalar(text, style, ..) => Ok(scalar(&text, style)),
         Event::SequenceStart(..) => {
             let mut list = Vec::new();
             loop {
                 match next(events)?.ok_or("it ends inside a sequence")? {
                     (Event::SequenceEnd, _) => return Ok(Value::from(list)),
-                    (event, span) => list.push(value(event, span, events)?),
+                    (event, span) => list.push(value(event, span, events, scalar)?),
                 }
             }
         }
@@ -55,7 +84,7 @@ fn value<'a>(
                     (_, span) => return Err(at("a key that is no text", span)),
                 };
                 let (event, value_span) = next(events)?.ok_or("it ends after a key")?;
-                let value = value(event, value_span, events)?;
+                let value = value(event, value_span, events, scalar)?;
                 if map.insert(key, value).is_some() {
                     return Err(at("a key that was there before", span));
                 }
@@ -75,6 +104,11 @@ fn repeated_keys_and_second_documents_are_refused() {
     assert_eq!(
         read,
         serde_json::json!({"a": ["1", {"b": "2"}], "c": "d\n"})
+    );
+    let typed = parse_typed("[1, 0.5, \"1\", true, off, 5m, ~, 1.2.3.4:5]").expect("it is YAML");
+    assert_eq!(
+        typed,
+        serde_json::json!([1, 0.5, "1", true, "off", "5m", null, "1.2.3.4:5"])
     );
     assert_eq!(
         parse("a: 1\na: 2\n"),

@@ -96,8 +96,7 @@ impl SessionTimeout {
 }
 
 pub(super) fn read(field: &Field<'_>, context: &mut Context<'_>) -> (Kafka, SessionTimeout) {
-    let brokers = context.env.get("KAFKA_BOOTSTRAP_SERVERS").cloned();
-    let mut kafka = Kafka::at(brokers.unwrap_or_default());
+    let mut kafka = Kafka::at("");
     let mut session = SessionTimeout {
         timeout: SESSION_TIMEOUT_DEFAULT,
         written: None,

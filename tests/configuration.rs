@@ -1,0 +1,8 @@
+//! The configuration as its operator meets it, by the commands that need no Kafka.
+
+// Common names of environment variables, and what `millrace explain` tells of them.
+mod explained;
+// `millrace schema` against every example in this repository.
+mod schema;
+// The table of mistakes.
+mod wrong;
