@@ -1,8 +1,12 @@
-//! Metrics, health and the versions of plugins over HTTP. It must not know Kafka, what a version is, or how a
-//! figure is made.
+//! Metrics, health, what a host shows of itself and the versions of plugins over HTTP, and the page for operators. It
+//! must not know Kafka, what a version or a group is, or how a figure is made.
 
 mod guard;
+mod page;
 pub mod plugins;
+mod query;
+pub mod tap;
+pub mod views;
 
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
@@ -47,6 +51,22 @@ pub enum AdminError {
     /// Connections cannot be encrypted as configured.
     #[error("admin.tls: {0}")]
     Tls(#[from] TlsError),
+}
+
+/// Whoever answers what is asked for.
+pub struct Desks {
+    /// For the versions of plugins.
+    pub plugins: Arc<dyn plugins::Plugins>,
+    /// For what the host shows of itself.
+    pub views: Arc<dyn views::Views>,
+    /// For events as they are handled.
+    pub tapping: Arc<dyn tap::Tapping>,
+}
+
+impl std::fmt::Debug for Desks {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Desks").finish_non_exhaustive()
+    }
 }
 
 /// A bound server that does not answer yet.
@@ -101,13 +121,16 @@ impl AdminServer {
     /// - `/healthz`: the same as `/readyz`, for older probes.
     /// - `/metrics`: the figures, in Prometheus' text format.
     /// - `/v1/plugins`: the versions of plugins; see [`plugins`].
+    /// - `/v1/groups`, `/v1/partitions` and others: what the host shows of itself; see [`views`].
+    /// - `/v1/tap`: events as they are handled; see [`tap`].
+    /// - `/`: the page, which asks for all of that.
     ///
-    /// Where there is a token, everything but the first three needs it.
+    /// Where there is a token, everything but the first three and the files of the page needs it.
     pub async fn serve(
         self,
         health: impl Fn() -> Vec<Health> + Clone + Send + Sync + 'static,
         metrics: impl Fn() -> String + Clone + Send + Sync + 'static,
-        plugins: Arc<dyn plugins::Plugins>,
+        desks: Desks,
         mut stop: watch::Receiver<bool>,
     ) {
         let ready = move |RawQuery(query): RawQuery, Extension(MaySee(sees)): Extension<MaySee>| async move {
@@ -128,7 +151,11 @@ impl AdminServer {
             );
         let somebody_is_named = self.token.is_some() || self.address.ip().is_loopback();
         let routes = routes
-            .merge(plugins::routes(plugins, somebody_is_named))
+            .merge(plugins::routes(desks.plugins, somebody_is_named))
+            .merge(views::routes(desks.views))
+            .merge(tap::routes(desks.tapping))
+            .merge(page::routes())
+            .fallback(views::nothing_there)
             .layer(from_fn_with_state(self.token.map(Arc::new), guard));
         let listener = match tokio::net::TcpListener::from_std(self.listener) {
             Ok(listener) => listener,

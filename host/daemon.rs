@@ -9,12 +9,14 @@ mod ready;
 mod rules;
 mod shown;
 mod summary;
+mod tapping;
 mod topics;
+mod views;
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use tokio::runtime::Runtime;
 use tokio::sync::watch;
@@ -30,7 +32,7 @@ use self::shown::{Shown, show_producer, show_rules, show_schema_registry, show_v
 pub use self::summary::{GroupSummary, Summary};
 use self::topics::Broker;
 pub use self::topics::matched_group;
-use crate::admin::AdminServer;
+use crate::admin::{AdminServer, Desks};
 use crate::config::Config;
 use crate::ingest::{GrpcGateway, HttpGateway};
 use crate::kafka::publisher::Publisher;
@@ -228,15 +230,19 @@ impl Daemon {
                 .render()
                 .unwrap_or_else(|error| format!("# {error}\n"))
         };
-        let (shown, schema_registry) = (Arc::clone(&self.shown), self.schema_registry.clone());
-        let health = move || {
-            let registry = schema_registry.iter();
-            let mut parts = shown.health();
-            parts.extend(registry.map(|registry| rules::health(registry)));
-            parts
+        let views = Arc::new(views::HostViews {
+            started: SystemTime::now(),
+            shown: Arc::clone(&self.shown),
+            schema_registry: self.schema_registry.clone(),
+            metrics: self.metrics.clone(),
+        });
+        let (asked, reloader) = (Arc::clone(&views), Arc::clone(&self.reloader));
+        let desks = Desks {
+            plugins: Arc::new(desk::Desk(Arc::clone(&reloader))),
+            views,
+            tapping: Arc::new(tapping::HostTaps::new(Arc::clone(&self.shown), reloader)),
         };
-        let desk = Arc::new(desk::Desk(Arc::clone(&self.reloader)));
-        let admin = admin.serve(health, render, desk, stopped.clone());
+        let admin = admin.serve(move || asked.health(), render, desks, stopped.clone());
         self.servers.push(self.runtime.spawn(admin));
         let (drain_timeout, stopped_too) = (self.drain_timeout, stopped.clone());
         if let Some(grpc) = gateways.grpc {

@@ -14,6 +14,7 @@ pub mod lanes;
 pub mod ledger;
 pub mod offset_mark;
 pub mod offsets;
+pub mod pace;
 pub mod park;
 pub mod progress;
 pub mod restarts;

@@ -40,8 +40,10 @@ mod simulation;
 mod start;
 mod status;
 mod tally_names;
+mod tap;
 mod trial;
 mod versions;
+mod view;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -57,8 +59,10 @@ pub use rehearsal::{FailedTick, Place, Rehearsal, RehearsalError, RehearsalParts
 pub use routing::{OfTopics, Sources, TOPICS_MAX};
 pub use start::{GroupParts, StartError};
 pub use status::GroupStatus;
+pub use tap::{Beginning, Tap, TapFilter, Tapped, Taps};
 pub use trial::{Difference, Differs, End, Round, Trial};
 pub use versions::{Published, Refusal, Version, Versions};
+pub use view::{GroupView, LaneView, PartitionView, PluginView, TopicView, Waits};
 
 use self::intake::Intake;
 use self::member::Member;

@@ -1,11 +1,12 @@
 //! `/v1/plugins`: which versions of plugins serve, and requests to change that. It must not know what a version
 //! is: whoever can answer is behind [`Plugins`].
 
+use std::fmt::Display;
 use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::{Path, RawQuery};
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use serde_json::{Value, json};
@@ -74,9 +75,23 @@ fn may_not_change(somebody_is_named: bool, headers: &HeaderMap) -> Option<&'stat
              replace the file of the plugin",
         );
     }
-    // Every browser sends it along where a page of another site asks; nothing else does.
-    let by_page = headers.contains_key(header::ORIGIN);
-    by_page.then_some("a web page may not ask for this; use `millrace plugin`, or curl")
+    let strange = comes_from_elsewhere(headers);
+    strange.then_some(
+        "a web page of another site may not ask for this; use the page of this host, `millrace plugin`, or curl",
+    )
+}
+
+/// Whether a web page asks that this server did not serve. Every browser says for a page that asks for a change where
+/// it comes from; nothing else does.
+fn comes_from_elsewhere(headers: &HeaderMap) -> bool {
+    let said = |name| headers.get(name).map(HeaderValue::as_bytes);
+    said(header::ORIGIN).is_some_and(|origin| {
+        let own = ["http://", "https://"].into_iter().any(|scheme| {
+            let site = origin.strip_prefix(scheme.as_bytes());
+            site.is_some() && site == said(header::HOST)
+        });
+        !own
+    })
 }
 
 fn request(verb: &str, query: Option<&str>) -> Result<Request, String> {
@@ -120,9 +135,14 @@ async fn answer(ask: impl FnOnce() -> Result<Value, Refused> + Send + 'static) -
     }
 }
 
-fn reply(status: StatusCode, body: &Value) -> Response {
-    let json = [(header::CONTENT_TYPE, "application/json")];
-    (status, json, format!("{body}\n")).into_response()
+/// An answer in JSON.
+pub(super) fn reply(status: StatusCode, body: &impl Display) -> Response {
+    let headers = [
+        (header::CONTENT_TYPE, "application/json"),
+        // What is shown is of this moment.
+        (header::CACHE_CONTROL, "no-store"),
+    ];
+    (status, headers, format!("{body}\n")).into_response()
 }
 
 #[cfg(test)]
@@ -135,6 +155,15 @@ mod tests {
         assert_eq!(may_not_change(true, &headers), None);
         assert!(may_not_change(false, &headers).is_some());
         headers.insert(header::ORIGIN, "https://example.com".parse().unwrap());
+        headers.insert(header::HOST, "127.0.0.1:9464".parse().unwrap());
+        assert!(may_not_change(true, &headers).is_some());
+        headers.insert(header::ORIGIN, "http://127.0.0.1:9464".parse().unwrap());
+        assert_eq!(
+            may_not_change(true, &headers),
+            None,
+            "the page of this host"
+        );
+        headers.insert(header::ORIGIN, "null".parse().unwrap());
         assert!(may_not_change(true, &headers).is_some());
     }
 

@@ -112,7 +112,7 @@ fn told_of_trial(trial: &Trial, serving: &Versions) -> Value {
 }
 
 /// Milliseconds since the Unix epoch; 0 before it.
-fn unix_ms(at: SystemTime) -> u64 {
+pub(super) fn unix_ms(at: SystemTime) -> u64 {
     at.duration_since(UNIX_EPOCH)
         .map_or(0, |since| since.as_millis() as u64)
 }

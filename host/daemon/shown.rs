@@ -22,6 +22,12 @@ impl Shown {
         *self.groups.lock().unwrap_or_else(PoisonError::into_inner) = groups;
     }
 
+    /// The groups that run, by id.
+    pub(super) fn running(&self) -> Vec<(String, Arc<GroupStatus>)> {
+        let groups = self.groups.lock().unwrap_or_else(PoisonError::into_inner);
+        groups.clone()
+    }
+
     /// The configuration that was to be taken up last is refused for this; none where it was taken up.
     pub(super) fn refused(&self, reason: Option<String>) {
         *self.refused.lock().unwrap_or_else(PoisonError::into_inner) = reason;
@@ -47,7 +53,7 @@ impl Shown {
 
 /// Ready means that the group has joined, has not stopped and can settle. A broker that is away later does not
 /// change that: restarting the host would not bring it back. A full disk does: another host has room.
-fn health_of(group: &str, status: &GroupStatus) -> Health {
+pub(super) fn health_of(group: &str, status: &GroupStatus) -> Health {
     let (ready, state) = match (status.failure(), status.joined(), status.trouble()) {
         (Some(failure), _, _) => (false, format!("stopped: {failure}")),
         (None, false, _) => (false, "joining".to_owned()),

@@ -55,7 +55,7 @@ pub struct Counts {
 }
 
 impl Counts {
-    fn of(ledger: &Ledger) -> Self {
+    pub(super) fn of(ledger: &Ledger) -> Self {
         Self {
             polled: ledger.polled,
             processed: ledger.of(Settled::Processed),

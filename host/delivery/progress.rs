@@ -99,6 +99,12 @@ impl Progress {
         (idle_ms >= STALLED_AFTER_MS).then_some(idle_ms)
     }
 
+    /// For how many milliseconds nothing had settled at the last look, as of now; 0 where there was nothing to do.
+    #[must_use]
+    pub fn idle_ms(&self, now: Millis) -> u64 {
+        now.0.saturating_sub(self.since.0)
+    }
+
     /// A transaction ends with a marker, which no one reads: the last one looks like a record that is never
     /// settled.
     fn has_work(&self, seen: Seen) -> bool {

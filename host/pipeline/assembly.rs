@@ -376,6 +376,7 @@ fn lane_settings(
         message_bytes_max: parts.kafka.message_max_bytes,
         correlation: parts.correlation.clone(),
         encoding: encoding(parts, &plan.names[plugin_index]),
+        taps: Arc::clone(plan.status.taps()),
     }
 }
 

@@ -9,6 +9,7 @@ use crate::delivery::behind::{Behind, Marks, Standing};
 use crate::delivery::commit_map;
 use crate::delivery::ledger::{Ledger, Settled};
 use crate::delivery::offsets::{Applied, Offset, OffsetTracker};
+use crate::delivery::pace::Pace;
 use crate::delivery::progress::{Progress, Seen};
 use crate::delivery::retry::Millis;
 use crate::kafka::consumer::Commit;
@@ -37,6 +38,9 @@ pub(crate) struct Books {
     pub(crate) metrics: PartitionMetrics,
     progress: Progress,
     standing: Standing,
+    pub(crate) pace: Pace,
+    /// How far it was behind at the last look; none before the first fetch.
+    pub(crate) last_behind: Option<Behind>,
     /// What the broker has acknowledged as committed.
     pub(crate) acknowledged: Option<Offset>,
     /// How many events were settled when the polling thread was last asked to commit, and the offset.
@@ -72,6 +76,8 @@ impl Books {
             metrics,
             progress: Progress::new(now),
             standing: Standing::new(position, now),
+            pace: Pace::default(),
+            last_behind: None,
             acknowledged,
             asked: (0, acknowledged),
             asked_at: Millis::default(),
@@ -251,7 +257,16 @@ impl Books {
         let at = (self.tracker.position(), self.assignment.end_offset()?);
         let standing = &mut self.standing;
         let look = |marks: &mut Marks| standing.look(at, marks, now, wall_ms);
-        Some(self.assignment.with_marks(look))
+        let behind = self.assignment.with_marks(look);
+        self.pace.look(self.tracker.settled(), behind.events, now);
+        self.last_behind = Some(behind);
+        Some(behind)
+    }
+
+    /// For how long nothing has settled, in milliseconds, whether or not that is too long; 0 where there is nothing
+    /// to do.
+    pub(crate) fn waits_ms(&self, now: Millis) -> u64 {
+        self.progress.idle_ms(now)
     }
 }
 

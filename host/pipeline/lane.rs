@@ -9,6 +9,7 @@ mod encoding;
 mod gauge;
 mod judge;
 mod preparing;
+mod tapped;
 mod trying;
 mod waiting;
 
@@ -32,6 +33,7 @@ use super::messages::{Fence, FromLane, Settlement, ToLane};
 use super::outage::Outage;
 use super::routing::RoutingView;
 use super::tally_names::KnownTallies;
+use super::tap::Taps;
 use crate::config;
 use crate::delivery::dedup::Window;
 use crate::delivery::lanes::GroupMap;
@@ -103,6 +105,7 @@ pub(crate) struct LaneSettings {
     pub(crate) correlation: config::Correlation,
     /// How outputs are written to topics that ask for a schema.
     pub(crate) encoding: Encoding,
+    pub(crate) taps: Arc<Taps>,
 }
 
 /// An event that has failed before.
@@ -411,6 +414,9 @@ impl Lane {
                 settlement.parked.push((meta.assignment, 1));
             } else {
                 settlement.settle(meta.assignment, Settled::Duplicate, meta.seq, meta.offset);
+                if self.is_watched() {
+                    self.show(event.view(), "duplicate", None);
+                }
             }
         }
     }

@@ -5,6 +5,7 @@
 //! acknowledged, and the next settle gathers.
 
 mod drain;
+mod drawing;
 mod durable;
 mod progress;
 mod take_up;
@@ -33,6 +34,7 @@ use super::sending::{Sending, WaitedForBy};
 use super::status::GroupStatus;
 use super::versions::Versions;
 use crate::delivery::ledger::{Ledger, Settled};
+use crate::delivery::retry::Millis;
 use crate::kafka::consumer::Commit;
 use crate::kafka::producer::Delivery;
 use crate::store::{Emission, Settle};
@@ -153,6 +155,8 @@ pub(crate) struct Work {
     next_drain: u64,
     totals: BTreeMap<(Arc<str>, i32), Ledger>,
     failing: bool,
+    /// When the group was last drawn for whoever looks.
+    drawn: Option<Millis>,
     reported: Option<Instant>,
 }
 
@@ -230,6 +234,7 @@ impl Settling {
         self.offer_commits(desk);
         self.check_ledgers();
         self.watch_progress();
+        self.draw();
     }
 
     /// What is done after the last message.

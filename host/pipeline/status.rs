@@ -1,7 +1,10 @@
 //! What the outside may know of a group while it runs: whether it has joined, and what it waits for.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::tap::Taps;
+use super::view::GroupView;
 
 /// The state of one group, read by health checks and the summary.
 #[derive(Debug, Default)]
@@ -15,6 +18,8 @@ pub struct GroupStatus {
     notes: Mutex<Vec<String>>,
     routing_note: Mutex<Option<String>>,
     failure: Mutex<Option<String>>,
+    view: Mutex<Arc<GroupView>>,
+    taps: Arc<Taps>,
 }
 
 impl GroupStatus {
@@ -49,6 +54,19 @@ impl GroupStatus {
         let routing = self.routing_note.lock();
         let routing = routing.unwrap_or_else(PoisonError::into_inner).clone();
         notes.into_iter().chain(routing).collect()
+    }
+
+    /// The group as it was last drawn.
+    #[must_use]
+    pub fn view(&self) -> Arc<GroupView> {
+        let view = self.view.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(&view)
+    }
+
+    /// Those who look at its events live.
+    #[must_use]
+    pub fn taps(&self) -> &Arc<Taps> {
+        &self.taps
     }
 
     /// Why the group has stopped for good; none while it works.
@@ -91,6 +109,11 @@ impl GroupStatus {
 
     pub(super) fn set_notes(&self, notes: Vec<String>) {
         *self.notes.lock().unwrap_or_else(PoisonError::into_inner) = notes;
+    }
+
+    pub(super) fn set_view(&self, view: GroupView) {
+        let view = Arc::new(view);
+        *self.view.lock().unwrap_or_else(PoisonError::into_inner) = view;
     }
 
     pub(super) fn set_routing_note(&self, note: Option<String>) {

@@ -4,6 +4,7 @@
 mod configuration;
 mod families;
 mod figures;
+mod of_plugin;
 mod partition;
 mod plugin;
 mod producer;
@@ -23,6 +24,7 @@ use prometheus::{
 use self::configuration::ConfigurationFamilies;
 use self::families::{GroupFamilies, LaneFamilies, PartitionFamilies};
 pub use self::figures::Figures;
+pub use self::of_plugin::PluginCounts;
 pub use self::partition::PartitionMetrics;
 use self::plugin::{PluginMetrics, Registered};
 use self::producer::ProducerFamilies;

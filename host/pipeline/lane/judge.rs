@@ -35,10 +35,11 @@ impl Lane {
         settlement: &mut Settlement,
     ) {
         let start = part.start;
+        let watched = self.is_watched().then(|| Self::filtered(&answer.answers));
         let mut special = answer.answers.into_iter().peekable();
         let mut failed: Vec<u32> = Vec::new();
         let (events, mut rejected) = (part.len(), 0);
-        for index in part {
+        for index in part.clone() {
             let meta = batch.events[index];
             let local = (index - start) as u32;
             let answer = match special.next_if(|(at, _)| *at == local) {
@@ -62,6 +63,9 @@ impl Lane {
             }
         }
         self.count_well(events, events - failed.len() + rejected);
+        if let Some(filtered) = watched {
+            self.show_well(batch, part, (&failed, &filtered));
+        }
         self.apply(batch, start, &failed, answer.outputs, settlement);
     }
 
@@ -144,6 +148,7 @@ impl Lane {
                 let initial_ms = self.settings.retry.backoff.initial_ms;
                 let after_ms = problem.after_ms.unwrap_or(initial_ms);
                 let after_ms = after_ms.clamp(OVERLOADED_AFTER_MS_MIN, OVERLOADED_AFTER_MS_MAX);
+                self.show_failed(batch, index, "overloaded", &problem);
                 self.wait_for(batch, index, after_ms, settlement);
             }
             Answer::Held => {
@@ -220,6 +225,7 @@ impl Lane {
         failed.problem = Some(problem.clone());
         failed.not_ready = false;
         let held_ms = holds_since.0.saturating_sub(failed.holds_since.0);
+        self.show_failed(batch, index, "retry", problem);
         if attempt > batch.view(index).attempt() {
             self.metrics.retry();
         }
@@ -322,6 +328,7 @@ impl Lane {
         }
         settlement.records.push((meta.assignment, record));
         settlement.settle(meta.assignment, Settled::Moved, meta.seq, meta.offset);
+        self.show_failed(batch, index, "moved", problem);
         self.failed_before.remove(&(assignment.id, meta.seq));
         self.metrics.retry();
     }
@@ -387,6 +394,7 @@ impl Lane {
             settlement.records.pop();
         }
         settlement.settle(meta.assignment, Settled::Dead, meta.seq, meta.offset);
+        self.show_failed(batch, index, "dead", problem);
         self.metrics.dead_letter(cause);
     }
 

@@ -1,6 +1,8 @@
 //! Says of each partition whether it gets on: one that settles nothing, and why; one that still learns which
 //! ids were seen, and how far it is.
 
+use std::collections::HashMap;
+
 use super::super::books::Books;
 use super::Settling;
 use crate::delivery::progress::Reason;
@@ -8,6 +10,9 @@ use crate::delivery::progress::Reason;
 /// A call that has been running for so long is what its partitions wait for. No deadline is meant to be
 /// longer.
 const LONG_CALL_MS: u64 = 10_000;
+
+/// Records that the broker has not acknowledged, by the assignment that they keep waiting.
+pub(super) type Unacknowledged = HashMap<u64, usize>;
 
 impl Settling {
     /// Takes a look at every partition. What is found is in the metrics and in the status.
@@ -19,11 +24,17 @@ impl Settling {
             .collect();
         let mut notes: Vec<String> = self.rebuild_note().into_iter().collect();
         notes.extend(self.note_outages());
+        let stalled = idle.iter().any(|(_, idle_ms)| idle_ms.is_some());
+        let unacknowledged = match stalled {
+            true => self.unacknowledged(),
+            false => Unacknowledged::new(),
+        };
         for (id, idle_ms) in idle {
             let Some(books) = self.work.books.get(&id) else {
                 continue;
             };
-            let stall = idle_ms.map(|idle_ms| (idle_ms / 1_000, self.reason(books)));
+            let stall =
+                idle_ms.map(|idle_ms| (idle_ms / 1_000, self.reason(books, &unacknowledged)));
             let of = &books.assignment;
             if let Some((idle_s, (_, why))) = &stall {
                 let (topic, partition) = (&of.topic, of.partition);
@@ -55,23 +66,32 @@ impl Settling {
         self.status.set_notes(notes);
     }
 
+    /// How many records keep each assignment waiting; only those that do.
+    pub(super) fn unacknowledged(&self) -> Unacknowledged {
+        let mut by_assignment = Unacknowledged::new();
+        for waiting in self.work.waiting.iter().flatten() {
+            if waiting.unacknowledged > 0 {
+                for assignment in &waiting.settlement.assignments {
+                    *by_assignment.entry(assignment.id).or_default() += waiting.unacknowledged;
+                }
+            }
+        }
+        by_assignment
+    }
+
     /// What the partition waits for, the cause before what follows from it.
-    fn reason(&self, books: &Books) -> (Reason, String) {
+    pub(super) fn reason(
+        &self,
+        books: &Books,
+        unacknowledged: &Unacknowledged,
+    ) -> (Reason, String) {
         let of = &books.assignment;
         let now = self.clock.now();
         if self.work.failing {
             let why = "the store or a journal cannot be written";
             return (Reason::Store, why.to_owned());
         }
-        let waiting = self.work.waiting.iter().flatten();
-        let unacknowledged: usize = waiting
-            .filter(|waiting| {
-                let mut assignments = waiting.settlement.assignments.iter();
-                assignments.any(|waits| waits.id == of.id)
-            })
-            .map(|waiting| waiting.unacknowledged)
-            .sum();
-        if unacknowledged > 0 {
+        if let Some(unacknowledged) = unacknowledged.get(&of.id) {
             let trouble = self.sending.trouble.as_deref().unwrap_or("no answer");
             let why =
                 format!("the broker has not acknowledged {unacknowledged} records ({trouble})");

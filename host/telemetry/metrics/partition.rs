@@ -88,7 +88,6 @@ impl PartitionMetrics {
     }
 
     /// The ledger as last published.
-    #[cfg(test)]
     pub(crate) fn published(&self) -> &Ledger {
         &self.published
     }
