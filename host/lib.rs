@@ -1,7 +1,8 @@
 //! Millrace: a WebAssembly-pluggable event processor for Kafka.
 //!
 //! Modules stand in reading order. Dependencies point one way:
-//! `main -> cli -> daemon -> {reload, registry, pipeline, kafka, sandbox, ingest, admin, schema} -> delivery`.
+//! `main -> cli -> daemon -> {reload, registry, pipeline, kafka, sandbox, ingest, admin, schema} -> delivery`, and
+//! `cli -> dead_letters -> {kafka, delivery}` beside the daemon.
 
 pub mod admin;
 pub mod authoring;
@@ -10,6 +11,7 @@ pub mod cloudevents;
 pub mod config;
 mod connections;
 pub mod daemon;
+pub mod dead_letters;
 pub mod delivery;
 #[cfg(feature = "fuzzing")]
 #[doc(hidden)]

@@ -8,6 +8,7 @@ use millrace::cli::{compile_component, dev, dlq, explain, offsets, plugin, produ
 use millrace::cli::{schema, topics, validate};
 use millrace::config::ConfigError;
 use millrace::daemon::DaemonError;
+use millrace::dead_letters::DeadLettersError;
 use millrace::kafka::KafkaError;
 use millrace::registry::{FetchError, RegistryError};
 use millrace::replay::ReplayError;
@@ -67,7 +68,7 @@ enum Command {
     Schema(schema::SchemaArgs),
     /// Shows, replaces and compares versions of plugins.
     Plugin(plugin::PluginArgs),
-    /// Shows dead letters.
+    /// Lists, groups, shows, exports, puts back and removes dead letters.
     Dlq(dlq::DlqArgs),
     /// Shows where a group stands, and sets the offsets of one that is stopped.
     Offsets(offsets::OffsetsArgs),
@@ -144,6 +145,9 @@ fn code(error: &anyhow::Error) -> u8 {
     }
     if let Some(FetchError { source, .. }) = error.downcast_ref() {
         return code_of_fetch(source);
+    }
+    if let Some(DeadLettersError::Kafka(error)) = error.downcast_ref() {
+        return code_of_kafka(error);
     }
     match error.downcast_ref::<DaemonError>() {
         Some(DaemonError::Fetch(FetchError { source, .. })) => code_of_fetch(source),

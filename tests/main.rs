@@ -49,6 +49,8 @@ mod retry_topic;
 mod topics;
 // Where events go that fail: the topics that the host makes, and what dead letters say.
 mod dead_letters;
+// Dead letters from the command line: found, grouped, put back each once, and removed.
+mod dlq;
 // Rules that events have to keep: at a gateway, in a group, and replaced while events flow.
 mod schemas;
 // Records that were written through a schema registry, and outputs that are.

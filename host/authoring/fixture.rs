@@ -310,14 +310,15 @@ fn header(item: &str, at: usize) -> Result<Header, Wrong> {
     let (mut name, mut value) = (None, None);
     for member in &members {
         match member.key.as_str() {
-            "name" => name = json::unquoted(member.value),
+            "name" if name.is_none() => name = json::unquoted(member.value).map(String::into_bytes),
+            "name_base64" if name.is_none() => name = Some(decoded(member)?),
             "value" if value.is_none() => value = Some(bytes_of(member.value)),
             "value_base64" if value.is_none() => value = Some(Some(decoded(member)?)),
             _ => return Err(Wrong::new(member.key_at, expected)),
         }
     }
     match (name, value) {
-        (Some(name), Some(value)) => Ok((name.into_bytes(), value)),
+        (Some(name), Some(value)) => Ok((name, value)),
         _ => Err(Wrong::new(at, expected)),
     }
 }

@@ -1,6 +1,9 @@
 //! What a dead letter says of itself: the headers added to the untouched record.
 
+mod account;
 mod dialects;
+
+pub use account::{Account, REDRIVES, is_error_header, redriven, redrives};
 
 use super::offsets::Offset;
 use crate::config::Dialect;
@@ -144,7 +147,7 @@ pub fn headers(original: Vec<Header>, facts: &Facts<'_>, dialect: Dialect) -> Ve
         .filter(|(name, _)| {
             !name.starts_with(PREFIX.as_bytes())
                 || name.starts_with(origin_prefix.as_bytes())
-                || name == b"millrace.dlq.redrives"
+                || name == REDRIVES.as_bytes()
         })
         .collect();
     let mut add = |name: &str, value: &str| {

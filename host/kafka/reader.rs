@@ -1,6 +1,8 @@
 //! Reads single records where they lie: joins no group, commits nothing, and leaves no trace on the cluster. It must
 //! not know what they are read for.
 
+mod scan;
+
 use std::time::{Duration, Instant};
 
 use rdkafka::config::ClientConfig;
@@ -8,6 +10,7 @@ use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::KafkaError as ClientError;
 use rdkafka::{Offset, TopicPartitionList};
 
+pub use self::scan::{Extent, Scan};
 use super::aside::{aside, served};
 use super::consumer::Record;
 use super::security::refused;
@@ -61,7 +64,13 @@ impl Reader {
         let mut settings = aside(kafka);
         settings
             .set("enable.partition.eof", "true")
-            .set("auto.offset.reset", "error");
+            .set("auto.offset.reset", "error")
+            // What is read ahead of whoever looks at it, in KiB: some batches of each partition.
+            .set("queued.max.messages.kbytes", "8192")
+            // A queue that was full is filled again at once, and not a second later.
+            .set("fetch.queue.backoff.ms", "10")
+            // A partition has ended only after the broker has waited this long for more.
+            .set("fetch.wait.max.ms", "50");
         // A producer's limit, which the consumer would warn about.
         settings.remove("message.max.bytes");
         Ok(Self {

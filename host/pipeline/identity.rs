@@ -2,11 +2,12 @@
 
 use std::borrow::Cow;
 
-use xxhash_rust::xxh3::xxh3_128_with_seed;
+use xxhash_rust::xxh3::{xxh3_64_with_seed, xxh3_128_with_seed};
 
 use super::batch::EventView;
 use crate::cloudevents::{self, Form};
 use crate::config::IdSource;
+use crate::delivery::dead_letter::REDRIVES;
 use crate::delivery::dedup::EventId;
 use crate::delivery::json_pointer;
 use crate::delivery::lanes::OrderGroup;
@@ -40,7 +41,16 @@ pub(crate) fn id_of(
         IdSource::Key => Cow::Borrowed(event.key()?),
         IdSource::ValueHash => Cow::Borrowed(event.value()?),
     };
-    Some(EventId(xxh3_128_with_seed(&bytes, group.0)))
+    Some(EventId(xxh3_128_with_seed(&bytes, seed_of(event, group))))
+}
+
+/// An event that was put back after it was given up is no repeat of itself: how often that happened counts as a part of
+/// its id.
+fn seed_of(event: &EventView<'_>, group: OrderGroup) -> u64 {
+    match event.header(REDRIVES.as_bytes()) {
+        Some(redrives) => xxh3_64_with_seed(redrives, group.0),
+        None => group.0,
+    }
 }
 
 fn is_structured(event: &EventView<'_>) -> bool {
@@ -96,5 +106,18 @@ mod tests {
         assert_eq!(id(&[], event), None, "nothing says that it is one");
         assert_eq!(id(&structured, "{}"), None);
         assert_ne!(id(&[("ce_id", "1"), ("ce_source", "/other")], ""), binary);
+    }
+
+    #[test]
+    fn an_event_that_was_put_back_is_no_repeat_of_itself() {
+        let after = |redrives: &[(&str, &str)]| {
+            let own = [("ce_id", "1"), ("ce_source", "/s")];
+            id(&[&own[..], redrives].concat(), "")
+        };
+        let once = after(&[("millrace.dlq.redrives", "1")]);
+        assert!(once.is_some());
+        assert_ne!(once, after(&[]));
+        assert_ne!(once, after(&[("millrace.dlq.redrives", "2")]));
+        assert_eq!(once, after(&[("millrace.dlq.redrives", "1")]));
     }
 }

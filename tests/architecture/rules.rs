@@ -20,8 +20,24 @@ pub(super) const ONLY_USERS: [(&str, &[&str]); 13] = [
 /// Module, and the modules it must not know. `main -> cli -> daemon -> {reload, registry, admin, ingest} -> {pipeline,
 /// kafka, sandbox} -> {delivery, store, telemetry, config}`, and beside the daemon `cli -> authoring -> {pipeline,
 /// sandbox, ..}`.
-pub(super) const MUST_NOT_KNOW: [(&str, &[&str]); 15] = [
+pub(super) const MUST_NOT_KNOW: [(&str, &[&str]); 16] = [
     ("daemon", &["cli", "authoring"]),
+    (
+        "dead_letters",
+        &[
+            "cli",
+            "daemon",
+            "reload",
+            "pipeline",
+            "sandbox",
+            "ingest",
+            "admin",
+            "authoring",
+            "registry",
+            "schema",
+            "store",
+        ],
+    ),
     (
         "authoring",
         &["cli", "daemon", "reload", "kafka", "ingest", "admin"],

@@ -1,6 +1,7 @@
 //! What is asked of the cluster's controller about topics: making, widening, and what is configured. It must not know
 //! which topics there should be.
 
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::pin::pin;
 use std::sync::Arc;
@@ -12,6 +13,7 @@ use rdkafka::admin::{
     TopicReplication,
 };
 use rdkafka::error::{KafkaError as ClientError, RDKafkaErrorCode as Code};
+use rdkafka::{Offset, TopicPartitionList};
 
 use super::{TopicSetting, TopicSpec, Topics};
 use crate::kafka::security::refused;
@@ -102,6 +104,34 @@ impl Topics {
         }
         settings.sort_by(|one, other| one.name.cmp(&other.name));
         Ok(settings)
+    }
+
+    /// Removes the oldest records of a topic: of each partition those before an offset.
+    ///
+    /// # Errors
+    /// [`KafkaError::Refused`], or [`KafkaError::Unreachable`].
+    pub fn delete_records(
+        &self,
+        topic: &str,
+        before: &BTreeMap<i32, i64>,
+    ) -> Result<(), KafkaError> {
+        let action = format!("remove records of topic {topic}");
+        let (admin, options) = self.admin()?;
+        let mut places = TopicPartitionList::new();
+        for (partition, offset) in before {
+            places.add_partition_offset(topic, *partition, Offset::Offset(*offset))?;
+        }
+        let removed = wait_for(admin.delete_records(&places, &options))
+            .map_err(|error| self.unanswered(&action, error))?;
+        for partition in removed.elements() {
+            partition.error().map_err(|error| KafkaError::Refused {
+                action: action.clone(),
+                reason: error
+                    .rdkafka_error_code()
+                    .map_or_else(|| error.to_string(), plainly),
+            })?;
+        }
+        Ok(())
     }
 
     fn admin(&self) -> Result<(AdminClient<QuietContext>, AdminOptions), KafkaError> {

@@ -1,0 +1,219 @@
+//! `millrace dlq show`: dead letters as they lie in their topic.
+#![allow(clippy::print_stdout, reason = "its answer goes to standard output")]
+
+use anyhow::ensure;
+use clap::Args;
+use serde_json::{Value, json};
+
+use super::options::{Place, topic_and_ids};
+use crate::authoring::dead_letter::event_of;
+use crate::authoring::fixture::Fixture;
+use crate::cli::Output;
+use crate::dead_letters::{Letter, LetterId, Redriven};
+use crate::delivery::dead_letter::{PREFIX, fact};
+
+/// Records that are shown at once: they are held in memory.
+const LAST_MAX: u64 = 10_000;
+
+/// Arguments of `millrace dlq show`.
+#[derive(Debug, Args)]
+pub(super) struct ShowArgs {
+    /// The topic of dead letters, or one letter by its id (TOPIC/PARTITION/OFFSET).
+    #[arg(value_name = "TOPIC | ID")]
+    what: String,
+    /// The partition of one.
+    #[arg(long, requires = "offset", value_parser = clap::value_parser!(i32).range(0..))]
+    partition: Option<i32>,
+    /// The offset of one.
+    #[arg(long, requires = "partition", value_parser = clap::value_parser!(i64).range(0..))]
+    offset: Option<i64>,
+    /// So many of the newest, the newest last.
+    #[arg(long, value_name = "N", default_value_t = 1, conflicts_with = "offset",
+        value_parser = clap::value_parser!(u64).range(1..=LAST_MAX))]
+    last: u64,
+    /// Print each as the event that it was, one JSON line, for fixtures/*.jsonl of a plugin.
+    #[arg(long)]
+    as_fixture: bool,
+    #[command(flatten)]
+    place: Place,
+    /// How to print the answer.
+    #[arg(long, value_enum, default_value_t)]
+    output: Output,
+}
+
+pub(super) fn run(args: &ShowArgs) -> anyhow::Result<()> {
+    let (topic, mut ids) = topic_and_ids(std::slice::from_ref(&args.what))?;
+    if let (Some(topic), Some(partition), Some(offset)) = (&topic, args.partition, args.offset) {
+        ensure!(
+            ids.is_empty(),
+            "an id says its partition and offset already"
+        );
+        let topic = topic.clone();
+        ids.insert(LetterId {
+            topic,
+            partition,
+            offset,
+        });
+    }
+    let (letters, _) = args.place.letters(topic.as_deref())?;
+    let found = match ids.first() {
+        Some(id) => vec![letters.letter(id)?],
+        None => letters.newest(args.last as usize)?,
+    };
+    let topic = letters.topic();
+    ensure!(
+        !found.is_empty(),
+        "topic {topic} is empty: there is no dead letter"
+    );
+    if args.as_fixture {
+        found
+            .iter()
+            .for_each(|letter| println!("{}", event(letter).to_line()));
+        return Ok(());
+    }
+    let redriven = letters.redriven()?;
+    match args.output {
+        Output::Json => {
+            let all = found.iter().map(|letter| in_json(letter, &redriven));
+            println!("{}", all.collect::<Value>());
+        }
+        Output::Text => found
+            .iter()
+            .for_each(|letter| print!("{}", told(letter, &redriven))),
+    }
+    Ok(())
+}
+
+fn event(letter: &Letter) -> Fixture {
+    let record = &letter.record;
+    event_of(
+        (&record.topic, record.partition, record.offset),
+        record.timestamp_ms,
+        (record.key.as_deref(), record.value.as_deref()),
+        &record.headers,
+    )
+}
+
+/// What the host wrote on it, by name without the prefix.
+fn facts(letter: &Letter) -> Vec<(String, String)> {
+    let headers = &letter.record.headers;
+    let names = headers.iter().filter_map(|(name, _)| {
+        let name = name.strip_prefix(PREFIX.as_bytes())?;
+        String::from_utf8(name.to_vec()).ok()
+    });
+    names
+        .filter_map(|name| Some((name.clone(), fact(headers, &name)?)))
+        .collect()
+}
+
+/// What another system wrote on it.
+fn foreign_facts(letter: &Letter) -> Vec<(String, String)> {
+    let Some(account) = &letter.account else {
+        return Vec::new();
+    };
+    let origin = account.origin.as_ref().map(|(topic, partition, offset)| {
+        let number = |number: Option<i64>| number.map_or("?".to_owned(), |it| it.to_string());
+        format!(
+            "{topic}/{}/{}",
+            number(partition.map(i64::from)),
+            number(*offset)
+        )
+    });
+    [
+        (
+            "written by",
+            format!("{:?}", account.dialect).to_lowercase(),
+        ),
+        ("origin", origin.unwrap_or_default()),
+        ("group", account.group.clone()),
+        ("plugin", account.plugin.clone()),
+        ("cause", account.cause.clone()),
+        ("code", account.code.clone()),
+        ("message", account.message.clone()),
+    ]
+    .into_iter()
+    .filter(|(_, text)| !text.is_empty())
+    .map(|(name, text)| (name.to_owned(), text))
+    .collect()
+}
+
+fn in_json(letter: &Letter, redriven: &Redriven) -> Value {
+    // What was written as a line reads as a value.
+    let event: Value = serde_json::from_str(&event(letter).to_line()).unwrap_or_default();
+    let facts = facts(letter)
+        .into_iter()
+        .map(|(name, text)| (name, Value::from(text)));
+    let record = &letter.record;
+    json!({
+        "id": letter.id().to_string(),
+        "topic": record.topic,
+        "partition": record.partition,
+        "offset": record.offset,
+        "timestamp_ms": record.timestamp_ms,
+        "dead_letter": facts.collect::<serde_json::Map<_, _>>(),
+        "event": event,
+        "summary": letter.summary(),
+        "redriven": redriven.has(letter),
+    })
+}
+
+/// One letter, for a person.
+fn told(letter: &Letter, redriven: &Redriven) -> String {
+    let mut told = format!("{}\n", letter.id());
+    let mut line = |name: &str, text: &str| told.push_str(&format!("  {name:<16} {text}\n"));
+    let mut facts = facts(letter);
+    if fact(&letter.record.headers, "cause").is_none() {
+        facts.extend(foreign_facts(letter));
+    }
+    if letter.account.is_none() {
+        line("", "this is no dead letter of a system that is known");
+    }
+    for (name, text) in facts.iter().filter(|(name, _)| name != "version") {
+        line(name, &one_line(text));
+    }
+    if let Some(signature) = letter.signature() {
+        line("--signature", &signature);
+    }
+    if redriven.has(letter) {
+        line("put back", "yes");
+    }
+    line("key", &shown(letter.record.key.as_deref()));
+    line("value", &shown(letter.record.value.as_deref()));
+    for (name, value) in &event(letter).headers {
+        let name = format!("header {}", String::from_utf8_lossy(name));
+        line(&one_line(&name), &shown(value.as_deref()));
+    }
+    told
+}
+
+/// Text without what could drive a terminal.
+fn one_line(text: &str) -> String {
+    match text.contains(char::is_control) {
+        true => format!("{text:?}"),
+        false => text.to_owned(),
+    }
+}
+
+/// Text as it is, JSON readably, and anything else by its length.
+fn shown(bytes: Option<&[u8]>) -> String {
+    match bytes.map(std::str::from_utf8) {
+        None => "null".to_owned(),
+        Some(Ok("")) => "\"\"".to_owned(),
+        Some(Ok(text)) => one_line(text),
+        Some(Err(_)) => {
+            let bytes = bytes.unwrap_or_default();
+            let of_registry = match bytes {
+                [0, number @ ..] if number.len() >= 4 => {
+                    let number = [number[0], number[1], number[2], number[3]];
+                    format!(
+                        ", perhaps by schema {} of a registry",
+                        u32::from_be_bytes(number)
+                    )
+                }
+                _ => String::new(),
+            };
+            let len = bytes.len();
+            format!("{len} bytes that are no text{of_registry}; --as-fixture has them in base64")
+        }
+    }
+}

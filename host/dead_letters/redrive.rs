@@ -1,0 +1,278 @@
+//! Dead letters put back where they came from: once each, in the order in which they lie, no faster than asked, and no
+//! more often than allowed.
+//!
+//! A letter is remembered as put back when the broker has acknowledged it. A process that is killed between the two
+//! puts back again what was on its way, which is bounded ([`Outbox`]). It must not know how a letter is judged.
+
+use std::collections::{BTreeMap, HashMap};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+use serde_json::{Value, json};
+
+use super::filter::Filter;
+use super::letter::Letter;
+use super::outbox::Outbox;
+use super::pace::Pace;
+use super::redriven::{self, Redriven};
+use super::{DeadLetters, DeadLettersError};
+use crate::delivery::dead_letter;
+use crate::kafka::producer::OutgoingRecord;
+use crate::kafka::reader::Scan;
+
+/// What is to be put back, and how.
+#[derive(Debug, Clone, Default)]
+pub struct Wish {
+    /// Which letters.
+    pub filter: Filter,
+    /// Where they go; none puts each back into the topic that it came from.
+    pub to: Option<String>,
+    /// At most so many a second, above 0; none puts back as fast as the broker takes them.
+    pub per_second: Option<f64>,
+    /// An event that was put back so often is refused.
+    pub redrives_max: u32,
+    /// At most so many letters.
+    pub limit: Option<u64>,
+    /// Says what would be done, and does nothing.
+    pub dry_run: bool,
+    /// Keeps the time of the record that it was. Kafka deletes by that time.
+    pub keep_time: bool,
+}
+
+/// What a trial of a letter came to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Judged {
+    /// It succeeds now, or nobody wants to know.
+    Fixed,
+    /// It fails still.
+    Failing,
+    /// It cannot be tried here.
+    Unknown,
+}
+
+/// What became of the letters that were meant.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Report {
+    /// Letters that were meant.
+    pub matched: u64,
+    /// Put back and acknowledged; with a dry run, what would be.
+    pub redriven: u64,
+    /// Letters by the topic that they went to, those too that were not acknowledged.
+    pub to: BTreeMap<String, u64>,
+    /// Those that stayed, by the reason.
+    pub stayed: BTreeMap<&'static str, u64>,
+    /// Topics that they would go to and that are not there.
+    pub missing_topics: Vec<String>,
+}
+
+/// Why a letter stays.
+mod stays {
+    pub(super) const ALREADY: &str = "already-redriven";
+    pub(super) const TOO_OFTEN: &str = "too-many-redrives";
+    pub(super) const NO_ORIGIN: &str = "unknown-origin";
+    pub(super) const LOOP: &str = "loop";
+    pub(super) const NO_TOPIC: &str = "no-such-topic";
+    pub(super) const FAILING: &str = "still-failing";
+    pub(super) const UNKNOWN: &str = "not-judged";
+}
+
+impl Report {
+    /// For programs.
+    #[must_use]
+    pub fn to_json(&self) -> Value {
+        json!({
+            "matched": self.matched,
+            "redriven": self.redriven,
+            "to": self.to,
+            "stayed": self.stayed,
+            "missing_topics": self.missing_topics,
+        })
+    }
+
+    fn stays(&mut self, why: &'static str) {
+        *self.stayed.entry(why).or_default() += 1;
+    }
+}
+
+impl DeadLetters {
+    /// Puts back what is meant. The report holds whatever the end was.
+    pub fn redrive(
+        &self,
+        wish: &Wish,
+        judge: &mut dyn FnMut(&Letter) -> Result<Judged, DeadLettersError>,
+    ) -> (Report, Result<(), DeadLettersError>) {
+        match Redrive::begin(self, wish) {
+            Ok(mut redrive) => {
+                let done = redrive.run(judge);
+                (redrive.report, done)
+            }
+            Err(error) => (Report::default(), Err(error)),
+        }
+    }
+}
+
+/// A redrive under way.
+#[derive(Debug)]
+struct Redrive<'a> {
+    letters: &'a DeadLetters,
+    wish: &'a Wish,
+    redriven: Redriven,
+    /// How many partitions the topics have that letters go to; none is not there.
+    targets: HashMap<String, Option<usize>>,
+    pace: Pace,
+    /// None in a dry run.
+    outbox: Option<Outbox>,
+    planned: u64,
+    report: Report,
+}
+
+impl<'a> Redrive<'a> {
+    fn begin(letters: &'a DeadLetters, wish: &'a Wish) -> Result<Self, DeadLettersError> {
+        if wish.to.as_deref() == Some(letters.topic()) {
+            return Err(DeadLettersError::Loop(letters.topic.clone()));
+        }
+        // Before anything is made for a topic that is not there.
+        letters.extents()?;
+        let redriven = letters.redriven()?;
+        let outbox = if wish.dry_run {
+            None
+        } else {
+            redriven::ensure_marks_topic(&letters.topics, &letters.topic)?;
+            Some(Outbox::new(&letters.kafka)?)
+        };
+        Ok(Self {
+            letters,
+            wish,
+            redriven,
+            targets: HashMap::new(),
+            pace: Pace::new(wish.per_second),
+            outbox,
+            planned: 0,
+            report: Report::default(),
+        })
+    }
+
+    fn run(
+        &mut self,
+        judge: &mut dyn FnMut(&Letter) -> Result<Judged, DeadLettersError>,
+    ) -> Result<(), DeadLettersError> {
+        let (letters, wish) = (self.letters, self.wish);
+        let scanned = letters.scan(&wish.filter, |letter| self.take(&letter, judge));
+        let Some(outbox) = &mut self.outbox else {
+            self.report.redriven = self.planned;
+            return scanned;
+        };
+        let finished = outbox.finish();
+        self.report.redriven = outbox.acknowledged();
+        scanned.and(finished)
+    }
+
+    fn take(
+        &mut self,
+        letter: &Letter,
+        judge: &mut dyn FnMut(&Letter) -> Result<Judged, DeadLettersError>,
+    ) -> Result<Scan, DeadLettersError> {
+        self.report.matched += 1;
+        let place = match self.place(letter)? {
+            Ok(place) => place,
+            Err(why) => {
+                self.report.stays(why);
+                return Ok(Scan::Continue);
+            }
+        };
+        match judge(letter)? {
+            Judged::Fixed => {}
+            Judged::Failing => {
+                self.report.stays(stays::FAILING);
+                return Ok(Scan::Continue);
+            }
+            Judged::Unknown => {
+                self.report.stays(stays::UNKNOWN);
+                return Ok(Scan::Continue);
+            }
+        }
+        self.put_back(letter, place)?;
+        self.planned += 1;
+        let enough = self.wish.limit.is_some_and(|limit| self.planned >= limit);
+        Ok(if enough { Scan::Enough } else { Scan::Continue })
+    }
+
+    /// Topic and partition that a letter goes to, or why it stays. No partition leaves that to its key.
+    fn place(
+        &mut self,
+        letter: &Letter,
+    ) -> Result<Result<(String, Option<i32>), &'static str>, DeadLettersError> {
+        if self.redriven.has(letter) {
+            return Ok(Err(stays::ALREADY));
+        }
+        if dead_letter::redrives(&letter.record.headers) >= self.wish.redrives_max {
+            return Ok(Err(stays::TOO_OFTEN));
+        }
+        let origin = letter.account.as_ref().and_then(|it| it.origin.as_ref());
+        let Some(topic) = self.wish.to.as_ref().or(origin.map(|it| &it.0)) else {
+            return Ok(Err(stays::NO_ORIGIN));
+        };
+        if *topic == self.letters.topic {
+            return Ok(Err(stays::LOOP));
+        }
+        let Some(partitions) = self.partitions(topic)? else {
+            return Ok(Err(stays::NO_TOPIC));
+        };
+        // Where it came from, so that whoever has its key's state has it again.
+        let came_from = origin.filter(|it| it.0 == *topic).and_then(|it| it.1);
+        let partition = came_from.filter(|it| usize::try_from(*it).is_ok_and(|it| it < partitions));
+        Ok(Ok((topic.clone(), partition)))
+    }
+
+    fn partitions(&mut self, topic: &str) -> Result<Option<usize>, DeadLettersError> {
+        if let Some(known) = self.targets.get(topic) {
+            return Ok(*known);
+        }
+        let found = self.letters.topics.describe(topic)?;
+        let partitions = found.map(|summary| summary.partitions);
+        if partitions.is_none() {
+            self.report.missing_topics.push(topic.to_owned());
+        }
+        self.targets.insert(topic.to_owned(), partitions);
+        Ok(partitions)
+    }
+
+    fn put_back(
+        &mut self,
+        letter: &Letter,
+        (topic, partition): (String, Option<i32>),
+    ) -> Result<(), DeadLettersError> {
+        *self.report.to.entry(topic.clone()).or_default() += 1;
+        let Some(outbox) = &mut self.outbox else {
+            return Ok(());
+        };
+        let account = letter.account.as_ref();
+        let was_ms = account.and_then(|it| it.timestamp_ms);
+        let record = OutgoingRecord {
+            topic,
+            partition,
+            // Otherwise that of writing, so that the topic's retention counts from now.
+            timestamp_ms: was_ms
+                .or(letter.record.timestamp_ms)
+                .filter(|_| self.wish.keep_time),
+            key: letter.record.key.clone(),
+            value: letter.record.value.clone(),
+            headers: dead_letter::redriven(&letter.record.headers, account),
+            shared_headers: None,
+        };
+        let mark = redriven::mark(letter, &record.topic, now_ms());
+        std::thread::sleep(self.pace.next(Instant::now()));
+        outbox.send(&record, Some(mark))?;
+        if self.planned == 0 {
+            // The first one alone: what is refused is refused before a second one is tried, and what connecting takes
+            // is not caught up on.
+            outbox.finish()?;
+            self.pace.begin(Instant::now());
+        }
+        Ok(())
+    }
+}
+
+fn now_ms() -> u64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    u64::try_from(now.unwrap_or_default().as_millis()).unwrap_or(u64::MAX)
+}
