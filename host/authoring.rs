@@ -9,6 +9,7 @@ pub mod figures;
 pub mod fixture;
 pub mod inspect;
 pub mod manifest;
+pub mod repro;
 pub mod rig;
 pub mod scaffold;
 pub mod scenario;

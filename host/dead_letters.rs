@@ -14,6 +14,7 @@ mod redrive;
 mod redriven;
 mod signature;
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 pub use self::clusters::{CLUSTERS_MAX, Cluster, Clusters};
@@ -127,6 +128,23 @@ impl DeadLetters {
         let newest = self.reader.newest(&self.topic, count)?;
         let newest = newest.ok_or_else(|| DeadLettersError::NoTopic(self.topic.clone()))?;
         Ok(newest.into_iter().map(Letter::new).collect())
+    }
+
+    /// How many partitions these topics have; those that are not there are left out.
+    ///
+    /// # Errors
+    /// The cluster does not answer.
+    pub fn partitions_of(
+        &self,
+        topics: &[String],
+    ) -> Result<BTreeMap<String, usize>, DeadLettersError> {
+        let mut found = BTreeMap::new();
+        for topic in topics {
+            if let Some(summary) = self.topics.describe(topic)? {
+                found.insert(topic.clone(), summary.partitions);
+            }
+        }
+        Ok(found)
     }
 
     /// What was put back already.

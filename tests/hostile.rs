@@ -12,3 +12,5 @@ mod structures;
 mod corrupted;
 // Loops on every core.
 mod loops;
+// What attacks left behind, run again.
+mod repro;

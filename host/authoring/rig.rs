@@ -22,7 +22,7 @@ use crate::pipeline::batch::{Batch, EventKind, Place, pack_header};
 use crate::pipeline::{OutputPartitions, refused_output};
 use crate::sandbox::{
     Answer, BatchAnswer, Effects, Fault, FaultKind, Instance, LoadError, LoadedPlugin, Output,
-    TickReason, encode_topics,
+    TickReason, WallClock, encode_topics,
 };
 
 /// Fuel where only the figure is wanted: more than a deadline leaves time for.
@@ -31,10 +31,35 @@ pub const FUEL_UNBOUNDED: u64 = 1 << 50;
 /// Largest record that a producer of the host sends where nothing else is configured, in bytes.
 const MESSAGE_BYTES_MAX: usize = 1_000_000;
 
+/// What is the same each time that an event is run, and what the cluster takes that its outputs would go to.
+#[derive(Debug, Clone)]
+pub struct Circumstances {
+    /// Where the wall clock stands, in milliseconds since the Unix epoch.
+    pub wall_ms: u64,
+    /// Where random numbers begin.
+    pub random_seed: u64,
+    /// Largest record, in bytes.
+    pub message_bytes_max: usize,
+    /// How many partitions the topics of outputs have; one that is not there may have any.
+    pub output_partitions: BTreeMap<String, usize>,
+}
+
+/// A clock that stands still.
+#[derive(Debug)]
+struct Still(u64);
+
+impl WallClock for Still {
+    fn now_ms(&self) -> u64 {
+        self.0
+    }
+}
+
 /// A plugin with what it keeps between events.
 #[derive(Debug)]
 pub struct Rig {
     plugin: Arc<LoadedPlugin>,
+    /// None leaves clock and random numbers to the machine, and takes what any cluster would.
+    circumstances: Option<Circumstances>,
     instance: Option<Instance>,
     /// Where events come from that do not say.
     topic: String,
@@ -49,9 +74,29 @@ impl Rig {
     /// # Errors
     /// No instance can be made of it: it does not fit its limits, or its `init` refuses.
     pub fn new(plugin: Arc<LoadedPlugin>, topic: impl Into<String>) -> Result<Self, LoadError> {
+        Self::made(plugin, topic.into(), None)
+    }
+
+    /// A rig in which an event ends the same each time, as far as that is the host's to decide.
+    ///
+    /// # Errors
+    /// As [`Self::new`].
+    pub fn under(
+        circumstances: Circumstances,
+        plugin: Arc<LoadedPlugin>,
+    ) -> Result<Self, LoadError> {
+        Self::made(plugin, String::new(), Some(circumstances))
+    }
+
+    fn made(
+        plugin: Arc<LoadedPlugin>,
+        topic: String,
+        circumstances: Option<Circumstances>,
+    ) -> Result<Self, LoadError> {
         Ok(Self {
-            instance: Some(Instance::new(&plugin)?),
-            topic: topic.into(),
+            instance: Some(instance_of(&plugin, circumstances.as_ref())?),
+            circumstances,
+            topic,
             state: MemoryState::new(plugin.state_quota_bytes),
             sums: Sums::default(),
             next_offsets: HashMap::new(),
@@ -64,7 +109,7 @@ impl Rig {
     /// # Errors
     /// As [`Self::new`]; the one before then stays.
     pub fn replace(&mut self, plugin: Arc<LoadedPlugin>) -> Result<(), LoadError> {
-        self.instance = Some(Instance::new(&plugin)?);
+        self.instance = Some(instance_of(&plugin, self.circumstances.as_ref())?);
         self.plugin = plugin;
         Ok(())
     }
@@ -146,16 +191,14 @@ impl Rig {
             Ok((answer?, began.elapsed()))
         });
         let (outcome, outputs, took) = match called {
-            Ok((answer, took)) => {
-                match refused_output(MESSAGE_BYTES_MAX, &OutputPartitions::new(), &answer.outputs) {
-                    Some(fault) => (self.spent(fault), Vec::new(), took),
-                    None => {
-                        self.sums
-                            .insert(place.clone(), answer.left.into_iter().collect());
-                        (Outcome::Processed, answer.outputs, took)
-                    }
+            Ok((answer, took)) => match self.refused(&answer.outputs) {
+                Some(fault) => (self.spent(fault), Vec::new(), took),
+                None => {
+                    self.sums
+                        .insert(place.clone(), answer.left.into_iter().collect());
+                    (Outcome::Processed, answer.outputs, took)
                 }
-            }
+            },
             Err(fault) => (self.spent(fault), Vec::new(), Default::default()),
         };
         Ticked {
@@ -172,13 +215,15 @@ impl Rig {
     fn instance(&mut self) -> Result<&mut Instance, Fault> {
         let instance = match self.instance.take() {
             Some(instance) => instance,
-            None => Instance::new(&self.plugin).map_err(|error| Fault {
-                kind: FaultKind::Host,
-                code: "instance".to_owned(),
-                limit: error.limit(),
-                message: error.to_string(),
-                frames: Vec::new(),
-            })?,
+            None => {
+                instance_of(&self.plugin, self.circumstances.as_ref()).map_err(|error| Fault {
+                    kind: FaultKind::Host,
+                    code: "instance".to_owned(),
+                    limit: error.limit(),
+                    message: error.to_string(),
+                    frames: Vec::new(),
+                })?
+            }
         };
         Ok(self.instance.insert(instance))
     }
@@ -188,9 +233,7 @@ impl Rig {
             Ok(answer) => answer,
             Err(fault) => return (self.spent(fault), Vec::new()),
         };
-        // How many partitions a topic has only its cluster knows.
-        let any = OutputPartitions::new();
-        if let Some(fault) = refused_output(MESSAGE_BYTES_MAX, &any, &answer.outputs) {
+        if let Some(fault) = self.refused(&answer.outputs) {
             return (self.spent(fault), Vec::new());
         }
         let outcome = match answer.answers.into_iter().next() {
@@ -208,6 +251,16 @@ impl Rig {
             }),
         };
         (outcome, answer.outputs)
+    }
+
+    /// Why the cluster would not take the outputs. How many partitions a topic has only it knows.
+    fn refused(&self, outputs: &[Output]) -> Option<Fault> {
+        match &self.circumstances {
+            Some(known) => {
+                refused_output(known.message_bytes_max, &known.output_partitions, outputs)
+            }
+            None => refused_output(MESSAGE_BYTES_MAX, &OutputPartitions::new(), outputs),
+        }
     }
 
     /// An instance is never used again after a fault.
@@ -250,6 +303,19 @@ impl Rig {
         event.timestamp_ms.get_or_insert_with(wall_ms);
         event.attempt.get_or_insert(1);
         event
+    }
+}
+
+fn instance_of(
+    plugin: &Arc<LoadedPlugin>,
+    circumstances: Option<&Circumstances>,
+) -> Result<Instance, LoadError> {
+    match circumstances {
+        Some(fixed) => {
+            let clock = Arc::new(Still(fixed.wall_ms));
+            Instance::repeatable(plugin, clock, fixed.random_seed)
+        }
+        None => Instance::new(plugin),
     }
 }
 

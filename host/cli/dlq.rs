@@ -8,6 +8,7 @@ mod list;
 mod options;
 mod purge;
 mod redrive;
+mod repro;
 mod show;
 mod told;
 mod trial;
@@ -36,6 +37,8 @@ enum Command {
     Import(import::ImportArgs),
     /// Put dead letters back into the topics that they came from, each once.
     Redrive(Box<redrive::RedriveArgs>),
+    /// Run a dead letter again as it failed, and say whether it ends the same.
+    Repro(repro::ReproArgs),
     /// Remove the oldest dead letters for good.
     Purge(purge::PurgeArgs),
 }
@@ -52,6 +55,7 @@ pub fn run(args: &DlqArgs) -> anyhow::Result<()> {
         Command::Export(args) => export::run(args),
         Command::Import(args) => import::run(args),
         Command::Redrive(args) => redrive::run(args),
+        Command::Repro(args) => repro::run(args),
         Command::Purge(args) => purge::run(args),
     }
 }

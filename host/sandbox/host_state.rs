@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use wasmtime::component::ResourceTable;
-use wasmtime_wasi::{HostWallClock, WasiCtx, WasiCtxView, WasiView};
+use wasmtime_wasi::random::Deterministic;
+use wasmtime_wasi::{HostWallClock, WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
 
 use super::effects::{Effects, StateWrite};
 use super::fault::{FaultKind, STATE_QUOTA, Violation};
@@ -20,6 +21,9 @@ const EFFECT_OVERHEAD_BYTES: usize = 64;
 
 /// Largest answer of one call for random bytes.
 const RANDOM_BYTES_MAX: u64 = 64 << 10;
+
+/// Random bytes that are fixed begin anew after so many: more than an event asks for that is not about them.
+const RANDOM_CYCLE_BYTES: usize = 4 << 10;
 
 /// Reads settled state on behalf of the event that is running.
 pub trait StateSource: Send + Debug {
@@ -103,13 +107,29 @@ pub(super) struct Sums {
 }
 
 impl HostState {
-    pub(super) fn new(plugin: &LoadedPlugin, clock: Option<Arc<dyn WallClock>>) -> Self {
+    pub(super) fn new(
+        plugin: &LoadedPlugin,
+        clock: Option<Arc<dyn WallClock>>,
+        random_seed: Option<u64>,
+    ) -> Self {
         let log = Arc::clone(&plugin.log);
         let stdout = Stdio::new(&log, tracing::Level::INFO);
         let stderr = Stdio::new(&log, tracing::Level::WARN);
         let mut wasi = WasiCtx::builder();
         if let Some(clock) = clock {
             wasi.wall_clock(Shown(clock));
+        }
+        if let Some(seed) = random_seed {
+            let mut random = fastrand::Rng::with_seed(seed);
+            wasi.insecure_random_seed(random.u128(..));
+            for set in [
+                WasiCtxBuilder::secure_random,
+                WasiCtxBuilder::insecure_random,
+            ] {
+                let mut bytes = vec![0; RANDOM_CYCLE_BYTES];
+                random.fill(&mut bytes);
+                set(&mut wasi, Deterministic::new(bytes));
+            }
         }
         let wasi = wasi
             .stdout(stdout.clone())

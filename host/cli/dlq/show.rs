@@ -6,6 +6,7 @@ use clap::Args;
 use serde_json::{Value, json};
 
 use super::options::{Place, topic_and_ids};
+use super::told::printable;
 use crate::authoring::dead_letter::event_of;
 use crate::authoring::fixture::Fixture;
 use crate::cli::Output;
@@ -84,7 +85,8 @@ pub(super) fn run(args: &ShowArgs) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn event(letter: &Letter) -> Fixture {
+/// The event of a letter, without what the host wrote on it.
+pub(super) fn event(letter: &Letter) -> Fixture {
     let record = &letter.record;
     event_of(
         (&record.topic, record.partition, record.offset),
@@ -169,7 +171,7 @@ fn told(letter: &Letter, redriven: &Redriven) -> String {
         line("", "this is no dead letter of a system that is known");
     }
     for (name, text) in facts.iter().filter(|(name, _)| name != "version") {
-        line(name, &one_line(text));
+        line(name, &printable(text));
     }
     if let Some(signature) = letter.signature() {
         line("--signature", &signature);
@@ -181,25 +183,17 @@ fn told(letter: &Letter, redriven: &Redriven) -> String {
     line("value", &shown(letter.record.value.as_deref()));
     for (name, value) in &event(letter).headers {
         let name = format!("header {}", String::from_utf8_lossy(name));
-        line(&one_line(&name), &shown(value.as_deref()));
+        line(&printable(&name), &shown(value.as_deref()));
     }
     told
 }
 
-/// Text without what could drive a terminal.
-fn one_line(text: &str) -> String {
-    match text.contains(char::is_control) {
-        true => format!("{text:?}"),
-        false => text.to_owned(),
-    }
-}
-
-/// Text as it is, JSON readably, and anything else by its length.
+/// Text as it is, and anything else by its length.
 fn shown(bytes: Option<&[u8]>) -> String {
     match bytes.map(std::str::from_utf8) {
         None => "null".to_owned(),
         Some(Ok("")) => "\"\"".to_owned(),
-        Some(Ok(text)) => one_line(text),
+        Some(Ok(text)) => printable(text),
         Some(Err(_)) => {
             let bytes = bytes.unwrap_or_default();
             let of_registry = match bytes {

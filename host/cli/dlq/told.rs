@@ -50,3 +50,11 @@ pub(super) fn columns(rows: &[Vec<String>]) -> String {
     }
     text
 }
+
+/// Text without what could drive a terminal.
+pub(super) fn printable(text: &str) -> String {
+    match text.contains(char::is_control) {
+        true => format!("{text:?}"),
+        false => text.to_owned(),
+    }
+}

@@ -9,9 +9,9 @@ use crate::authoring;
 use crate::authoring::fixture::Fixture;
 use crate::authoring::rig::Rig;
 use crate::authoring::subject::Subject;
-use crate::config::{self, Config, Decode};
+use crate::config::{self, Config};
 use crate::dead_letters::{DeadLettersError, Judged, Letter};
-use crate::delivery::dead_letter::{Cause, redriven};
+use crate::delivery::dead_letter::{Account, Cause, redriven};
 use crate::sandbox::Compiler;
 
 /// Causes that no version of a plugin has a part in, because it was not called.
@@ -67,7 +67,8 @@ impl<'c> Trial<'c> {
 
     /// Runs a letter as the event that it would be once it is put back.
     pub(super) fn judge(&mut self, letter: &Letter) -> Result<Judged, DeadLettersError> {
-        if !self.can_be_tried(letter) {
+        let account = letter.account.as_ref();
+        if account.is_none_or(|account| why_not_shown(self.config, account).is_some()) {
             return Ok(Judged::Unknown);
         }
         let record = &letter.record;
@@ -78,7 +79,7 @@ impl<'c> Trial<'c> {
             &record.headers,
         );
         event = Fixture {
-            headers: redriven(&record.headers, letter.account.as_ref()),
+            headers: redriven(&record.headers, account),
             ..event
         };
         let ran = self.rig.run(&event);
@@ -87,22 +88,22 @@ impl<'c> Trial<'c> {
             false => Judged::Failing,
         })
     }
+}
 
-    /// Whether the plugin was called with what lies in the letter.
-    fn can_be_tried(&self, letter: &Letter) -> bool {
-        let Some(account) = &letter.account else {
-            return false;
-        };
-        let before_the_call = BEFORE_THE_CALL.map(Cause::word);
-        let group = self.config.groups.iter().find(|it| it.id == account.group);
-        let origin = account.origin.as_ref();
-        let route = group
-            .zip(origin)
-            .and_then(|(group, origin)| group.route_of(&origin.0));
-        let is_decoded = |decode: Option<Decode>| decode.is_some();
-        !before_the_call.contains(&account.cause.as_str())
-            && !route.is_some_and(|route| is_decoded(route.decode))
+/// Why a plugin was not called with what lies in the letter; none where it was.
+pub(super) fn why_not_shown(config: &Config, account: &Account) -> Option<String> {
+    if BEFORE_THE_CALL
+        .map(Cause::word)
+        .contains(&account.cause.as_str())
+    {
+        return Some("its plugin was not called with it".to_owned());
     }
+    let group = config.groups.iter().find(|it| it.id == account.group);
+    let (topic, ..) = account.origin.as_ref()?;
+    let route = group?.route_of(topic)?;
+    route.decode.is_some().then(|| {
+        format!("its plugin was shown it decoded (`decode` of the route of topic {topic})")
+    })
 }
 
 fn only_plugin(config: &Config) -> anyhow::Result<String> {

@@ -28,7 +28,27 @@ impl Instance {
         plugin: &Arc<LoadedPlugin>,
         clock: Option<Arc<dyn WallClock>>,
     ) -> Result<Self, LoadError> {
-        let made = caught(|| Self::make(plugin, clock)).and_then(|made| made);
+        Self::ready(plugin, clock, None)
+    }
+
+    /// Makes an instance whose wall clock and random numbers are the same each time.
+    ///
+    /// # Errors
+    /// As [`Self::new`].
+    pub fn repeatable(
+        plugin: &Arc<LoadedPlugin>,
+        clock: Arc<dyn WallClock>,
+        random_seed: u64,
+    ) -> Result<Self, LoadError> {
+        Self::ready(plugin, Some(clock), Some(random_seed))
+    }
+
+    fn ready(
+        plugin: &Arc<LoadedPlugin>,
+        clock: Option<Arc<dyn WallClock>>,
+        random_seed: Option<u64>,
+    ) -> Result<Self, LoadError> {
+        let made = caught(|| Self::make(plugin, clock, random_seed)).and_then(|made| made);
         let mut made = made.map_err(|fault| {
             let fault = fault.of_plugin(&plugin.name);
             LoadError::Init {
@@ -41,8 +61,13 @@ impl Instance {
         Ok(made)
     }
 
-    fn make(plugin: &Arc<LoadedPlugin>, clock: Option<Arc<dyn WallClock>>) -> Result<Self, Fault> {
-        let mut store = Store::new(plugin.pre.engine(), HostState::new(plugin, clock));
+    fn make(
+        plugin: &Arc<LoadedPlugin>,
+        clock: Option<Arc<dyn WallClock>>,
+        random_seed: Option<u64>,
+    ) -> Result<Self, Fault> {
+        let state = HostState::new(plugin, clock, random_seed);
+        let mut store = Store::new(plugin.pre.engine(), state);
         store.limiter(|state| &mut state.limits);
         // Handles of the component's own resources lie in the host's memory too.
         store.set_max_component_handles(plugin.limits.resources);
