@@ -49,7 +49,7 @@ pub use plugin::{Grants, Journal, Limits, Plugin, Recycle, Reload, Trial, Try};
 pub use producing::{Acks, Compression, Partitioning, Producing};
 pub use read::{add_grant, connection, explain, load, manifest, parse, suggest};
 pub use remote::{OciReference, Origin, Remote, WebReference, is_loopback};
-pub use routes::{Decode, PatternRoute, Route, Routes};
+pub use routes::{Decode, PatternRoute, Route, Routes, redriven_topic};
 pub use schema_registry::{Encode, RegistryLogin, SchemaFormat, SchemaRegistry, WantedSchema};
 pub use secret::{Digested, Secret};
 pub use topic_pattern::TopicPattern;

@@ -25,7 +25,7 @@ pub use self::newest::{LISTED_MAX, Newest};
 pub use self::outbox::Outbox;
 pub use self::purge::{Bound, Doomed, Purge};
 pub use self::redrive::{Judged, Report, Wish};
-pub use self::redriven::{Redriven, marks_topic};
+pub use self::redriven::Redriven;
 use crate::config;
 use crate::kafka::KafkaError;
 use crate::kafka::reader::{Extent, Reader, Scan};

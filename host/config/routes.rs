@@ -97,10 +97,13 @@ impl Group {
         group
     }
 
-    /// Whether a topic carries the group's dead letters, or retries of one that it reads.
+    /// Whether a topic carries the group's dead letters, what is remembered of them, or retries of a topic that it reads.
     #[must_use]
     pub fn carries(&self, topic: &str) -> bool {
-        if self.dead_letter.topic == topic || self.retry.topics.values().any(|it| it == topic) {
+        if self.dead_letter.topic == topic
+            || redriven_topic(&self.dead_letter.topic) == topic
+            || self.retry.topics.values().any(|it| it == topic)
+        {
             return true;
         }
         let Some(name) = &self.retry.topic_name else {
@@ -115,6 +118,12 @@ impl Group {
         let source = source.and_then(|rest| rest.strip_suffix(after));
         source.is_some_and(|source| self.route_of(source).is_some())
     }
+}
+
+/// Where it is remembered which dead letters of a topic were put back.
+#[must_use]
+pub fn redriven_topic(letters_topic: &str) -> String {
+    format!("{letters_topic}.redriven")
 }
 
 impl Config {

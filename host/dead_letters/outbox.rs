@@ -69,14 +69,20 @@ impl Outbox {
         record: &OutgoingRecord,
         then: Option<OutgoingRecord>,
     ) -> Result<(), DeadLettersError> {
-        self.take_deliveries();
-        while self.on_their_way.len() >= IN_FLIGHT_MAX && self.failure.is_none() {
-            self.wait();
+        self.wait_for_room()?;
+        self.hand_over(record, then, false)
+    }
+
+    /// Sends records that do not count, and waits until they and everything before them are acknowledged.
+    ///
+    /// # Errors
+    /// A record was refused.
+    pub fn note(&mut self, records: &[OutgoingRecord]) -> Result<(), DeadLettersError> {
+        for record in records {
+            self.wait_for_room()?;
+            self.hand_over(record, None, true)?;
         }
-        match self.failure.take() {
-            Some(failure) => Err(failure),
-            None => self.hand_over(record, then, false),
-        }
+        self.finish()
     }
 
     /// Waits until everything is acknowledged that is on its way.
@@ -94,6 +100,14 @@ impl Outbox {
     #[must_use]
     pub fn acknowledged(&self) -> u64 {
         self.acknowledged
+    }
+
+    fn wait_for_room(&mut self) -> Result<(), DeadLettersError> {
+        self.take_deliveries();
+        while self.on_their_way.len() >= IN_FLIGHT_MAX && self.failure.is_none() {
+            self.wait();
+        }
+        self.failure.take().map_or(Ok(()), Err)
     }
 
     fn hand_over(

@@ -1,11 +1,10 @@
 //! Dead letters put back where they came from: once each, in the order in which they lie, no faster than asked, and no
 //! more often than allowed.
 //!
-//! A letter is remembered as put back when the broker has acknowledged it. A process that is killed between the two
-//! puts back again what was on its way, which is bounded ([`Outbox`]). It must not know how a letter is judged.
+//! It must not know how a letter is judged, nor how it is remembered what was put back.
 
 use std::collections::{BTreeMap, HashMap};
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::Instant;
 
 use serde_json::{Value, json};
 
@@ -132,12 +131,16 @@ impl<'a> Redrive<'a> {
         }
         // Before anything is made for a topic that is not there.
         letters.extents()?;
-        let redriven = letters.redriven()?;
+        let mut redriven = letters.redriven()?;
+        let left = redriven.recover(&letters.reader, &letters.topic)?;
         let outbox = if wish.dry_run {
             None
         } else {
             redriven::ensure_marks_topic(&letters.topics, &letters.topic)?;
-            Some(Outbox::new(&letters.kafka)?)
+            let mut outbox = Outbox::new(&letters.kafka)?;
+            // In their order: the beginning is taken back when everything since is remembered.
+            outbox.note(&left)?;
+            Some(outbox)
         };
         Ok(Self {
             letters,
@@ -163,7 +166,13 @@ impl<'a> Redrive<'a> {
         };
         let finished = outbox.finish();
         self.report.redriven = outbox.acknowledged();
-        scanned.and(finished)
+        scanned.and(finished)?;
+        // Where something failed, the next redrive looks at what was left.
+        let targets = self.report.to.keys();
+        let ended: Vec<OutgoingRecord> = targets
+            .map(|target| redriven::ended(letters.topic(), target))
+            .collect();
+        outbox.note(&ended)
     }
 
     fn take(
@@ -241,12 +250,22 @@ impl<'a> Redrive<'a> {
         letter: &Letter,
         (topic, partition): (String, Option<i32>),
     ) -> Result<(), DeadLettersError> {
-        *self.report.to.entry(topic.clone()).or_default() += 1;
+        let before = self.report.to.entry(topic.clone()).or_default();
+        *before += 1;
         let Some(outbox) = &mut self.outbox else {
             return Ok(());
         };
+        if *before == 1 {
+            let extents = self.letters.reader.extents(&topic)?.unwrap_or_default();
+            outbox.note(&[redriven::begun(self.letters.topic(), &topic, &extents)])?;
+        }
         let account = letter.account.as_ref();
         let was_ms = account.and_then(|it| it.timestamp_ms);
+        let mut headers = dead_letter::redriven(&letter.record.headers, account);
+        headers.push((
+            dead_letter::REDRIVE_OF.as_bytes().to_vec(),
+            Some(redriven::redrive_of(letter).into_bytes()),
+        ));
         let record = OutgoingRecord {
             topic,
             partition,
@@ -256,10 +275,10 @@ impl<'a> Redrive<'a> {
                 .filter(|_| self.wish.keep_time),
             key: letter.record.key.clone(),
             value: letter.record.value.clone(),
-            headers: dead_letter::redriven(&letter.record.headers, account),
+            headers,
             shared_headers: None,
         };
-        let mark = redriven::mark(letter, &record.topic, now_ms());
+        let mark = redriven::mark(letter, &record.topic);
         std::thread::sleep(self.pace.next(Instant::now()));
         outbox.send(&record, Some(mark))?;
         if self.planned == 0 {
@@ -270,9 +289,4 @@ impl<'a> Redrive<'a> {
         }
         Ok(())
     }
-}
-
-fn now_ms() -> u64 {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH);
-    u64::try_from(now.unwrap_or_default().as_millis()).unwrap_or(u64::MAX)
 }

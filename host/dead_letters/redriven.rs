@@ -1,16 +1,23 @@
 //! What was put back already. Beside each dead-letter topic `T` stands the compacted topic `T.redriven`, with one
 //! record a letter: its key is the letter's place, and its value says what lay there and where it went. So the
 //! dead-letter topic itself stays what it was, for whoever reads it, and compaction keeps this one small.
+//!
+//! A letter is remembered after its event was acknowledged, so a process that is killed leaves some that are not. Where
+//! each target ended before the first event went there is written down first, and taken back at the end. The next
+//! redrive that finds such a beginning reads on from there, and remembers what it finds: each event names its letter.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use serde_json::json;
 
 use super::DeadLettersError;
+use super::id::LetterId;
 use super::letter::Letter;
+use crate::config::redriven_topic;
+use crate::delivery::dead_letter::REDRIVE_OF;
 use crate::kafka::KafkaError;
 use crate::kafka::producer::OutgoingRecord;
-use crate::kafka::reader::{ReadRecord, Reader, Scan};
+use crate::kafka::reader::{Extent, ReadRecord, Reader, Scan};
 use crate::kafka::topics::{TopicSpec, Topics};
 
 /// The letters of one topic that were put back. An entry takes about 32 bytes: three megabytes for a hundred thousand.
@@ -18,13 +25,12 @@ use crate::kafka::topics::{TopicSpec, Topics};
 pub struct Redriven {
     /// By partition and offset: what lay there.
     letters: HashMap<(i32, i64), u64>,
+    /// Targets of redrives that have not ended, and where each partition ended when they began.
+    begun: BTreeMap<String, BTreeMap<i32, i64>>,
 }
 
-/// Where it is remembered which letters of a topic were put back.
-#[must_use]
-pub fn marks_topic(letters_topic: &str) -> String {
-    format!("{letters_topic}.redriven")
-}
+/// What the keys of beginnings begin with; no partition is called so.
+const BEGUN: &str = "begun/";
 
 impl Redriven {
     /// Reads what was put back of a topic; nothing where nobody ever did.
@@ -32,7 +38,7 @@ impl Redriven {
     /// # Errors
     /// No broker answers, or the cluster refuses.
     pub fn load(reader: &Reader, letters_topic: &str) -> Result<Self, DeadLettersError> {
-        let topic = marks_topic(letters_topic);
+        let topic = redriven_topic(letters_topic);
         let mut marks = Self::default();
         let Some(extents) = reader.extents(&topic)? else {
             return Ok(marks);
@@ -57,15 +63,52 @@ impl Redriven {
         self.letters.keys().copied()
     }
 
+    /// Takes up what redrives have left that did not end: letters whose events are in their topics and that are not
+    /// remembered. Returns what is to be written so that they are.
+    ///
+    /// # Errors
+    /// No broker answers, or the cluster refuses.
+    pub(super) fn recover(
+        &mut self,
+        reader: &Reader,
+        letters_topic: &str,
+    ) -> Result<Vec<OutgoingRecord>, DeadLettersError> {
+        let mut records = Vec::new();
+        for (target, began_at) in std::mem::take(&mut self.begun) {
+            let mut extents = reader.extents(&target)?.unwrap_or_default();
+            for extent in &mut extents {
+                let from = began_at.get(&extent.partition).copied();
+                extent.from = from.unwrap_or(extent.from).max(extent.from);
+            }
+            reader.scan(&target, &extents, |record| {
+                if let Some((place, what)) = put_back_from(&record, letters_topic)
+                    && self.letters.insert(place, what) != Some(what)
+                {
+                    records.push(mark_of(letters_topic, place, what, &target));
+                }
+                Ok::<_, KafkaError>(Scan::Continue)
+            })?;
+            records.push(ended(letters_topic, &target));
+        }
+        Ok(records)
+    }
+
     /// Records that no command has written are left alone.
     fn read(&mut self, record: &ReadRecord) {
         let text = |bytes: Option<&[u8]>| std::str::from_utf8(bytes?).ok().map(str::to_owned);
-        let place = text(record.key.as_deref()).and_then(|key| {
-            let (partition, offset) = key.split_once('/')?;
-            Some((partition.parse().ok()?, offset.parse().ok()?))
-        });
-        let Some(place) = place else { return };
-        let Some(value) = text(record.value.as_deref()) else {
+        let Some(key) = text(record.key.as_deref()) else {
+            return;
+        };
+        let value = text(record.value.as_deref());
+        if let Some(target) = key.strip_prefix(BEGUN) {
+            match value.and_then(|value| serde_json::from_str(&value).ok()) {
+                Some(ends) => self.begun.insert(target.to_owned(), ends),
+                None => self.begun.remove(target),
+            };
+            return;
+        }
+        let Some(place) = place_of(&key) else { return };
+        let Some(value) = value else {
             self.letters.remove(&place);
             return;
         };
@@ -77,20 +120,63 @@ impl Redriven {
     }
 }
 
+fn place_of(text: &str) -> Option<(i32, i64)> {
+    let (partition, offset) = text.split_once('/')?;
+    Some((partition.parse().ok()?, offset.parse().ok()?))
+}
+
+/// What an event says of the letter that it was put back from: where that lies, and what it is.
+#[must_use]
+pub(super) fn redrive_of(letter: &Letter) -> String {
+    format!("{} {:016x}", letter.id(), letter.fingerprint())
+}
+
+/// The letter of this topic that a record was put back from.
+fn put_back_from(record: &ReadRecord, letters_topic: &str) -> Option<((i32, i64), u64)> {
+    let mut headers = record.headers.iter();
+    let (_, value) = headers.rfind(|(name, _)| name == REDRIVE_OF.as_bytes())?;
+    let (id, what) = std::str::from_utf8(value.as_deref()?)
+        .ok()?
+        .split_once(' ')?;
+    let id: LetterId = id.parse().ok()?;
+    let what = u64::from_str_radix(what, 16).ok()?;
+    (id.topic == letters_topic).then_some(((id.partition, id.offset), what))
+}
+
 /// The record that remembers that a letter was put back.
 #[must_use]
-pub(super) fn mark(letter: &Letter, to: &str, now_ms: u64) -> OutgoingRecord {
-    let value = json!({
-        "letter": format!("{:016x}", letter.fingerprint()),
-        "to": to,
-        "at_ms": now_ms,
-    });
+pub(super) fn mark(letter: &Letter, to: &str) -> OutgoingRecord {
+    let place = (letter.record.partition, letter.record.offset);
+    mark_of(&letter.record.topic, place, letter.fingerprint(), to)
+}
+
+fn mark_of(letters_topic: &str, place: (i32, i64), what: u64, to: &str) -> OutgoingRecord {
+    let value = json!({ "letter": format!("{what:016x}"), "to": to });
     OutgoingRecord {
         value: Some(value.to_string().into_bytes()),
-        ..forgotten(
-            &letter.record.topic,
-            (letter.record.partition, letter.record.offset),
-        )
+        ..forgotten(letters_topic, place)
+    }
+}
+
+/// The record that says where a topic ended before the first event went there.
+#[must_use]
+pub(super) fn begun(letters_topic: &str, target: &str, extents: &[Extent]) -> OutgoingRecord {
+    let ends = extents.iter().map(|it| (it.partition, it.end));
+    let ends: BTreeMap<i32, i64> = ends.collect();
+    OutgoingRecord {
+        value: Some(json!(ends).to_string().into_bytes()),
+        ..ended(letters_topic, target)
+    }
+}
+
+/// The record that takes that back.
+#[must_use]
+pub(super) fn ended(letters_topic: &str, target: &str) -> OutgoingRecord {
+    OutgoingRecord {
+        topic: redriven_topic(letters_topic),
+        partition: Some(0),
+        key: Some(format!("{BEGUN}{target}").into_bytes()),
+        ..OutgoingRecord::default()
     }
 }
 
@@ -98,7 +184,7 @@ pub(super) fn mark(letter: &Letter, to: &str, now_ms: u64) -> OutgoingRecord {
 #[must_use]
 pub(super) fn forgotten(letters_topic: &str, (partition, offset): (i32, i64)) -> OutgoingRecord {
     OutgoingRecord {
-        topic: marks_topic(letters_topic),
+        topic: redriven_topic(letters_topic),
         partition: Some(0),
         key: Some(format!("{partition}/{offset}").into_bytes()),
         ..OutgoingRecord::default()
@@ -113,7 +199,7 @@ pub(super) fn ensure_marks_topic(
     topics: &Topics,
     letters_topic: &str,
 ) -> Result<(), DeadLettersError> {
-    let name = marks_topic(letters_topic);
+    let name = redriven_topic(letters_topic);
     if topics.describe(&name)?.is_some() {
         return Ok(());
     }

@@ -3,7 +3,7 @@
 mod account;
 mod dialects;
 
-pub use account::{Account, REDRIVES, is_error_header, redriven, redrives};
+pub use account::{Account, REDRIVE_OF, REDRIVES, is_error_header, redriven, redrives};
 
 use super::offsets::Offset;
 use crate::config::Dialect;

@@ -7,9 +7,10 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::{Graveyard, ask, number};
-use crate::harness::host::{Setup, command};
+use crate::harness::host::{BINARY, Setup, command};
 use crate::harness::kafka;
 use crate::harness::main_flow::guest;
+use crate::harness::process;
 use crate::harness::topic::{Record, Stored};
 use crate::harness::wait;
 use crate::harness::witness::Witness;
@@ -149,6 +150,27 @@ fn of_ten_thousand_dead_letters_of_three_causes_exactly_one_cluster_is_put_back_
         shown[2]["origin"]["offset"], 9_997,
         "the newest is the last"
     );
+}
+
+#[test]
+fn what_a_killed_redrive_had_not_remembered_does_not_go_twice() {
+    let yard = Graveyard::new("killed", 3).with_rejected(3_000);
+    let mut redrive = process::tethered(BINARY);
+    redrive.args(["dlq", "redrive", yard.name(), "--all", "--rate", "1500/s"]);
+    redrive.args(["--brokers", kafka::shared()]);
+    let mut redrive = process::spawn(redrive).expect("the binary can be started");
+    let gone = || yard.source.end_offsets().values().sum::<i64>();
+    wait::eventually("some events put back", TIMEOUT, || gone() > 500);
+    redrive.kill().expect("it can be killed");
+    redrive.wait().expect("it can be waited for");
+    let before = gone();
+    assert!(before < 3_000, "it was killed in the middle");
+    let done = ask(&["redrive", yard.name(), "--all"]);
+    assert_eq!(done["redriven"], 3_000 - before, "{done}");
+    let mut numbers: Vec<u64> = yard.source.read_all().iter().map(number).collect();
+    numbers.sort_unstable();
+    assert_eq!(numbers, (0..3_000).collect::<Vec<_>>());
+    assert_eq!(ask(&["redrive", yard.name(), "--all"])["redriven"], 0);
 }
 
 #[test]

@@ -200,6 +200,18 @@ pub(super) fn create_topics(
         }
         broker.create_topic(topic, partitions)?;
     }
+    // Made by `millrace dlq redrive` elsewhere; nobody reads it but that.
+    let letters: BTreeSet<&str> = config
+        .groups
+        .iter()
+        .map(|it| it.dead_letter.topic.as_str())
+        .collect();
+    for topic in letters {
+        let remembered = config::redriven_topic(topic);
+        if crate::kafka::is_topic_name(&remembered) && !topics.contains(&*remembered) {
+            broker.create_topic(&remembered, 1)?;
+        }
+    }
     Ok(topics.into_iter().map(str::to_owned).collect())
 }
 

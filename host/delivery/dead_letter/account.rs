@@ -7,6 +7,9 @@ use crate::config::Dialect;
 /// Counts how often an event was put back. It stays on the event, and on its next dead letter.
 pub const REDRIVES: &str = "millrace.dlq.redrives";
 
+/// Names the dead letter that an event was put back from.
+pub const REDRIVE_OF: &str = "millrace.dlq.redrive-of";
+
 /// What the headers begin with by which systems tell of failures. `kafka_exception-` and its neighbours are those of
 /// Spring's retry topics.
 const ERROR_PREFIXES: [&str; 7] = [
