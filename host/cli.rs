@@ -10,6 +10,7 @@ pub mod explain;
 pub mod offsets;
 pub mod plugin;
 pub mod produce;
+pub mod replay;
 pub mod run;
 pub mod schema;
 mod signals;

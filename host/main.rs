@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use millrace::authoring::manifest::ManifestError;
-use millrace::cli::{compile_component, dev, dlq, explain, offsets, plugin, produce, run};
+use millrace::cli::{compile_component, dev, dlq, explain, offsets, plugin, produce, replay, run};
 use millrace::cli::{schema, topics, validate};
 use millrace::config::ConfigError;
 use millrace::daemon::DaemonError;
@@ -72,6 +72,8 @@ enum Command {
     Dlq(dlq::DlqArgs),
     /// Shows where a group stands, and sets the offsets of one that is stopped.
     Offsets(offsets::OffsetsArgs),
+    /// Runs a range of events again, beside the group that serves.
+    Replay(Box<replay::ReplayArgs>),
     /// Creates, lists and describes topics.
     Topics(topics::TopicsArgs),
     /// Sends sample events, straight to Kafka or through the gateway.
@@ -90,6 +92,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Plugin(args) => return ended(plugin::run(args)),
         Command::Dlq(args) => dlq::run(&args),
         Command::Offsets(args) => offsets::run(&args),
+        Command::Replay(args) => return ended(replay::run(&args)),
         Command::Topics(args) => topics::run(args),
         Command::Produce(args) => produce::run(*args),
     };

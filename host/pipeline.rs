@@ -55,8 +55,10 @@ use std::time::{Duration, Instant};
 #[cfg(feature = "fuzzing")]
 pub(crate) use self::batch::fuzz_batch;
 pub(crate) use self::lane::{OutputPartitions, refused_output};
+pub(crate) use outside::{Outlet, Producer};
 pub use rehearsal::{FailedTick, Place, Rehearsal, RehearsalError, RehearsalParts, Seen, Written};
 pub use routing::{OfTopics, Sources, TOPICS_MAX};
+pub(crate) use start::{Aside, Ends};
 pub use start::{GroupParts, StartError};
 pub use status::GroupStatus;
 pub use tap::{Beginning, Tap, TapFilter, Tapped, Taps};

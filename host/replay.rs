@@ -1,13 +1,23 @@
 //! Running events again: where a group stands and is set to, a range that is replayed beside it, what came of it
 //! compared with what there was, and put in its place. It must not know the command line.
 
+mod capture;
+mod files;
 mod position;
+mod range;
 mod setting;
+mod side;
 mod standing;
 
+pub use capture::{Capture, SentTo};
 pub use position::Position;
+pub(crate) use range::ends_of;
+pub use range::{Range, ranges, remaining};
 pub use setting::{Moved, Setting, check_nobody_is_in, set_offsets};
+pub use side::{Manifest, Side, Web};
 pub use standing::{Chosen, Standing, locate, standings};
+
+use std::path::{Path, PathBuf};
 
 use crate::kafka::KafkaError;
 
@@ -34,4 +44,32 @@ pub enum ReplayError {
          was killed, or has a group.instance.id, leaves when its session is over: session.timeout.ms)"
     )]
     Live { group: String, members: String },
+    #[error("{}: {source}", path.display())]
+    Io {
+        path: PathBuf,
+        source: std::io::Error,
+    },
+    #[error(
+        "{} {}", folder.display(),
+        if *is_side { "holds a replay already; name another folder with --side, or begin it anew with --again" }
+        else { "is not empty, and is no folder of a replay; name another one with --side" }
+    )]
+    SideIsThere { folder: PathBuf, is_side: bool },
+    #[error("{} holds no replay; `millrace replay` makes one, and --side names its folder", .0.display())]
+    NoSide(PathBuf),
+    #[error("a replay cannot run into {0} itself: name another group with --into")]
+    IntoItself(String),
+    #[error(
+        "plugin {0} may send requests to others (`https:` or `http:` grants), and a replay would send them again; say --web          refuse or --web send"
+    )]
+    AsksOthers(String),
+}
+
+impl ReplayError {
+    fn io(path: &Path, source: std::io::Error) -> Self {
+        Self::Io {
+            path: path.to_owned(),
+            source,
+        }
+    }
 }

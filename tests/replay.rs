@@ -1,6 +1,7 @@
 //! Running events again: where a stopped group is set to, and a range that is replayed beside it.
 
 mod offsets;
+mod range;
 
 use std::time::Duration;
 

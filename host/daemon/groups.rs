@@ -103,6 +103,7 @@ impl Groups {
             encoders: self.common.encoders.clone(),
             drain_timeout: ready.config.drain_timeout,
             metrics: &self.common.metrics,
+            aside: None,
         };
         Group::start(&parts).map_err(|source| DaemonError::Group {
             group: group.id.clone(),

@@ -9,7 +9,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 pub(super) use self::following::Following;
-use self::matching::{outputs, with_matched};
+pub(super) use self::matching::outputs;
+use self::matching::with_matched;
 use super::DaemonError;
 use crate::config::{Config, Group};
 use crate::kafka::KafkaError;
@@ -17,7 +18,7 @@ use crate::kafka::topics::{TopicSpec, Topics};
 use crate::pipeline::TOPICS_MAX;
 
 /// How long the broker may take to answer at start.
-const TIMEOUT: Duration = Duration::from_secs(10);
+pub(super) const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// What the groups begin with.
 pub(super) struct Prepared {

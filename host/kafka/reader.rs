@@ -21,6 +21,9 @@ use crate::config;
 /// How long one poll waits. Fetches of a healthy broker answer sooner.
 const POLL: Duration = Duration::from_millis(100);
 
+/// How much further back the last record is looked for, where there was none nearer.
+const REACH_FACTOR: i64 = 64;
+
 /// A record as it lies in its topic.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ReadRecord {
@@ -126,6 +129,35 @@ impl Reader {
         Ok(Some(read.split_off(read.len().saturating_sub(count))))
     }
 
+    /// The offset of the last record of a partition from one offset to before another; none where there is no record.
+    /// Compaction and transactions leave gaps, so it need not be the one before the end.
+    ///
+    /// # Errors
+    /// As for [`Self::at`].
+    pub fn last_before(
+        &self,
+        topic: &str,
+        partition: i32,
+        (from, until): (i64, i64),
+    ) -> Result<Option<i64>, KafkaError> {
+        let consumer = self.consumer()?;
+        let mut reach = 1;
+        let mut end = until;
+        while from < end {
+            let begin = (until - reach).max(from);
+            let mut last = None;
+            self.read_each(&consumer, topic, &[(partition, begin, end)], |record| {
+                last = Some(record.offset().0);
+            })?;
+            if last.is_some() {
+                return Ok(last);
+            }
+            end = begin;
+            reach *= REACH_FACTOR;
+        }
+        Ok(None)
+    }
+
     fn consumer(&self) -> Result<BaseConsumer<QuietContext>, KafkaError> {
         let consumer: BaseConsumer<_> = self
             .settings
@@ -156,14 +188,26 @@ impl Reader {
         topic: &str,
         ranges: &[(i32, i64, i64)],
     ) -> Result<Vec<ReadRecord>, KafkaError> {
+        let mut read = Vec::new();
+        self.read_each(consumer, topic, ranges, |record| read.push(owned(record)))?;
+        Ok(read)
+    }
+
+    /// Calls `each` with every record of partitions from one offset to before another.
+    fn read_each(
+        &self,
+        consumer: &BaseConsumer<QuietContext>,
+        topic: &str,
+        ranges: &[(i32, i64, i64)],
+        mut each: impl FnMut(&Record<'_>),
+    ) -> Result<(), KafkaError> {
         let mut places = TopicPartitionList::new();
         for (partition, from, _) in ranges {
             places.add_partition_offset(topic, *partition, Offset::Offset(*from))?;
         }
         consumer.assign(&places)?;
         let mut open: Vec<(i32, i64)> = ranges.iter().map(|(at, _, end)| (*at, *end)).collect();
-        let mut read = Vec::new();
-        let deadline = Instant::now() + self.timeout;
+        let mut deadline = Instant::now() + self.timeout;
         while !open.is_empty() {
             if Instant::now() >= deadline {
                 return Err(KafkaError::Unreachable {
@@ -175,14 +219,14 @@ impl Reader {
             match consumer.poll(POLL) {
                 None => {}
                 Some(Ok(message)) => {
-                    let record = owned(&Record { message });
-                    let end = |(partition, end): &(i32, i64)| {
-                        *partition == record.partition && record.offset + 1 >= *end
-                    };
-                    open.retain(|range| !end(range));
+                    // What takes long and goes on is no cluster that does not answer.
+                    deadline = Instant::now() + self.timeout;
+                    let record = Record { message };
+                    let (partition, offset) = (record.partition(), record.offset().0);
+                    open.retain(|(at, end)| *at != partition || offset + 1 < *end);
                     let mut ranges = ranges.iter();
-                    if ranges.any(|(at, _, end)| *at == record.partition && record.offset < *end) {
-                        read.push(record);
+                    if ranges.any(|(at, _, end)| *at == partition && offset < *end) {
+                        each(&record);
                     }
                 }
                 // Compaction and transactions leave gaps, so the end may come before the last offset.
@@ -192,7 +236,7 @@ impl Reader {
                 Some(Err(error)) => log_error(&error, "while reading"),
             }
         }
-        Ok(read)
+        Ok(())
     }
 }
 

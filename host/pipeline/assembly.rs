@@ -107,6 +107,10 @@ pub(super) fn assemble(parts: &GroupParts<'_>, mut outside: Outside) -> Assemble
         plan.clock.clone(),
         Arc::clone(&plan.status),
     );
+    let intake = match parts.aside {
+        Some(aside) => intake.ending_at(aside.ends),
+        None => intake,
+    };
     let member = Member::new(
         control.clone(),
         parts.drain_timeout,

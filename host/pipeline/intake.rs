@@ -20,6 +20,7 @@ use super::member::Member;
 use super::outage::Outage;
 use super::outside::{Arrival, Source};
 use super::routing::RoutingView;
+use super::start::Ends;
 use super::status::GroupStatus;
 use crate::config;
 use crate::delivery::lanes::{OrderBy, OrderGroup};
@@ -63,6 +64,8 @@ struct Local {
     hash: u64,
     next_seq: u64,
     last_offset: Offset,
+    /// Nothing from here on is taken.
+    end: Offset,
     /// Of the record there, in milliseconds since the Unix epoch.
     last_time_ms: Option<i64>,
 }
@@ -82,6 +85,8 @@ pub(crate) struct Intake {
     last: usize,
     generation: u64,
     began: bool,
+    /// Where partitions end before their topic does.
+    ends: Ends,
 }
 
 impl Intake {
@@ -106,7 +111,14 @@ impl Intake {
             last: 0,
             generation: 0,
             began: false,
+            ends: Ends::new(),
         }
+    }
+
+    /// The same, that takes nothing from these offsets on.
+    pub(crate) fn ending_at(mut self, ends: &Ends) -> Self {
+        self.ends.clone_from(ends);
+        self
     }
 
     /// Takes one record into the open batch of its lane.
@@ -123,6 +135,10 @@ impl Intake {
         let offset = record.offset();
         // After a resume librdkafka has been seen to begin again at an older position.
         if offset <= local.last_offset {
+            return;
+        }
+        if offset >= local.end {
+            self.stop_at_end(at, consumer);
             return;
         }
         let time_ms = record.timestamp_ms();
@@ -179,6 +195,16 @@ impl Intake {
         }
         if lane.is_full() {
             self.hand_over(plugin_at, lane_at, consumer);
+        }
+    }
+
+    /// A partition that ends before its topic has been read to its end. It may be resumed together with others, and then
+    /// its next record stops it again.
+    #[cold]
+    fn stop_at_end(&self, at: usize, consumer: &impl Source) {
+        let of = &self.locals[at].assignment;
+        if let Err(error) = consumer.pause(&[(of.topic.to_string(), of.partition)]) {
+            tracing::debug!(%error, "a partition that is read to its end goes on");
         }
     }
 
@@ -307,6 +333,7 @@ impl Intake {
                     topic_token: 0,
                     next_seq: 0,
                     last_offset: Offset(-1),
+                    end: end_of(&self.ends, &assignment),
                     last_time_ms: None,
                     assignment,
                 })
@@ -320,6 +347,12 @@ impl Intake {
             plugin.resume_due |= std::mem::take(&mut plugin.copies_paused);
         }
     }
+}
+
+/// Where a partition ends; beyond every offset where it does not.
+fn end_of(ends: &Ends, of: &Assignment) -> Offset {
+    let ends_early = (!ends.is_empty()).then(|| ends.get(&(of.topic.to_string(), of.partition)));
+    ends_early.flatten().copied().unwrap_or(Offset(i64::MAX))
 }
 
 /// What the record at this offset is to the assignment.

@@ -3,11 +3,13 @@
 
 use std::fmt::Debug;
 
+use crossbeam_channel::Sender;
+
 use super::member::Member;
 use crate::delivery::offsets::Offset;
 use crate::kafka::KafkaError;
 use crate::kafka::consumer::{Commit, GroupConsumer, Record};
-use crate::kafka::producer::{GroupProducer, OutgoingRecord, SendFailure};
+use crate::kafka::producer::{Delivery, GroupProducer, OutgoingRecord, SendFailure};
 use crate::store::{Settle, SettleStore, StateUsage, StoreError, StoredPartition};
 
 /// One record that has been read.
@@ -48,6 +50,13 @@ pub(crate) trait Producer: Debug + Send {
     fn hand_back(&mut self);
     /// Puts a new one in the place of one that was given up and holds no record.
     fn replace(&mut self) -> Result<(), KafkaError>;
+}
+
+/// Where a group's records go, where that is not the cluster that it reads.
+pub(crate) trait Outlet: Debug {
+    /// Takes records from now on. A delivery follows for each; the one who is told is the one who sends, so a full channel
+    /// must refuse records rather than wait.
+    fn open(&self, deliveries: Sender<Delivery>) -> Result<Box<dyn Producer>, KafkaError>;
 }
 
 /// The settle store of a group.

@@ -11,10 +11,12 @@ use crossbeam_channel::bounded;
 use super::assembly::{Assembled, Outside, assemble, open_journals};
 use super::clock::Clock;
 use super::lease::Lease;
+use super::outside::{Outlet, Producer};
 use super::rebuild::Rebuilds;
 use super::versions::Versions;
 use super::{Group, GroupStatus, poll};
 use crate::config;
+use crate::delivery::offsets::Offset;
 use crate::kafka::KafkaError;
 use crate::kafka::consumer::{GroupConsumer, MemberLimits};
 use crate::kafka::producer::GroupProducer;
@@ -65,7 +67,21 @@ pub struct GroupParts<'a> {
     pub drain_timeout: Duration,
     /// Where its figures go.
     pub metrics: &'a Metrics,
+    /// A part of its topics only, whose records go elsewhere; none for a group that serves.
+    pub(crate) aside: Option<Aside<'a>>,
 }
+
+/// What is different about a group that runs a range of events again, beside the one that serves.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Aside<'a> {
+    /// Where its records go.
+    pub(crate) outlet: &'a dyn Outlet,
+    /// The offset behind the last record that it takes, by topic and partition.
+    pub(crate) ends: &'a Ends,
+}
+
+/// Offsets behind the last record that is taken, by topic and partition.
+pub(crate) type Ends = BTreeMap<(String, i32), Offset>;
 
 impl Group {
     /// Opens the store and the journals, starts the threads and joins the consumer group.
@@ -75,12 +91,16 @@ impl Group {
     pub fn start(parts: &GroupParts<'_>) -> Result<Self, StartError> {
         let store = Arc::new(SettleStore::open(&parts.group.store)?);
         let (deliver, deliveries) = bounded(DELIVERIES);
+        let producer: Box<dyn Producer> = match parts.aside {
+            Some(aside) => aside.outlet.open(deliver)?,
+            None => Box::new(GroupProducer::start(parts.kafka, deliver)?),
+        };
         let outside = Outside {
             clock: Clock::start(),
             journals: open_journals(&store, &parts.plugins)?,
             state: Some(Arc::clone(&store)),
             store,
-            producer: Box::new(GroupProducer::start(parts.kafka, deliver)?),
+            producer,
             deliveries,
             lease: Lease::new(MemberLimits::new(parts.kafka)),
         };

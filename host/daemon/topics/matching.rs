@@ -24,7 +24,7 @@ pub(super) fn with_matched<'t>(
 }
 
 /// Topics that the plugins of a group may write to.
-pub(super) fn outputs<'c>(config: &'c Config, group: &Group) -> BTreeSet<&'c str> {
+pub(in crate::daemon) fn outputs<'c>(config: &'c Config, group: &Group) -> BTreeSet<&'c str> {
     let plugins = group.plugins();
     let plugins = plugins.iter().filter_map(|name| config.plugins.get(*name));
     plugins

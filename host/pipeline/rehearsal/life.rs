@@ -73,6 +73,7 @@ impl Life {
             encoders: BTreeMap::new(),
             drain_timeout: parts.drain_timeout,
             metrics,
+            aside: None,
         };
         let wire = Arc::new(Wire::default());
         let outside = Outside {

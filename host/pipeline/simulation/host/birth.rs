@@ -63,6 +63,7 @@ impl Host {
             encoders: BTreeMap::new(),
             drain_timeout: Duration::from_millis(plan.drain_timeout_ms),
             metrics: &around.metrics,
+            aside: None,
         };
         let outside = Outside {
             clock: around.clock(),

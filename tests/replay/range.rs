@@ -1,0 +1,170 @@
+//! `millrace replay`: a range beside the live group, and that nothing of the live group is touched.
+
+use std::fs;
+
+use serde_json::{Value, json};
+
+use super::{TIMEOUT, command};
+use crate::harness::host::{Exit, Setup};
+use crate::harness::kafka;
+use crate::harness::main_flow::guest;
+use crate::harness::topic::{Record, Stored, Topic, unique};
+
+/// One group that counts the events of each key in its state, and outputs the counts.
+pub(super) struct Counting {
+    pub(super) source: Topic,
+    pub(super) group: String,
+    dead_letters: Topic,
+    /// What all keys of this test begin with; the topic of outputs is shared with others.
+    pub(super) keys: String,
+}
+
+impl Counting {
+    pub(super) fn new(hint: &str) -> (Self, Setup) {
+        let counting = Self {
+            source: Topic::create(kafka::shared(), hint, 1),
+            group: unique(hint),
+            dead_letters: Topic::create(kafka::shared(), &format!("{hint}.dlq"), 1),
+            keys: unique(hint),
+        };
+        let config = format!(
+            "plugins:\n  counter: {{ path: {}, grants: [state, \"output:counts\"] }}\n\
+             groups:\n  - id: {}\n    routes: {{ {}: counter }}\n    store: store/live\n    \
+             dead_letter: {{ topic: {} }}\n",
+            guest("counter-state"),
+            counting.group,
+            counting.source.name(),
+            counting.dead_letters.name(),
+        );
+        let setup = Setup::new(kafka::shared(), &config);
+        (counting, setup)
+    }
+
+    /// Three keys in turn.
+    pub(super) fn produce(&self, values: &[&str]) {
+        let records: Vec<Record> = values
+            .iter()
+            .enumerate()
+            .map(|(n, value)| Record::new(format!("{}-{}", self.keys, n % 3), *value))
+            .collect();
+        self.source.produce(&records);
+    }
+
+    pub(super) fn replay(&self, setup: &Setup, options: &[&str]) -> Exit {
+        command(setup, &["replay"], &self.group, options)
+    }
+
+    /// The outputs of this test that the live topic has.
+    fn outputs(&self) -> Vec<Stored> {
+        let of_test = |record: &Stored| {
+            let key = record.key.as_deref().unwrap_or_default();
+            key.starts_with(self.keys.as_bytes())
+        };
+        let counts = Topic::named(kafka::shared(), "counts");
+        counts.read_all().into_iter().filter(of_test).collect()
+    }
+}
+
+/// The lines of a file that a replay has written.
+fn lines(setup: &Setup, file: &str) -> Vec<Value> {
+    let path = setup.folder().join("store/live.replay").join(file);
+    let text = fs::read_to_string(&path).unwrap_or_default();
+    text.lines()
+        .map(|line| serde_json::from_str(line).expect("a line is JSON"))
+        .collect()
+}
+
+#[test]
+fn a_range_runs_beside_the_live_group_of_which_nothing_is_touched() {
+    let (counting, setup) = Counting::new("aside");
+    counting.produce(&["a", "b", "c", "a", "b", "c", "reject", "b", "c"]);
+    // The last offset before the end is the marker's, which no reader ever sees.
+    counting
+        .source
+        .produce_in_a_transaction(&format!("{}-0", counting.keys), &["last".to_owned()]);
+    let live = setup.start();
+    counting.source.wait_for_no_lag(&counting.group, TIMEOUT);
+    let touched = || {
+        let committed = counting.source.committed(&counting.group);
+        let letters = counting.dead_letters.read_all().len();
+        (committed, letters, counting.outputs().len())
+    };
+    let before = touched();
+    assert_eq!(
+        (before.1, before.2),
+        (1, 9),
+        "the live group has done its work"
+    );
+
+    let said = counting.replay(&setup, &["--from", "earliest"]);
+    let said = said.expect_code(1).json();
+    assert_eq!(said["complete"], true);
+    let events = &said["events"];
+    let counts = ["polled", "processed", "dead"].map(|name| events[name].as_u64());
+    assert_eq!(counts, [Some(10), Some(9), Some(1)]);
+    assert_eq!(
+        (&said["outputs"], &said["dead_letters"]),
+        (&json!({ "counts": 9 }), &json!(1))
+    );
+    let outputs = lines(&setup, "outputs/counts.jsonl");
+    let mut of_first: Vec<&Value> = outputs
+        .iter()
+        .filter(|line| line["key"] == format!("{}-0", counting.keys))
+        .map(|line| &line["value"])
+        .collect();
+    of_first.sort_by_key(|value| value.as_i64());
+    assert_eq!(of_first, [1, 2, 3], "the side began with state of its own");
+    let letters = lines(&setup, "dead-letters.jsonl");
+    assert_eq!(letters.len(), 1);
+    assert_eq!(letters[0]["value"], "reject");
+    assert_eq!(touched(), before, "nothing of the live group was touched");
+
+    let refused = counting.replay(&setup, &["--from", "earliest"]);
+    let refused = refused.expect_code(2);
+    assert!(refused.stderr.contains("--again"), "{}", refused.stderr);
+    let part = ["--from", "1", "--to", "4", "--again"];
+    let said = counting.replay(&setup, &part).expect_code(0).json();
+    assert_eq!(said["events"]["polled"], 3);
+    assert_eq!(lines(&setup, "outputs/counts.jsonl").len(), 3);
+    let nothing = ["--from", "latest", "--again"];
+    let said = counting.replay(&setup, &nothing).expect_code(0).json();
+    assert_eq!(said["events"], Value::Null);
+    assert_eq!(touched(), before);
+    live.sigterm().expect_code(0);
+}
+
+#[test]
+fn records_of_a_replay_go_to_topics_where_that_is_asked_for_and_requests_are_not_sent_unasked() {
+    let (counting, setup) = Counting::new("elsewhere");
+    counting.produce(&["a", "b", "reject"]);
+    let outputs = Topic::create(kafka::shared(), "elsewhere.out", 1);
+    let letters = Topic::create(kafka::shared(), "elsewhere.letters", 1);
+    let send = format!("counts={}", outputs.name());
+    let options = [
+        "--from",
+        "earliest",
+        "--send",
+        &send,
+        "--dead-letters-to",
+        letters.name(),
+    ];
+    counting.replay(&setup, &options).expect_code(1);
+    assert_eq!(outputs.read_all().len(), 2);
+    let letter = letters.read_all().remove(0);
+    assert_eq!(
+        letter.header("millrace.dlq.group"),
+        Some(format!("{}.replay", counting.group).as_str())
+    );
+    assert!(lines(&setup, "outputs/counts.jsonl").is_empty());
+
+    let config = fs::read_to_string(setup.config_file()).expect("it is there");
+    let asks = config.replace("grants: [state", "grants: [\"https:example.org\", state");
+    setup.write_config(&asks);
+    let refused = counting.replay(&setup, &["--from", "earliest", "--again"]);
+    let refused = refused.expect_code(2);
+    assert!(
+        refused.stderr.contains("--web refuse"),
+        "{}",
+        refused.stderr
+    );
+}
