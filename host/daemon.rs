@@ -5,6 +5,7 @@ mod desk;
 mod error;
 mod gateways;
 mod groups;
+pub mod online;
 mod ready;
 mod replaying;
 mod rules;

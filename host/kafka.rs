@@ -14,6 +14,7 @@ mod produce_call;
 pub mod producer;
 pub mod publisher;
 pub mod reader;
+pub mod rights;
 mod security;
 pub mod tail;
 mod tokens;

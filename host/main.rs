@@ -8,6 +8,7 @@ use millrace::cli::{compile_component, dev, dlq, explain, offsets, plugin, produ
 use millrace::cli::{schema, topics, validate};
 use millrace::config::ConfigError;
 use millrace::daemon::DaemonError;
+use millrace::daemon::online::Trouble;
 use millrace::dead_letters::DeadLettersError;
 use millrace::kafka::KafkaError;
 use millrace::registry::{FetchError, RegistryError};
@@ -60,7 +61,7 @@ enum Command {
     Compile(compile_component::CompileArgs),
     /// Runs the daemon.
     Run(run::RunArgs),
-    /// Checks a configuration and its plugins without touching Kafka.
+    /// Checks a configuration and its plugins, and with --online what they need of Kafka and registries.
     Validate(validate::ValidateArgs),
     /// Shows what every setting is and where it came from.
     Explain(explain::ExplainArgs),
@@ -142,6 +143,13 @@ fn code(error: &anyhow::Error) -> u8 {
     }
     if error.is::<plugin::CannotCompare>() || error.is::<plugin::CannotRun>() {
         return CANNOT_DO;
+    }
+    if let Some(validate::NotReady { worst, .. }) = error.downcast_ref() {
+        return match worst {
+            Trouble::Away => UNAVAILABLE,
+            Trouble::Refused => REFUSED,
+            Trouble::Wrong => BAD_CONFIGURATION,
+        };
     }
     if let Some(CompileError::Invalid(_)) = error.downcast_ref() {
         return INVALID_COMPONENT;

@@ -193,6 +193,23 @@ impl Registry {
         })
     }
 
+    /// Whether a component is to be had, whatever the cache holds. Of an artifact only the manifest is fetched.
+    ///
+    /// # Errors
+    /// It is not, and why.
+    pub fn ask(&self, remote: &Remote, bytes_max: u64) -> Result<(), RegistryError> {
+        runtime()?.block_on(async {
+            match remote {
+                Remote::Oci(reference) => {
+                    let mut repository = self.repository(reference, Rights::Pull);
+                    let manifest = repository.manifest(Named::of(reference)).await?;
+                    layer_of(remote, &manifest).map(drop)
+                }
+                Remote::Web(reference) => self.file(reference, bytes_max).await.map(drop),
+            }
+        })
+    }
+
     /// Pushes a component to the tag of a reference, and says what it is pinned by. The same component is the same
     /// artifact.
     ///

@@ -19,6 +19,7 @@ mod rules;
 mod unfit;
 
 pub use cloudevents::CloudEvents;
+pub use confluent::{Unanswered, ask_registry};
 pub use decode::{Decoded, Decoder, View};
 pub use flaw::{Flaw, Stage};
 pub use load::SchemaError;

@@ -2,6 +2,8 @@
 
 // Common names of environment variables, and what `millrace explain` tells of them.
 mod explained;
+// `millrace validate --online`, against a Kafka with rights and servers that are away.
+mod online;
 // `millrace schema` against every example in this repository.
 mod schema;
 // The table of mistakes.

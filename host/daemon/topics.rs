@@ -1,13 +1,16 @@
 //! Topics before the groups start: sources must exist; dead-letter, output and retry topics are created
 //! where they are missing, and so are those that the configuration names. What matches is found.
 
+mod asked;
 mod declared;
 mod following;
 mod matching;
+mod needs;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+pub(super) use self::asked::ask;
 pub(super) use self::following::Following;
 pub(super) use self::matching::outputs;
 use self::matching::with_matched;
@@ -134,16 +137,9 @@ impl Broker {
         for source in group.routes.keys() {
             partitions = partitions.max(self.partitions(source)?.unwrap_or(1));
         }
-        let dead_letter = &group.dead_letter;
-        // A dead letter keeps its record's time, and the broker deletes by that time: with the usual
-        // retention, the dead letter of an old record would be gone within minutes.
-        let keep = dead_letter
-            .retention
-            .map_or_else(|| "-1".to_owned(), milliseconds);
-        let wanted = dead_letter.partitions.map_or(partitions, usize::from);
-        self.create_missing(group, &dead_letter.topic, wanted, Some(keep))?;
+        self.create_missing(group, &needs::dead_letters(group, partitions))?;
         for output in outputs(config, group) {
-            let found = self.create_missing(group, output, partitions, None)?;
+            let found = self.create_missing(group, &needs::output(output, partitions))?;
             output_partitions.insert(output.to_owned(), found);
         }
         Ok(())
@@ -157,10 +153,7 @@ impl Broker {
         (source, partitions): (&str, usize),
         topic: &str,
     ) -> Result<usize, DaemonError> {
-        // A retry copy is stamped with the time of its writing, so that a plain retention counts from
-        // there.
-        let keep = milliseconds(group.retry.retention);
-        let found = self.create_missing(group, topic, partitions, Some(keep))?;
+        let found = self.create_missing(group, &needs::retries(group, topic, partitions))?;
         if found >= partitions {
             return Ok(found);
         }
@@ -184,20 +177,8 @@ impl Broker {
     }
 
     /// Returns how many partitions the topic has.
-    fn create_missing(
-        &self,
-        group: &Group,
-        name: &str,
-        partitions: usize,
-        retention_ms: Option<String>,
-    ) -> Result<usize, DaemonError> {
-        let settings = retention_ms.map(|keep| ("retention.ms".to_owned(), keep));
-        let spec = TopicSpec {
-            name: name.to_owned(),
-            partitions: partitions.try_into().unwrap_or(u16::MAX),
-            replication: None,
-            settings: settings.into_iter().collect(),
-        };
+    fn create_missing(&self, group: &Group, spec: &TopicSpec) -> Result<usize, DaemonError> {
+        let (name, partitions) = (spec.name.as_str(), usize::from(spec.partitions));
         match self.topics.describe(name) {
             Ok(None) => {}
             Ok(Some(found)) => return Ok(found.partitions),
@@ -207,12 +188,12 @@ impl Broker {
                     group: group.id.clone(),
                     topic: name.to_owned(),
                     reason,
-                    command: self.command(&spec),
+                    command: self.command(spec),
                 });
             }
             Err(error) => return Err(error.into()),
         }
-        match self.topics.create(&spec) {
+        match self.topics.create(spec) {
             Ok(()) => {
                 tracing::info!(topic = %name, partitions, "topic created");
                 Ok(partitions)
@@ -223,7 +204,7 @@ impl Broker {
                 group: group.id.clone(),
                 topic: name.to_owned(),
                 reason,
-                command: self.command(&spec),
+                command: self.command(spec),
             }),
             Err(error) => Err(error.into()),
         }
@@ -242,10 +223,6 @@ impl Broker {
             spec.name, spec.partitions, self.brokers
         )
     }
-}
-
-fn milliseconds(duration: Duration) -> String {
-    duration.as_millis().to_string()
 }
 
 #[cfg(test)]

@@ -16,6 +16,7 @@ use rdkafka::error::{KafkaError as ClientError, RDKafkaErrorCode as Code};
 use rdkafka::metadata::Metadata;
 use rdkafka::producer::{BaseProducer, DeliveryResult, Producer, ProducerContext};
 
+pub(super) use self::admin::plainly;
 use super::security::{Refusal, refused};
 use super::tokens::{self, Keeper};
 use super::{
@@ -86,7 +87,7 @@ pub struct TopicSetting {
 
 /// Keeps what librdkafka complains about, because "no answer" alone helps nobody.
 #[derive(Debug)]
-struct Complaints {
+pub(super) struct Complaints {
     latest: Mutex<Option<String>>,
     /// That the two sides do not accept each other, which no waiting mends.
     refusal: Mutex<Option<Refusal>>,
@@ -262,6 +263,16 @@ impl Topics {
             .collect();
         partitions.sort_by_key(|partition| partition.partition);
         Ok(Some(partitions))
+    }
+
+    /// The client, for other questions.
+    pub(super) fn client(&self) -> &BaseProducer<Complaints> {
+        &self.client
+    }
+
+    /// The longest that an answer is waited for.
+    pub(super) fn timeout(&self) -> Duration {
+        self.timeout
     }
 
     /// How many brokers the cluster has.

@@ -5,6 +5,7 @@
 //! Lanes ask for a schema and are told at once: here it is, or not now. Everything that waits for the network is done
 //! by one thread of the registry's own (`worker`), which works off what lanes have asked for (`board`).
 
+mod asked;
 mod board;
 mod client;
 mod codec;
@@ -24,6 +25,7 @@ use std::time::Instant;
 
 use tokio::sync::Notify;
 
+pub use self::asked::{Unanswered, ask_registry};
 use self::board::Board;
 use self::client::RegistryClient;
 pub(crate) use self::decoder::RegisteredDecoder;

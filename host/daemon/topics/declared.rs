@@ -75,7 +75,7 @@ impl Broker {
 }
 
 impl TopicPlan {
-    fn spec(&self, name: &str) -> TopicSpec {
+    pub(super) fn spec(&self, name: &str) -> TopicSpec {
         TopicSpec {
             name: name.to_owned(),
             partitions: self.partitions.unwrap_or(1),

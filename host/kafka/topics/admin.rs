@@ -26,6 +26,18 @@ impl Topics {
     /// [`KafkaError::TopicExists`], [`KafkaError::TopicName`], [`KafkaError::Refused`], or
     /// [`KafkaError::Unreachable`].
     pub fn create(&self, spec: &TopicSpec) -> Result<(), KafkaError> {
+        self.ask_to_create(spec, false)
+    }
+
+    /// Whether the cluster would create a topic for this client. Nothing is made.
+    ///
+    /// # Errors
+    /// As of [`Topics::create`].
+    pub fn may_create(&self, spec: &TopicSpec) -> Result<(), KafkaError> {
+        self.ask_to_create(spec, true)
+    }
+
+    fn ask_to_create(&self, spec: &TopicSpec, only_validate: bool) -> Result<(), KafkaError> {
         if !is_topic_name(&spec.name) {
             return Err(KafkaError::TopicName(spec.name.clone()));
         }
@@ -44,6 +56,7 @@ impl Topics {
         }
         let action = format!("create topic {}", spec.name);
         let (admin, options) = self.admin()?;
+        let options = options.validate_only(only_validate);
         let results = wait_for(admin.create_topics([&topic], &options))
             .map_err(|error| self.unanswered(&action, error))?;
         for result in results {
@@ -188,7 +201,7 @@ impl Topics {
 }
 
 /// What an answer of the cluster means for who asked.
-pub(super) fn plainly(code: Code) -> String {
+pub(in crate::kafka) fn plainly(code: Code) -> String {
     match code {
         Code::TopicAuthorizationFailed | Code::ClusterAuthorizationFailed => {
             format!("this client is not authorised for it ({code})")

@@ -133,6 +133,11 @@ impl RegistryClient {
         })
     }
 
+    /// The formats that the registry knows: a question whose answer is small.
+    pub(super) async fn formats(&self) -> Result<Vec<String>, Failure> {
+        self.get("/schemas/types").await
+    }
+
     /// The schema of a number.
     pub(super) async fn schema(&self, id: u32) -> Result<Registered, Failure> {
         let told: Told = self.get(&format!("/schemas/ids/{id}")).await?;
