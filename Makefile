@@ -267,7 +267,7 @@ transcripts: setup-build setup-languages ## from nothing to an event in each lan
 	done
 
 .PHONY: setup
-setup: setup-build setup-lint setup-kafka setup-schema-registry setup-registry setup-languages setup-clients setup-deploy ## install what is missing: packages, the WebAssembly target, Kafka
+setup: setup-build setup-lint setup-kafka setup-schema-registry setup-registry setup-languages setup-clients setup-deploy setup-browser ## install what is missing: packages, the WebAssembly target, Kafka
 
 .PHONY: setup-build
 setup-build:
@@ -387,6 +387,17 @@ define INSTALL_CLIENTS
 python3 -m venv "$$incoming"
 "$$incoming/bin/pip" install --quiet --disable-pip-version-check --requirement tests/clients/requirements.txt
 endef
+
+.PHONY: setup-browser
+setup-browser: ## the browser that the page is tested in, and what tells it what to do
+	@packages=()
+	if ! command -v chromium >/dev/null; then packages+=(chromium); fi
+	if ! command -v chromedriver >/dev/null; then packages+=(chromium-driver); fi
+	$(INSTALL_PACKAGES)
+
+.PHONY: screenshots
+screenshots: setup-build setup-kafka setup-browser plugins ## the page as it is now, into docs/images
+	@MILLRACE_SCREENSHOTS="$(CURDIR)/docs/images" cargo test --release --workspace --test integration admin::page
 
 .PHONY: setup-clients
 setup-clients: ## clients of strangers that the HTTP gateway is tested with: the CloudEvents SDK, and schemathesis

@@ -3,10 +3,12 @@
 //! A command prints its answer on standard output and nothing else. It must not hold logic that the
 //! daemon needs too.
 
+mod ask;
 pub mod compile_component;
 pub mod dev;
 pub mod dlq;
 pub mod explain;
+pub mod lag;
 pub mod offsets;
 pub mod plugin;
 pub mod produce;
@@ -14,6 +16,7 @@ pub mod replay;
 pub mod run;
 pub mod schema;
 mod signals;
+pub mod tap;
 pub mod topics;
 pub mod validate;
 

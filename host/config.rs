@@ -47,7 +47,7 @@ pub use manifest::{Language, OwnBuild, PluginManifest, plugin_name_problem};
 pub use places::{log_level, process_environment};
 pub use plugin::{Grants, Journal, Limits, Plugin, Recycle, Reload, Trial, Try};
 pub use producing::{Acks, Compression, Partitioning, Producing};
-pub use read::{add_grant, connection, explain, load, manifest, parse, suggest};
+pub use read::{add_grant, connection, explain, load, load_explained, manifest, parse, suggest};
 pub use remote::{OciReference, Origin, Remote, WebReference, is_loopback};
 pub use routes::{Decode, PatternRoute, Route, Routes, redriven_topic};
 pub use schema_registry::{Encode, RegistryLogin, SchemaFormat, SchemaRegistry, WantedSchema};

@@ -197,6 +197,11 @@ impl Daemon {
         self.metrics.configuration_taken();
     }
 
+    /// What every setting of the configuration that serves is, and where it came from, for whoever asks.
+    pub fn configuration_is_explained(&self, explained: serde_json::Value) {
+        self.shown.explained(explained);
+    }
+
     /// A configuration was not taken up, for this reason.
     pub fn configuration_refused(&self, reason: &str) {
         self.shown.refused(Some(reason.to_owned()));

@@ -4,8 +4,8 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use millrace::authoring::manifest::ManifestError;
-use millrace::cli::{compile_component, dev, dlq, explain, offsets, plugin, produce, replay, run};
-use millrace::cli::{schema, topics, validate};
+use millrace::cli::{compile_component, dev, dlq, explain, lag, offsets, plugin, produce, replay};
+use millrace::cli::{run, schema, tap, topics, validate};
 use millrace::config::ConfigError;
 use millrace::daemon::DaemonError;
 use millrace::daemon::online::Trouble;
@@ -69,6 +69,10 @@ enum Command {
     Schema(schema::SchemaArgs),
     /// Shows, replaces and compares versions of plugins.
     Plugin(plugin::PluginArgs),
+    /// Shows how far the groups of a running host are behind, and when they will have caught up.
+    Lag(lag::LagArgs),
+    /// Watches events of a running host, with what becomes of them.
+    Tap(tap::TapArgs),
     /// Lists, groups, shows, exports, puts back and removes dead letters.
     Dlq(dlq::DlqArgs),
     /// Shows where a group stands, and sets the offsets of one that is stopped.
@@ -91,6 +95,8 @@ pub(crate) fn main() -> ExitCode {
         Command::Explain(args) => explain::run(&args),
         Command::Schema(args) => schema::run(&args),
         Command::Plugin(args) => return ended(plugin::run(args)),
+        Command::Lag(args) => lag::run(&args),
+        Command::Tap(args) => tap::run(&args),
         Command::Dlq(args) => dlq::run(&args),
         Command::Offsets(args) => offsets::run(&args),
         Command::Replay(args) => return ended(replay::run(&args)),

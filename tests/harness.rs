@@ -7,6 +7,7 @@
     reason = "a test that cannot go on fails, and says where"
 )]
 
+pub(crate) mod browser;
 pub(crate) mod call;
 pub(crate) mod certificates;
 pub(crate) mod config_schema;

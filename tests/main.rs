@@ -77,6 +77,8 @@ mod rebalance;
 mod faults;
 // What a new owner learns of the ids that were seen.
 mod rebuild;
+// What an operator sees: the admin interface, its commands, and the page in a browser.
+mod admin;
 // A partition that settles nothing says why.
 mod progress;
 // Offsets that an operator sets, and ranges that are replayed.

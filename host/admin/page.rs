@@ -26,7 +26,7 @@ macro_rules! script {
 }
 
 /// Path, media type and text of each file.
-const FILES: [(&str, &str, &str); 13] = [
+const FILES: [(&str, &str, &str); 14] = [
     ("/", HTML, include_str!("page/page.html")),
     ("/page/page.css", CSS, include_str!("page/page.css")),
     (
@@ -37,6 +37,7 @@ const FILES: [(&str, &str, &str); 13] = [
     script!("page.js"),
     script!("ask.js"),
     script!("chart.js"),
+    script!("configuration.js"),
     script!("confirm.js"),
     script!("dom.js"),
     script!("events.js"),

@@ -1,4 +1,4 @@
-//! `/v1/host`, `/v1/groups`, `/v1/partitions`, `/v1/lanes`: what a host shows of itself, and the
+//! `/v1/host`, `/v1/groups`, `/v1/partitions`, `/v1/lanes`, `/v1/configuration`: what a host shows of itself, and the
 //! document that describes all of this interface. It must not know what a group is: whoever can answer is behind
 //! [`Views`].
 
@@ -43,13 +43,16 @@ pub trait Views: Send + Sync + 'static {
     /// Assigned partitions.
     fn partitions(&self, wanted: &Wanted) -> String;
 
+    /// What every setting is and where it came from, without secrets; none where the host has no configuration file.
+    fn configuration(&self) -> Option<String>;
+
     /// Lanes.
     fn lanes(&self, wanted: &Wanted) -> String;
 }
 
 /// The routes.
 pub(super) fn routes(views: Arc<dyn Views>) -> Router {
-    let [host, groups, partitions, lanes] = [0; 4].map(|_| Arc::clone(&views));
+    let [host, groups, partitions, lanes, configuration] = [0; 5].map(|_| Arc::clone(&views));
     Router::new()
         .route("/v1/openapi.json", get(document))
         .route(
@@ -65,6 +68,18 @@ pub(super) fn routes(views: Arc<dyn Views>) -> Router {
             get(|query: RawQuery| async move {
                 let known = ["group", "topic", "plugin", "state"];
                 answer(query, &known, |wanted| partitions.partitions(wanted))
+            }),
+        )
+        .route(
+            "/v1/configuration",
+            get(|| async move {
+                match configuration.configuration() {
+                    Some(explained) => reply(StatusCode::OK, &explained),
+                    None => reply(
+                        StatusCode::NOT_FOUND,
+                        &json!({ "error": "this host has made up its configuration itself; there is no file to tell of" }),
+                    ),
+                }
             }),
         )
         .route(

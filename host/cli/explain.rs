@@ -76,7 +76,8 @@ fn check(key: &str, explained: &Explained) -> anyhow::Result<()> {
     anyhow::bail!("there is no setting `{key}`: {advice}")
 }
 
-fn in_json(explained: &Explained, file: &Path) -> Json {
+/// The settings as JSON.
+pub(super) fn in_json(explained: &Explained, file: &Path) -> Json {
     let settings: Vec<Json> = explained
         .settings
         .iter()

@@ -2,7 +2,6 @@
 //! may do that another does not. It must not know how a version is replaced; the host that runs does.
 #![allow(clippy::print_stdout, reason = "its answer goes to standard output")]
 
-mod ask;
 mod bench;
 mod build;
 mod dev;
@@ -22,7 +21,7 @@ use clap::{Args, Subcommand};
 use serde_json::Value;
 
 pub use self::diff::CannotCompare;
-use super::Output;
+use super::{Output, ask};
 
 /// A component that could not be run, inspected or measured at all, so that this is not taken for an event that
 /// failed.

@@ -9,10 +9,12 @@ use std::io::Write as _;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use serde_json::Value as Json;
+
 use self::another::Taken;
 use self::source::Source;
 use self::waiting::{Next, Waiting};
-use super::Output;
+use super::{Output, explain};
 use crate::config::{self, Config, ConfigError};
 use crate::daemon::{Daemon, Summary};
 use crate::sandbox::Compiler;
@@ -39,6 +41,16 @@ impl ConfigArgs {
     /// Every problem of it, at once.
     pub fn load(&self) -> Result<Config, ConfigError> {
         config::load(&self.config, config::process_environment(), &self.sets)
+    }
+
+    /// The same, with what every setting is and where it came from, as JSON.
+    ///
+    /// # Errors
+    /// Every problem of it, at once.
+    fn load_explained(&self) -> Result<(Config, Json), ConfigError> {
+        let env = config::process_environment();
+        let (config, explained) = config::load_explained(&self.config, env, &self.sets)?;
+        Ok((config, explain::in_json(&explained, &self.config)))
     }
 }
 
@@ -70,8 +82,9 @@ pub fn run(args: &RunArgs) -> anyhow::Result<()> {
     let lines = lines.unwrap_or_else(|| config::log_level(config::process_environment()));
     logs::start(&lines, LogFormat::Auto).map_err(anyhow::Error::msg)?;
     let mut source = Source::new(&args.config);
-    let config = source.read()?;
+    let (config, explained) = source.read()?;
     let mut daemon = Daemon::start(&config, Compiler::own_child()?)?;
+    daemon.configuration_is_explained(explained);
     let mut waiting = daemon.wait(async { Waiting::begin(args.run_for) })?;
     tracing::info!(admin = %daemon.admin_address(), grpc = ?daemon.grpc_address(), http = ?daemon.http_address(), "started");
     notify::tell(notify::READY);

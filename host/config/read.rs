@@ -102,6 +102,18 @@ pub fn explain(
     env: impl Iterator<Item = (String, String)>,
     sets: &[String],
 ) -> Result<Explained, ConfigError> {
+    load_explained(path, env, sets).map(|(_, explained)| explained)
+}
+
+/// A configuration file as [`load`] reads it, and what [`explain`] tells of the very same text.
+///
+/// # Errors
+/// Everything that is wrong with the file, or that it cannot be read.
+pub fn load_explained(
+    path: &Path,
+    env: impl Iterator<Item = (String, String)>,
+    sets: &[String],
+) -> Result<(Config, Explained), ConfigError> {
     let name = path.display().to_string();
     let text = file_text(path, &name)?;
     let base = path.parent().unwrap_or(Path::new(""));
@@ -114,13 +126,14 @@ pub(super) fn explain_text(
     base: &Path,
     env: &Environment,
     sets: &[String],
-) -> Result<Explained, ConfigError> {
+) -> Result<(Config, Explained), ConfigError> {
     let (mut root, findings) = written(text, name, env, Some(sets))?;
     let before = root.clone();
     let mut context = completed(&mut root, findings, base, env);
     match document(&root, &mut context) {
         Some(config) if context.findings.is_empty() => {
-            Ok(explain::explained(&config, &root, &before, env))
+            let explained = explain::explained(&config, &root, &before, env);
+            Ok((config, explained))
         }
         _ => Err(context.findings.into_error()),
     }

@@ -2,6 +2,8 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
+use serde_json::Value;
+
 use crate::admin::Health;
 use crate::kafka::publisher::ProducerFigures;
 use crate::pipeline::{GroupStatus, Versions};
@@ -14,6 +16,7 @@ use crate::telemetry::metrics::{Metrics, ProducerMetrics};
 pub(super) struct Shown {
     groups: Mutex<Vec<(String, Arc<GroupStatus>)>>,
     refused: Mutex<Option<String>>,
+    explained: Mutex<Option<Value>>,
 }
 
 impl Shown {
@@ -31,6 +34,21 @@ impl Shown {
     /// The configuration that was to be taken up last is refused for this; none where it was taken up.
     pub(super) fn refused(&self, reason: Option<String>) {
         *self.refused.lock().unwrap_or_else(PoisonError::into_inner) = reason;
+    }
+
+    /// The configuration that serves is explained so.
+    pub(super) fn explained(&self, explained: Value) {
+        let mut last = self
+            .explained
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        *last = Some(explained);
+    }
+
+    /// How the configuration that serves is explained; none where nobody has.
+    pub(super) fn configuration(&self) -> Option<Value> {
+        let explained = self.explained.lock();
+        explained.unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// The health of each group. A configuration that is refused is told too, and is no reason to restart the host:

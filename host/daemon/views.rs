@@ -69,6 +69,11 @@ impl Views for HostViews {
         written(&shown)
     }
 
+    fn configuration(&self) -> Option<String> {
+        let explained = self.shown.configuration()?;
+        Some(explained.to_string())
+    }
+
     fn lanes(&self, wanted: &Wanted) -> String {
         let mut shown = Vec::new();
         let views = self.views(wanted);

@@ -24,9 +24,9 @@ function roof(value) {
 }
 
 export class Chart {
-  /** `format` writes a value; `spanMs` is the time that is shown. */
-  constructor(title, format, spanMs) {
-    Object.assign(this, { title, format, spanMs, series: [], cursor: null });
+  /** `format` writes a value; `spanMaxMs` is the time that is shown at most, in whole minutes. */
+  constructor(title, format, spanMaxMs) {
+    Object.assign(this, { title, format, spanMaxMs, spanMs: spanMaxMs, series: [], cursor: null });
     this.legend = make("ul.legend");
     this.svg = shape("svg", { role: "img", tabindex: "0" });
     this.element = make("figure.chart", {}, make("h3", {}, title), this.legend, this.svg);
@@ -39,6 +39,9 @@ export class Chart {
 
   /** `times` in milliseconds, ascending; each series is `{ name, values }`, with null where nothing is known. */
   show(times, series) {
+    // A minute at first, so that what there is can be seen.
+    const minutes = Math.ceil((times.at(-1) - times[0]) / 60_000);
+    this.spanMs = Math.min(this.spanMaxMs, Math.max(1, minutes) * 60_000);
     this.times = times;
     this.series = series.slice(0, COLOURS);
     this.draw();

@@ -14,6 +14,8 @@ export function make(what, attributes = {}, ...children) {
   return element;
 }
 
+const FOCUSABLE = "a, button, input, select, summary";
+
 export const byId = (id) => document.getElementById(id);
 
 /** Sets a text where it is another one, so that a selection in it survives. */
@@ -36,12 +38,24 @@ export function keep(parent, items, key, draw) {
     known.delete(name);
     if (old && old !== element) {
       if (place === old) place = element;
-      old.replaceWith(element);
+      exchange(old, element);
     }
     if (element === place) place = place.nextElementSibling;
     else parent.insertBefore(element, place);
   }
   for (const gone of known.values()) gone.remove();
+}
+
+/** Puts an element in the place of another, with what was focused and opened in that. */
+function exchange(old, element) {
+  const parts = (of, what) => [...of.querySelectorAll(what)];
+  const focused = parts(old, FOCUSABLE).indexOf(document.activeElement);
+  parts(old, "details").forEach((details, at) => {
+    const same = parts(element, "details")[at];
+    if (same) same.open = details.open;
+  });
+  old.replaceWith(element);
+  if (focused >= 0) parts(element, FOCUSABLE)[focused]?.focus({ preventScroll: true });
 }
 
 /** Redraws an element only where what it shows has changed. */
@@ -79,7 +93,7 @@ export function rate(value) {
 export function duration(seconds) {
   if (seconds == null) return "–";
   if (seconds === 0) return "0 s";
-  if (seconds < 1e-3) return `${(seconds * 1e6).toPrecision(2)} µs`;
+  if (seconds < 1e-3) return `${(seconds * 1e6).toFixed(seconds < 1e-5 ? 1 : 0)} µs`;
   if (seconds < 1) return `${Math.round(seconds * 1e3)} ms`;
   if (seconds < 10) return `${seconds.toFixed(1)} s`;
   if (seconds < 120) return `${Math.round(seconds)} s`;

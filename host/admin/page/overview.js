@@ -41,6 +41,7 @@ function attention(host, groups, plugins, troubled) {
     const ended = plugin.trial?.ended;
     if (ended?.promoted === false) note(false, plugin.plugin, `the trial is over: ${ended.reason}`);
   }
+  found.sort((a, b) => b.bad - a.bad);
   const shown = found.slice(0, 12);
   const more = found.length - shown.length;
   const place = byId("attention");

@@ -1,6 +1,7 @@
 // The shell: which view is shown, and looking at the host again and again while somebody does.
 
 import { ask } from "/page/ask.js";
+import { configuration } from "/page/configuration.js";
 import { byId, duration, say } from "/page/dom.js";
 import { events, leave } from "/page/events.js";
 import { LOOK_EVERY_MS, look } from "/page/history.js";
@@ -8,7 +9,7 @@ import { overview } from "/page/overview.js";
 import { partitions } from "/page/partitions.js";
 import { plugins } from "/page/plugins.js";
 
-const VIEWS = ["overview", "partitions", "plugins", "events"];
+const VIEWS = ["overview", "partitions", "plugins", "events", "configuration"];
 
 let view = null;
 let timer = null;
@@ -58,6 +59,7 @@ async function once() {
   if (now === "overview") overview({ host, groups, plugins: all, troubled: await troubled(groups) });
   if (now === "partitions") partitions(await ask("/v1/partitions"));
   if (now === "plugins") plugins(all, again);
+  if (now === "configuration") await configuration();
   if (now === "events") events({ groups, plugins: all });
 }
 

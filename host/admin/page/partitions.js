@@ -43,7 +43,7 @@ function row(one, old) {
       make("td", { "data-label": "State" }, state(one.state)),
       make("td.why", {}, make("span.code", {}, `${one.topic}[${one.partition}]`),
         one.why && make("span.why-text", {}, `${one.why} (for ${duration(waits)})`)),
-      make("td", { "data-label": "Group" }, make("span.code", {}, one.group)),
+      make("td.place", { "data-label": "Group" }, make("span.code", {}, one.group)),
       cell("Lag", count(one.lag)),
       cell("Age", duration(one.lag_seconds)),
       cell("Drained in", one.lag > 0 ? duration(one.drain_seconds) : "–"),

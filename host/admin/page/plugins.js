@@ -34,7 +34,7 @@ function trial(of, act) {
   const differs = Object.entries(of.differences).filter(([, events]) => events > 0);
   const ended = of.ended && (of.ended.promoted ? "It serves now." : `It is over: ${of.ended.reason}.`);
   const samples = of.samples.slice(-10).reverse();
-  const kind = of.how === "canary" ? `Canary with ${(of.share * 100).toPrecision(3)} % of the keys` : "Shadow";
+  const kind = of.how === "canary" ? `Canary with ${Number((of.share * 100).toPrecision(3))} % of the keys` : "Shadow";
   return make("div.callout", {},
     make("strong", {}, `${kind}: version ${of.version} `), short(of.digest),
     make("dl.facts", {},
@@ -43,7 +43,7 @@ function trial(of, act) {
       make("dt", {}, "Differs in"), make("dd", {}, differs.map(([what, events]) => `${what} ${count(events)}×`).join(", ") || "nothing")),
     ended && make("p", {}, ended),
     of.waits_for_approval && make("p", {}, "It asks for more than what serves; promoting it is your approval."),
-    samples.length > 0 && make("details", {}, make("summary", {}, `The last ${samples.length} differences`),
+    samples.length > 0 && make("details", {}, make("summary", {}, samples.length === 1 ? "One difference" : `The last ${samples.length} differences`),
       make("ol.tapped", {}, ...samples.map((one) => make("li", {}, make("code", {}, `${one.topic}[${one.partition}]@${one.offset}`),
         make("pre", {}, `serving   ${one.serving}\ncandidate ${one.candidate}`))))),
     !of.ended && make("div.buttons", {}, act.promote(), act.dismiss()));

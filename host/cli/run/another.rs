@@ -37,8 +37,8 @@ pub(super) fn take(
 ) -> anyhow::Result<Taken> {
     let file = source.name();
     tracing::info!(%file, "the configuration is read again");
-    let config = match source.read() {
-        Ok(config) => config,
+    let (config, explained) = match source.read() {
+        Ok(read) => read,
         Err(error) => {
             refuse(daemon, &file, &error.to_string());
             return Ok(Taken::GoesOn);
@@ -52,6 +52,7 @@ pub(super) fn take(
         Ok(Some(plan)) => plan,
         Ok(None) => {
             daemon.configuration_serves();
+            daemon.configuration_is_explained(explained);
             tracing::info!(%file, "the configuration is as it was");
             return Ok(Taken::GoesOn);
         }
@@ -68,7 +69,10 @@ pub(super) fn take(
     let taken = daemon.take_up(plan);
     guard.abort();
     match taken {
-        Ok(changes) => tracing::info!(%file, %changes, "the configuration serves"),
+        Ok(changes) => {
+            daemon.configuration_is_explained(explained);
+            tracing::info!(%file, %changes, "the configuration serves");
+        }
         Err(error @ DaemonError::NoWayBack { .. }) => return Ok(Taken::Lost(error.to_string())),
         Err(error) => {
             if error.may_pass() {

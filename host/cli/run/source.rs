@@ -2,6 +2,8 @@
 
 use std::time::{Duration, Instant};
 
+use serde_json::Value as Json;
+
 use super::ConfigArgs;
 use crate::config::{Config, ConfigError};
 use crate::watched::{Stamp, WatchedFile};
@@ -50,12 +52,13 @@ impl Source {
         self.again_at = Some(Instant::now() + TRY_AGAIN);
     }
 
-    /// Reads it, with what else it is made of: the environment and the arguments.
+    /// Reads it, with what else it is made of: the environment and the arguments. Beside it stands what every setting is
+    /// and where it came from.
     ///
     /// # Errors
     /// Every problem of it, at once.
-    pub(super) fn read(&self) -> Result<Config, ConfigError> {
-        self.args.load()
+    pub(super) fn read(&self) -> Result<(Config, Json), ConfigError> {
+        self.args.load_explained()
     }
 
     /// Its name, for people.

@@ -30,6 +30,7 @@ impl Folder {
     ) -> Result<Explained, ConfigError> {
         let sets: Vec<String> = sets.iter().map(|set| (*set).to_owned()).collect();
         read::explain_text(text, "m.yaml", self.path(), &environment(env), &sets)
+            .map(|(_, explained)| explained)
     }
 }
 
