@@ -14,6 +14,7 @@ mod json_schema;
 mod kafka;
 pub(crate) mod keys;
 mod manifest;
+mod otlp;
 mod overrides;
 pub mod places;
 mod plugin;
@@ -44,6 +45,7 @@ pub use kafka::{
     Kafka, KafkaTls, PasswordMechanism, Sasl, TlsIdentity, TlsVerify, TokenEndpoint, TokenSource,
 };
 pub use manifest::{Language, OwnBuild, PluginManifest, plugin_name_problem};
+pub use otlp::{Collector, OtlpProtocol, Sampler, SpanQueue, Tracing};
 pub use places::{log_level, process_environment};
 pub use plugin::{Grants, Journal, Limits, Plugin, Recycle, Reload, Trial, Try};
 pub use producing::{Acks, Compression, Partitioning, Producing};
@@ -84,6 +86,8 @@ pub struct Config {
     pub compile_cache: Option<PathBuf>,
     /// How plugins are fetched that are no files here.
     pub registry: Registry,
+    /// Where spans go; none where nothing is traced.
+    pub tracing: Option<Tracing>,
 }
 
 impl Config {

@@ -45,6 +45,7 @@ use crate::reload::{Reloader, Watcher};
 use crate::sandbox::{Compiler, Sandbox, SandboxSettings};
 use crate::schema::confluent::SchemaRegistry;
 use crate::telemetry::metrics::Metrics;
+use crate::telemetry::traces::{Exporting, Traces};
 
 /// Threads for gateways and health checks; nothing of the data path runs on them. Two, so that a slow
 /// scrape does not hold up an acknowledgement.
@@ -64,6 +65,7 @@ pub struct Daemon {
     grpc_address: Option<SocketAddr>,
     http_address: Option<SocketAddr>,
     publisher: Option<Arc<Publisher>>,
+    exporting: Option<Exporting>,
     stop_servers: watch::Sender<bool>,
     servers: Vec<JoinHandle<()>>,
     runtime: Runtime,
@@ -86,7 +88,8 @@ impl Daemon {
         let metrics = Metrics::new().map_err(|error| DaemonError::Host(error.to_string()))?;
         let admin = AdminServer::bind(&written.admin)?;
         let rules = rules::load(written, &AllRules::new())?;
-        let (gateways, publisher) = Gateways::bind(written, &rules)?;
+        let (traces, exporting) = start_tracing(written, &metrics, &runtime)?.unzip();
+        let (gateways, publisher) = Gateways::bind(written, &rules, traces.as_ref())?;
         let config = Registry::new(&written.registry, false).provide(written)?;
         let sandbox = Arc::new(Sandbox::start(SandboxSettings::new(&config, compiler))?);
         let plugins = load_plugins(&sandbox, &config, &Plugins::new(), &metrics)?;
@@ -101,6 +104,7 @@ impl Daemon {
                 schema_registry: schema_registry.clone(),
                 encoders,
                 metrics: metrics.clone(),
+                traces,
                 shown: Arc::clone(&shown),
             }),
             schema_registry,
@@ -110,6 +114,7 @@ impl Daemon {
             grpc_address: gateways.grpc.as_ref().map(GrpcGateway::address),
             http_address: gateways.http.as_ref().map(HttpGateway::address),
             publisher,
+            exporting,
             stop_servers,
             servers: Vec::new(),
             runtime,
@@ -337,6 +342,10 @@ impl Daemon {
         {
             tracing::error!(%error, "the gateway could not flush");
         }
+        // Last, when nothing makes spans any more.
+        if let Some(exporting) = self.exporting {
+            self.runtime.block_on(exporting.stop());
+        }
         Summary { groups }
     }
 }
@@ -348,4 +357,20 @@ fn runtime() -> Result<Runtime, DaemonError> {
         .enable_all()
         .build()
         .map_err(|error| DaemonError::Host(error.to_string()))
+}
+
+/// Sends spans to a collector, where the environment names one.
+fn start_tracing(
+    config: &Config,
+    metrics: &Metrics,
+    runtime: &Runtime,
+) -> Result<Option<(Traces, Exporting)>, DaemonError> {
+    let Some(settings) = &config.tracing else {
+        return Ok(None);
+    };
+    let started = Traces::start(settings, metrics.spans(), runtime.handle())?;
+    let collector = &settings.collector;
+    tracing::info!(collector = %collector.endpoint, protocol = ?collector.protocol, sampler = ?settings.sampler,
+        "spans are sent");
+    Ok(Some(started))
 }

@@ -20,4 +20,5 @@ pub mod progress;
 pub mod restarts;
 pub mod retry;
 pub mod retry_copy;
+pub mod trace_context;
 pub mod trial;

@@ -168,7 +168,9 @@ fn code(error: &anyhow::Error) -> u8 {
     }
     match error.downcast_ref::<DaemonError>() {
         Some(DaemonError::Fetch(FetchError { source, .. })) => code_of_fetch(source),
-        Some(DaemonError::Plugin(_) | DaemonError::Schemas(_)) => BAD_CONFIGURATION,
+        Some(DaemonError::Plugin(_) | DaemonError::Schemas(_) | DaemonError::Collector(_)) => {
+            BAD_CONFIGURATION
+        }
         Some(DaemonError::Kafka(error)) => code_of_kafka(error),
         _ => match error.downcast_ref::<ReplayError>() {
             Some(ReplayError::Kafka(error)) => code_of_kafka(error),

@@ -3,6 +3,7 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
+use serde_json::json;
 use tonic::Request;
 
 use crate::harness::host::{Host, Setup};
@@ -17,17 +18,17 @@ const PARENT: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
 const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
 
 /// A copier behind a gateway, with a retry topic.
-struct Flow {
-    source: Topic,
-    copies: Topic,
-    dead_letters: Topic,
-    retries: Topic,
-    group: String,
-    gateway: SocketAddr,
+pub(crate) struct Flow {
+    pub(crate) source: Topic,
+    pub(crate) copies: Topic,
+    pub(crate) dead_letters: Topic,
+    pub(crate) retries: Topic,
+    pub(crate) group: String,
+    pub(crate) gateway: SocketAddr,
 }
 
 impl Flow {
-    fn new(hint: &str) -> Self {
+    pub(crate) fn new(hint: &str) -> Self {
         let topic = |suffix: &str| Topic::create(kafka::shared(), &format!("{hint}{suffix}"), 1);
         let (source, group) = (topic(""), unique(hint));
         let retries = format!("{}.{group}.retry", source.name());
@@ -42,6 +43,11 @@ impl Flow {
     }
 
     fn start(&self, more: &str) -> Host {
+        self.setup(more).start()
+    }
+
+    /// A host with further sections.
+    pub(crate) fn setup(&self, more: &str) -> Setup {
         let config = format!(
             "plugins:\n  copy:\n    path: {}\n    grants: [config, \"output:{copies}\"]\n    config: {{ output: {copies} }}\n\
              groups:\n  - id: {}\n    routes: {{ {}: copy }}\n    store: store\n    dead_letter: {{ topic: {} }}\n    \
@@ -54,27 +60,27 @@ impl Flow {
             self.gateway,
             copies = self.copies.name(),
         );
-        Setup::new(kafka::shared(), &config).start()
+        Setup::new(kafka::shared(), &config)
     }
 
-    fn event(&self, key: &str, value: &str) -> Event {
+    pub(crate) fn event(&self, key: &str, value: &str) -> Event {
         event(&self.source, key, value)
     }
 
-    fn wait_until_settled(&self) {
+    pub(crate) fn wait_until_settled(&self) {
         self.source.wait_for_no_lag(&self.group, TIMEOUT);
         self.retries.wait_for_no_lag(&self.group, TIMEOUT);
     }
 
     /// The copy of the event with this key.
-    fn copy_of(&self, key: &str) -> Stored {
+    pub(crate) fn copy_of(&self, key: &str) -> Stored {
         let copies = self.copies.read_all().into_iter();
         let mut of_key = copies.filter(|copy| copy.key.as_deref() == Some(key.as_bytes()));
         of_key.next().expect("the event was copied")
     }
 }
 
-fn publish(publisher: &mut Publisher, event: Event, metadata: &[(&'static str, &str)]) {
+pub(crate) fn publish(publisher: &mut Publisher, event: Event, metadata: &[(&'static str, &str)]) {
     let mut request = Request::new(PublishRequest { event: Some(event) });
     for (name, value) in metadata {
         let value = value.parse().expect("it is ASCII");
@@ -86,7 +92,7 @@ fn publish(publisher: &mut Publisher, event: Event, metadata: &[(&'static str, &
     answer.expect("it is accepted");
 }
 
-fn header<'r>(record: &'r Stored, name: &str) -> &'r str {
+pub(crate) fn header<'r>(record: &'r Stored, name: &str) -> &'r str {
     record
         .header(name)
         .unwrap_or_else(|| panic!("{name} is missing: {:?}", record.headers))
@@ -142,6 +148,18 @@ fn one_correlation_id_is_followed_from_the_gateway_through_a_retry_to_an_output_
         assert_eq!(header(record, "correlation-id"), "order-9");
     }
     assert_eq!(records[3].header("millrace.dlq.cause"), Some("reject"));
+    // Who reads the log finds the event and its trace, spans or not.
+    let log = host.log();
+    let mut told = log.iter().filter(|line| line["cause"] == "reject");
+    let line = told.next().expect("what is given up on is told");
+    assert_eq!(
+        (&line["correlation_id"], &line["trace_id"]),
+        (&json!("order-9"), &json!(TRACE))
+    );
+    assert_eq!(
+        (&line["topic"], &line["partition"], &line["offset"]),
+        (&json!(flow.source.name()), &json!(0), &json!(1))
+    );
     host.metrics().assert_ledger_balanced(&flow.group);
     host.sigterm().expect_code(0);
 }

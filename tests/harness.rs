@@ -10,6 +10,7 @@
 pub(crate) mod browser;
 pub(crate) mod call;
 pub(crate) mod certificates;
+pub(crate) mod collector;
 pub(crate) mod config_schema;
 pub(crate) mod frames;
 pub(crate) mod host;

@@ -63,6 +63,8 @@ mod bad_input;
 mod gateway;
 // Trace context and correlation ids, from gateways to dead letters.
 mod correlation;
+// Spans, as a collector sees them: one trace from a gateway to what is put back.
+mod spans;
 // Tokens, certificates, and clients that are slow, large or break rules on purpose.
 mod doors;
 // Publishing over HTTP: what a stranger's clients make of it, and what becomes of CloudEvents.

@@ -67,6 +67,9 @@ pub struct RunArgs {
     /// `warn,plugin=info`. Where it is not given, the variable LOG_LEVEL says it, or else `info`.
     #[arg(long)]
     pub log: Option<String>,
+    /// How log lines look: for people, as one JSON object a line, or by whether standard error is a terminal.
+    #[arg(long, value_enum, default_value_t)]
+    pub log_format: LogFormat,
     /// Stops by itself after this time, as in `20s`.
     #[arg(long = "for", value_name = "TIME", value_parser = time)]
     pub run_for: Option<Duration>,
@@ -80,7 +83,7 @@ pub struct RunArgs {
 pub fn run(args: &RunArgs) -> anyhow::Result<()> {
     let lines = args.log.clone();
     let lines = lines.unwrap_or_else(|| config::log_level(config::process_environment()));
-    logs::start(&lines, LogFormat::Auto).map_err(anyhow::Error::msg)?;
+    logs::start(&lines, args.log_format).map_err(anyhow::Error::msg)?;
     let mut source = Source::new(&args.config);
     let (config, explained) = source.read()?;
     let mut daemon = Daemon::start(&config, Compiler::own_child()?)?;

@@ -16,6 +16,7 @@ mod http_gateway;
 mod kafka;
 mod limits;
 mod manifest;
+mod otlp;
 mod plugins;
 mod producer;
 mod registry;
@@ -286,6 +287,7 @@ fn document(root: &Node, context: &mut Context<'_>) -> Option<Config> {
     }
     let compile_cache = compile_cache(&section.take("compile_cache"), context);
     let registry = registry::read(&section.take("registry"), context);
+    let tracing = otlp::read(context);
     section.finish(context);
     let config = Config {
         kafka,
@@ -300,6 +302,7 @@ fn document(root: &Node, context: &mut Context<'_>) -> Option<Config> {
         drain_timeout,
         compile_cache,
         registry,
+        tracing,
     };
     if config.lanes() > LANES_MAX {
         let message = format!(

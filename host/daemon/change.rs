@@ -194,6 +194,8 @@ fn needs_restart(before: &Config, after: &Config) -> Vec<String> {
         drain_timeout,
         compile_cache,
         registry: _,
+        // Of the environment, which a process keeps.
+        tracing: _,
     } = after;
     let Kafka {
         brokers,

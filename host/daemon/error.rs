@@ -7,6 +7,7 @@ use crate::pipeline::{StartError, TOPICS_MAX};
 use crate::registry::FetchError;
 use crate::sandbox::LoadError;
 use crate::schema::SchemaError;
+use crate::telemetry::traces::CollectorError;
 
 /// Why the daemon cannot start. Nothing has been consumed then.
 #[derive(Debug, thiserror::Error)]
@@ -20,6 +21,8 @@ pub enum DaemonError {
     Schemas(#[from] SchemaError),
     #[error(transparent)]
     Kafka(#[from] KafkaError),
+    #[error(transparent)]
+    Collector(#[from] CollectorError),
     #[error(
         "group {group}: topic {topic} does not exist; create it with `millrace topics create {topic} --partitions N`"
     )]

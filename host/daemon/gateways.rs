@@ -7,6 +7,7 @@ use super::rules::AllRules;
 use crate::config::Config;
 use crate::ingest::{Counts, GatewayError, GrpcGateway, HttpGateway, Shared, TopicRules};
 use crate::kafka::publisher::Publisher;
+use crate::telemetry::traces::Traces;
 
 /// The gateways that are configured, bound and not serving yet.
 pub(super) struct Gateways {
@@ -19,6 +20,7 @@ impl Gateways {
     pub(super) fn bind(
         config: &Config,
         rules: &AllRules,
+        traces: Option<&Traces>,
     ) -> Result<(Self, Option<Arc<Publisher>>), DaemonError> {
         let ingest = &config.ingest;
         if ingest.grpc.is_none() && ingest.http.is_none() {
@@ -30,7 +32,8 @@ impl Gateways {
         }
         let publisher = Arc::new(Publisher::with(&config.kafka, &ingest.producer)?);
         let shared = Shared::new(ingest, &config.correlation, Arc::clone(&publisher));
-        let shared = Arc::new(shared.with_rules(TopicRules::new(&ingest.validate, rules)));
+        let shared = shared.with_rules(TopicRules::new(&ingest.validate, rules));
+        let shared = Arc::new(shared.with_traces(traces.cloned()));
         let grpc = ingest.grpc.as_ref();
         let grpc = grpc.map(|grpc| GrpcGateway::bind(grpc, Arc::clone(&shared)));
         let http = ingest.http.as_ref();

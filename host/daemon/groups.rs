@@ -12,6 +12,7 @@ use crate::kafka::consumer::topics_refresh;
 use crate::pipeline::{Group, GroupParts, GroupStatus, Totals};
 use crate::schema::confluent::{Encoders, SchemaRegistry};
 use crate::telemetry::metrics::Metrics;
+use crate::telemetry::traces::Traces;
 
 /// What all groups share, whatever their configuration.
 #[derive(Debug)]
@@ -19,6 +20,7 @@ pub(super) struct Common {
     pub(super) schema_registry: Option<Arc<SchemaRegistry>>,
     pub(super) encoders: Encoders,
     pub(super) metrics: Metrics,
+    pub(super) traces: Option<Traces>,
     pub(super) shown: Arc<Shown>,
 }
 
@@ -104,6 +106,7 @@ impl Groups {
             drain_timeout: ready.config.drain_timeout,
             metrics: &self.common.metrics,
             aside: None,
+            traces: self.common.traces.clone(),
         };
         Group::start(&parts).map_err(|source| DaemonError::Group {
             group: group.id.clone(),

@@ -72,6 +72,8 @@ impl Replaying {
             drain_timeout: config.drain_timeout,
             metrics: &metrics,
             aside: Some(aside),
+            // What runs again was traced as it ran first.
+            traces: None,
         };
         let group = Group::start(&parts).map_err(|source| DaemonError::Group {
             group: group.id.clone(),

@@ -276,7 +276,7 @@ impl<'a> Redrive<'a> {
             key: letter.record.key.clone(),
             value: letter.record.value.clone(),
             headers,
-            shared_headers: None,
+            ..OutgoingRecord::default()
         };
         let mark = redriven::mark(letter, &record.topic);
         std::thread::sleep(self.pace.next(Instant::now()));

@@ -1,5 +1,5 @@
 //! What ties records to each other: W3C's trace context and a correlation id, as headers. An output carries what the
-//! event carried that made it. Without a span of its own the host is no part of a trace, so it hands the context on
+//! event carried that made it. Where no span is recorded the host is no part of a trace, so it hands the context on
 //! unchanged, as the standard asks of who takes no part.
 
 use super::dead_letter::Header;
@@ -16,41 +16,6 @@ pub const BAGGAGE: &str = "baggage";
 
 /// What Kafka's format adds to a header, in bytes at most: two lengths.
 const HEADER_OVERHEAD_BYTES: usize = 10;
-
-/// The trace id of a `traceparent`; none where it is none that the standard knows.
-#[must_use]
-pub fn trace_id(traceparent: &str) -> Option<&str> {
-    let (version, rest) = traceparent.split_once('-')?;
-    let (trace, rest) = rest.split_once('-')?;
-    let (parent, flags) = rest.split_once('-').unwrap_or((rest, ""));
-    // Later versions may add fields behind these.
-    let flags = match version {
-        "00" => flags,
-        _ => flags.split('-').next().unwrap_or_default(),
-    };
-    let is_hex = |text: &str, len: usize| {
-        text.len() == len
-            && text
-                .bytes()
-                .all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte))
-    };
-    let is_some = |text: &str| text.bytes().any(|byte| byte != b'0');
-    let valid = is_hex(version, 2)
-        && version != "ff"
-        && is_hex(trace, 32)
-        && is_some(trace)
-        && is_hex(parent, 16)
-        && is_some(parent)
-        && is_hex(flags, 2);
-    valid.then_some(trace)
-}
-
-/// The `traceparent` of what begins here. Nobody records it, which its last field says.
-#[must_use]
-pub fn new_traceparent(trace: u128, parent: u64) -> String {
-    // All zeros mean that there is none.
-    format!("00-{:032x}-{:016x}-00", trace.max(1), parent.max(1))
-}
 
 /// What an output inherits from its event.
 #[derive(Debug, Clone, Copy)]
@@ -208,28 +173,5 @@ mod tests {
         assert_eq!(handed_on(&event, &[], true, 200), kept);
         let event = [(TRACEPARENT, Some(PARENT)), (TRACESTATE, Some("v=1"))];
         assert_eq!(handed_on(&event, &[], false, 40), []);
-    }
-
-    #[test]
-    fn a_trace_parent_is_what_the_standard_says() {
-        assert_eq!(trace_id(PARENT), Some("4bf92f3577b34da6a3ce929d0e0e4736"));
-        assert_eq!(
-            trace_id(&new_traceparent(0xab, 0)).map(|trace| &trace[30..]),
-            Some("ab")
-        );
-        let later = PARENT.replacen("00", "cc", 1) + "-more";
-        assert!(trace_id(&later).is_some());
-        for bad in [
-            "",
-            "00-x",
-            &PARENT.to_uppercase(),
-            &PARENT.replacen("00", "ff", 1),
-            &format!("{PARENT}-more"),
-            "00-00000000000000000000000000000000-00f067aa0ba902b7-01",
-            "00-4bf92f3577b34da6a3ce929d0e0e4736-0000000000000000-01",
-            "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7",
-        ] {
-            assert_eq!(trace_id(bad), None, "{bad}");
-        }
     }
 }

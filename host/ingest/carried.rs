@@ -4,7 +4,8 @@
 use http::HeaderMap;
 
 use crate::config::Correlation;
-use crate::delivery::correlation::{BAGGAGE, TRACEPARENT, TRACESTATE, new_traceparent, trace_id};
+use crate::delivery::correlation::{BAGGAGE, TRACEPARENT, TRACESTATE};
+use crate::delivery::trace_context::TraceContext;
 
 /// Where else clients and proxies put a correlation id, after the header that is configured.
 const ALSO_CORRELATION: [&str; 2] = ["x-correlation-id", "x-request-id"];
@@ -38,7 +39,8 @@ pub(super) struct Made {
 impl Carried {
     /// Reads the headers of a request, or the metadata of a call. What the standards call invalid counts as absent.
     pub(crate) fn of(headers: &HeaderMap, correlation: &Correlation) -> Self {
-        let traceparent = only(headers, TRACEPARENT).filter(|parent| trace_id(parent).is_some());
+        let known = |parent: &String| TraceContext::parse(parent.as_bytes()).is_some();
+        let traceparent = only(headers, TRACEPARENT).filter(known);
         let tracestate = joined(headers, TRACESTATE, TRACESTATE_MAX_BYTES);
         let names = [correlation.header.as_str()]
             .into_iter()
@@ -53,28 +55,52 @@ impl Carried {
         }
     }
 
-    /// What an event with these headers lacks and nobody carries.
-    pub(super) fn make(&self, headers: &EventHeaders<'_>, correlation: &Correlation) -> Made {
-        if !correlation.make_at_ingest {
-            return Made::default();
+    /// Where in a trace an event with these headers is made: what it says itself wins. None in the answer where nobody
+    /// says it, and no answer where what the event says is not understood: then nothing can be made below it.
+    pub(super) fn context(&self, headers: &EventHeaders<'_>) -> Option<Option<TraceContext>> {
+        if let Some(own) = value_of(headers, TRACEPARENT) {
+            return TraceContext::parse(own.unwrap_or_default()).map(Some);
         }
-        let own = |name: &str| headers.iter().find(|(own, _)| *own == name);
-        let own_parent = own(TRACEPARENT).map(|(_, value)| value.unwrap_or_default());
-        let made_parent =
-            (self.traceparent.is_none() && own_parent.is_none() && own(TRACESTATE).is_none())
-                .then(|| new_traceparent(fastrand::u128(..), fastrand::u64(..)));
-        let made_id =
-            (self.correlation_id.is_none() && own(&correlation.header).is_none()).then(|| {
-                let parent = match own_parent {
-                    Some(own) => std::str::from_utf8(own).ok(),
-                    None => made_parent.as_deref().or(self.traceparent.as_deref()),
-                };
-                // The id of the trace, so that who has the one finds the other.
-                let of_trace = parent.and_then(trace_id).map(str::to_owned);
-                of_trace.unwrap_or_else(|| format!("{:032x}", fastrand::u128(..)))
-            });
+        let carried = self.traceparent.as_ref();
+        Some(carried.and_then(|parent| TraceContext::parse(parent.as_bytes())))
+    }
+
+    /// What tracing systems have added to it.
+    pub(super) fn tracestate(&self) -> Option<&str> {
+        self.tracestate.as_deref()
+    }
+
+    /// What an event with these headers lacks and nobody carries; `sent` is the span that it is sent in, where one is
+    /// recorded.
+    pub(super) fn make(
+        &self,
+        headers: &EventHeaders<'_>,
+        correlation: &Correlation,
+        sent: Option<TraceContext>,
+    ) -> Made {
+        let own_parent = value_of(headers, TRACEPARENT).map(Option::unwrap_or_default);
+        let traced = own_parent.is_some() || value_of(headers, TRACESTATE).is_some();
+        let make = correlation.make_at_ingest;
+        let made_parent = match sent {
+            // The context that an event was made in is not changed on its way.
+            _ if traced => None,
+            Some(sent) => Some(sent),
+            None => (make && self.traceparent.is_none()).then(nobodys),
+        };
+        let lacks_id =
+            self.correlation_id.is_none() && value_of(headers, &correlation.header).is_none();
+        let made_id = (make && lacks_id).then(|| {
+            let carried = self.traceparent.as_ref().map(String::as_bytes);
+            let parent = match own_parent {
+                Some(own) => TraceContext::parse(own),
+                None => made_parent.or_else(|| TraceContext::parse(carried?)),
+            };
+            // The id of the trace, so that who has the one finds the other.
+            let id = parent.map_or_else(|| fastrand::u128(..), |parent| parent.trace);
+            format!("{id:032x}")
+        });
         Made {
-            traceparent: made_parent,
+            traceparent: made_parent.map(|parent| parent.to_string()),
             correlation_id: made_id,
         }
     }
@@ -90,7 +116,7 @@ impl Carried {
         let has =
             |headers: &EventHeaders<'a>, name: &str| headers.iter().any(|(own, _)| *own == name);
         let traced = has(headers, TRACEPARENT) || has(headers, TRACESTATE);
-        let parent = self.traceparent.as_ref().or(made.traceparent.as_ref());
+        let parent = made.traceparent.as_ref().or(self.traceparent.as_ref());
         if let Some(parent) = parent.filter(|_| !traced) {
             headers.push((TRACEPARENT, Some(parent.as_bytes())));
         }
@@ -112,6 +138,22 @@ impl Carried {
             }
         }
     }
+}
+
+/// A trace that begins here. Nobody records it, which its last field says.
+fn nobodys() -> TraceContext {
+    TraceContext {
+        // All zeros mean that there is none.
+        trace: fastrand::u128(1..),
+        span: fastrand::u64(1..),
+        sampled: false,
+    }
+}
+
+/// The first value of an event's header, which may be null.
+fn value_of<'h>(headers: &EventHeaders<'h>, name: &str) -> Option<Option<&'h [u8]>> {
+    let own = headers.iter().find(|(own, _)| *own == name);
+    own.map(|(_, value)| *value)
 }
 
 /// The value of a header that stands once and is text.
@@ -157,7 +199,7 @@ mod tests {
         let mut headers: EventHeaders<'_> = own
             .map(|(name, value)| (*name, Some(value.as_bytes())))
             .collect();
-        let made = carried.make(&headers, correlation);
+        let made = carried.make(&headers, correlation, None);
         carried.complete(&made, &mut headers, correlation, room_bytes);
         let headers = headers.iter();
         let text = |value: Option<&[u8]>| String::from_utf8(value.unwrap().to_vec()).unwrap();
@@ -217,7 +259,8 @@ mod tests {
             (parent.as_str(), id.as_str()),
             ("traceparent", "correlation-id")
         );
-        assert_eq!(trace_id(made_parent), Some(made_id.as_str()));
+        let trace = TraceContext::parse(made_parent.as_bytes()).unwrap().trace;
+        assert_eq!(format!("{trace:032x}"), *made_id);
         assert!(made_parent.ends_with("-00"), "nobody recorded it");
         let known = carried(&[("traceparent", PARENT)]);
         let expected = pairs(&[("traceparent", PARENT), ("correlation-id", TRACE)]);
@@ -228,6 +271,26 @@ mod tests {
         };
         assert_eq!(completed(&Carried::default(), &[], &off, 1_000), []);
         assert_eq!(completed(&known, &[], &off, 1_000), expected[..1]);
+    }
+
+    #[test]
+    fn an_event_is_told_the_span_that_it_is_sent_in_unless_it_says_its_own() {
+        let sent = TraceContext::parse(PARENT.as_bytes()).unwrap();
+        let correlation = Correlation {
+            make_at_ingest: false,
+            ..Correlation::default()
+        };
+        let carried = carried(&[("traceparent", &PARENT.replace("b7-01", "b8-01"))]);
+        let of_request = carried.context(&Vec::new()).unwrap().unwrap();
+        assert_eq!(of_request.trace, sent.trace);
+        let made = carried.make(&Vec::new(), &correlation, Some(sent));
+        let mut headers = Vec::new();
+        carried.complete(&made, &mut headers, &correlation, 1_000);
+        assert_eq!(headers, [("traceparent", Some(PARENT.as_bytes()))]);
+        let own: EventHeaders<'_> = vec![("traceparent", Some(b"00-own"))];
+        assert_eq!(carried.context(&own), None);
+        let made = carried.make(&own, &correlation, Some(sent));
+        assert_eq!(made.traceparent, None);
     }
 
     #[test]

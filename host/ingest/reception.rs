@@ -19,9 +19,12 @@ use super::counts::Counts;
 use super::refusal::{Answer, Refusal, Status};
 use super::rules::TopicRules;
 use crate::config;
+use crate::delivery::correlation::TRACESTATE;
+use crate::delivery::trace_context::TraceContext;
 use crate::kafka::publisher::{
     Done, Outcome, Outgoing, PublishError, Publisher, Receipt, Receipts,
 };
+use crate::telemetry::traces::{OpenSpan, Operation, Traces};
 
 /// Bytes added to each header for its framing in a record, about.
 const HEADER_OVERHEAD_BYTES: usize = 4;
@@ -45,6 +48,7 @@ pub struct Shared {
     pub(super) tls: Option<config::ServerTls>,
     pub(super) connections: config::Connections,
     pub(super) correlation: config::Correlation,
+    traces: Option<Traces>,
 }
 
 impl Shared {
@@ -62,6 +66,7 @@ impl Shared {
             tls: ingest.tls.clone(),
             connections: ingest.connections.clone(),
             correlation: correlation.clone(),
+            traces: None,
         }
     }
 
@@ -69,6 +74,13 @@ impl Shared {
     #[must_use]
     pub fn with_rules(mut self, rules: TopicRules) -> Self {
         self.rules = rules;
+        self
+    }
+
+    /// With spans of what is sent.
+    #[must_use]
+    pub fn with_traces(mut self, traces: Option<Traces>) -> Self {
+        self.traces = traces;
         self
     }
 }
@@ -227,8 +239,15 @@ impl Reception {
             return done(Err(refusal));
         }
         let publisher = &self.shared.publisher;
-        let done: Done = Box::new(move |outcome: Outcome| done(outcome.map_err(Refusal::from)));
-        let taken = self.complete(caller, event, |outgoing| publisher.enqueue(outgoing, done));
+        let span = self.span_of(caller, &event);
+        let sent = span.as_ref().map(OpenSpan::context);
+        let done: Done = Box::new(move |outcome: Outcome| {
+            ended(span, &outcome);
+            done(outcome.map_err(Refusal::from));
+        });
+        let taken = self.complete(caller, (event, sent), |outgoing| {
+            publisher.enqueue(outgoing, done)
+        });
         if let Err((error, done)) = taken {
             done(Err(error));
         }
@@ -244,10 +263,45 @@ impl Reception {
     ) -> Result<(), Refusal> {
         self.admit(caller, &event).await?;
         let publisher = &self.shared.publisher;
-        let taken = self.complete(caller, event, |outgoing| {
-            publisher.enqueue_for(outgoing, receipts, (number, label))
+        let span = self.span_of(caller, &event);
+        let sent = span.as_ref().map(OpenSpan::context);
+        let taken = self.complete(caller, (event, sent), |outgoing| {
+            if span.is_none() {
+                return publisher.enqueue_for(outgoing, receipts, (number, label));
+            }
+            // Only an event that is traced pays for an answer of its own.
+            let receipts = Arc::clone(receipts);
+            let done: Done = Box::new(move |outcome| {
+                ended(span, &outcome);
+                receipts.add(Receipt {
+                    number,
+                    label,
+                    outcome,
+                });
+            });
+            let taken = publisher.enqueue(outgoing, done);
+            taken.map_err(|(error, _unanswered)| error)
         });
         taken.map_err(Refusal::from)
+    }
+
+    /// The span in which an event is sent, where one is recorded.
+    fn span_of(&self, caller: &Caller, event: &Received<'_>) -> Option<OpenSpan> {
+        let traces = self.shared.traces.as_ref()?;
+        let parent = caller.carried.context(&event.headers)?;
+        let new_trace = || fastrand::u128(..);
+        let began = SystemTime::now();
+        let mut span = traces.begin(parent, new_trace, Operation::Send, event.topic, began)?;
+        let mut headers = event.headers.iter();
+        let own = headers.find(|(name, _)| *name == TRACESTATE);
+        let own = own.and_then(|(_, value)| std::str::from_utf8((*value)?).ok());
+        if let Some(state) = own.or_else(|| caller.carried.tracestate()) {
+            span.state(state);
+        }
+        if event.value.is_none() {
+            span.holds("messaging.kafka.message.tombstone");
+        }
+        Some(span)
     }
 
     /// Counts answers that have gathered, and gives the room of their events back.
@@ -272,11 +326,11 @@ impl Reception {
     fn complete<R>(
         &self,
         caller: &Caller,
-        event: Received<'_>,
+        (event, sent): (Received<'_>, Option<TraceContext>),
         hand_on: impl FnOnce(&Outgoing<'_>) -> R,
     ) -> R {
         let correlation = &self.shared.correlation;
-        let made = caller.carried.make(&event.headers, correlation);
+        let made = caller.carried.make(&event.headers, correlation, sent);
         let room_bytes = self.limits.event_max_bytes.saturating_sub(bytes_of(&event));
         // It holds what was made, which does not live as long as what was received.
         let mut event: Received<'_> = event;
@@ -343,6 +397,16 @@ impl Reception {
         }
         Ok(())
     }
+}
+
+/// Ends the span of an event with what became of it.
+fn ended(span: Option<OpenSpan>, outcome: &Outcome) {
+    let Some(mut span) = span else { return };
+    match outcome {
+        Ok(delivered) => span.place(delivered.partition, delivered.offset),
+        Err(error) => span.fail(error.cause(), &error.to_string()),
+    }
+    span.end();
 }
 
 fn bytes_of(event: &Received<'_>) -> usize {

@@ -24,6 +24,7 @@ use super::security::refused;
 use super::tokens::{self, Keeper};
 use super::{KafkaError, client_with_defaults, log, log_error};
 use crate::config;
+use crate::telemetry::traces::OpenSpan;
 
 /// Settings that operators may change.
 const DEFAULTS: [(&str, &str); 6] = [
@@ -62,6 +63,8 @@ pub struct OutgoingRecord {
     pub headers: Vec<(Vec<u8>, Option<Vec<u8>>)>,
     /// Further headers, behind those.
     pub shared_headers: Option<SharedHeaders>,
+    /// The span in which it is sent, where one is recorded.
+    pub span: Option<OpenSpan>,
 }
 
 impl OutgoingRecord {

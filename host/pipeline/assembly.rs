@@ -381,6 +381,7 @@ fn lane_settings(
         correlation: parts.correlation.clone(),
         encoding: encoding(parts, &plan.names[plugin_index]),
         taps: Arc::clone(plan.status.taps()),
+        traces: parts.traces.clone(),
     }
 }
 

@@ -7,8 +7,11 @@ mod check;
 mod compare;
 mod encoding;
 mod gauge;
+mod given_up;
 mod judge;
+mod outputs;
 mod preparing;
+mod spans;
 mod tapped;
 mod trying;
 mod waiting;
@@ -24,12 +27,14 @@ pub(crate) use self::callee::{Called, Callee, CalleeInstance, not_made};
 pub(crate) use self::check::{OutputPartitions, refused_output};
 pub(crate) use self::encoding::Encoding;
 pub(crate) use self::gauge::LaneGauge;
+use self::given_up::Lines;
+use self::spans::Spans;
 use self::trying::Trying;
 use super::assignment::Assignment;
 use super::batch::{Batch, EventKind, OwnedEvent};
 use super::clock::Clock;
 use super::lane_state::LaneState;
-use super::messages::{Fence, FromLane, Settlement, ToLane};
+use super::messages::{FromLane, Settlement, ToLane};
 use super::outage::Outage;
 use super::routing::RoutingView;
 use super::tally_names::KnownTallies;
@@ -45,6 +50,7 @@ use crate::delivery::trial::Record;
 use crate::sandbox::Problem;
 use crate::schema::Preparation;
 use crate::telemetry::metrics::LaneMetrics;
+use crate::telemetry::traces::Traces;
 
 /// Events of one batch at most. Past this the cost of a call is spread thin enough, and a lone slow event
 /// would hold up too many others.
@@ -106,6 +112,8 @@ pub(crate) struct LaneSettings {
     /// How outputs are written to topics that ask for a schema.
     pub(crate) encoding: Encoding,
     pub(crate) taps: Arc<Taps>,
+    /// Where spans are recorded; none where tracing is off.
+    pub(crate) traces: Option<Traces>,
 }
 
 /// An event that has failed before.
@@ -169,6 +177,8 @@ pub(crate) struct Lane {
     /// Whether the one event that runs now probes whether an outage is over.
     probing: bool,
     random: fastrand::Rng,
+    spans: Option<Spans>,
+    given_up_lines: Lines,
 }
 
 impl Lane {
@@ -186,6 +196,7 @@ impl Lane {
         let events = call::events_at_first(version);
         gauge.events_limit.store(events, Ordering::Relaxed);
         let trying = Trying::of(called.versions(), &metrics);
+        let spans = settings.traces.as_ref().map(Spans::new);
         Self {
             settings,
             ends,
@@ -209,6 +220,8 @@ impl Lane {
             record: Record::default(),
             probing: false,
             random: fastrand::Rng::new(),
+            spans,
+            given_up_lines: Lines::default(),
         }
     }
 
@@ -447,37 +460,6 @@ impl Lane {
             .ends
             .settle
             .send(FromLane::Settlement(self.settings.index, settlement));
-    }
-
-    /// Forgets what is held back of revoked assignments. Their events will be read again by whoever has
-    /// the partition next.
-    pub(super) fn fence(&mut self, fence: &Fence) {
-        self.windows
-            .retain(|(assignment, _)| !assignment.is_revoked());
-        if let Some(state) = &self.state {
-            state.forget(&fence.assignments);
-        }
-        let mut forgotten = self.park.forget(|event| !event.assignment.is_revoked());
-        // In log order neighbours join into runs.
-        forgotten.sort_unstable_by_key(|event| (event.assignment.id, event.meta.seq));
-        let mut settlement = Settlement::default();
-        let mut batch = Batch::new(&[]);
-        for event in &forgotten {
-            batch.push_owned(event);
-            let meta = batch.events[batch.len() - 1];
-            settlement.parked.push((meta.assignment, -1));
-            settlement.settle(meta.assignment, Settled::Abandoned, meta.seq, meta.offset);
-        }
-        let given_up = |id: u64| fence.assignments.iter().any(|of| of.id == id);
-        self.failed_before.retain(|(id, _), _| !given_up(*id));
-        self.known_tallies.retain(|id| !given_up(id));
-        self.count_copies(&forgotten);
-        self.hand_over(&batch, settlement);
-        let (lane, drain) = (self.settings.index, fence.drain);
-        let _ended = self
-            .ends
-            .settle
-            .send(FromLane::FenceReached { lane, drain });
     }
 }
 

@@ -204,8 +204,11 @@ impl Sending {
 
     /// A record is acknowledged, or nobody waits for it any more.
     fn finished(&mut self, token: usize) -> Option<WaitedForBy> {
-        let done = self.on_their_way.remove(&token)?;
+        let mut done = self.on_their_way.remove(&token)?;
         self.bytes -= done.record.bytes();
+        if let Some(span) = done.record.span.take_if(|_| done.by.is_some()) {
+            span.end();
+        }
         if done.refused {
             let route = &mut self.routes[done.route];
             route.refused -= 1;

@@ -24,6 +24,7 @@ use crate::schema::Preparation;
 use crate::schema::confluent::Encoders;
 use crate::store::{JournalError, SettleStore, StoreError};
 use crate::telemetry::metrics::Metrics;
+use crate::telemetry::traces::Traces;
 
 /// Deliveries that may wait for the settling thread. Past this librdkafka's own thread waits.
 const DELIVERIES: usize = 65_536;
@@ -69,6 +70,8 @@ pub struct GroupParts<'a> {
     pub metrics: &'a Metrics,
     /// A part of its topics only, whose records go elsewhere; none for a group that serves.
     pub(crate) aside: Option<Aside<'a>>,
+    /// Where its spans go; none where tracing is off.
+    pub traces: Option<Traces>,
 }
 
 /// What is different about a group that runs a range of events again, beside the one that serves.

@@ -5,7 +5,7 @@ use std::io::{IsTerminal as _, Write};
 use tracing_subscriber::EnvFilter;
 
 /// How log lines look.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
 pub enum LogFormat {
     /// Human lines on a terminal, JSON otherwise.
     #[default]

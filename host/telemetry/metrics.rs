@@ -9,6 +9,7 @@ mod partition;
 mod plugin;
 mod producer;
 mod schemas;
+mod spans;
 mod trials;
 mod versions;
 
@@ -30,6 +31,7 @@ use self::plugin::{PluginMetrics, Registered};
 use self::producer::ProducerFamilies;
 pub use self::producer::ProducerMetrics;
 pub use self::schemas::SchemaRegistryMetrics;
+pub use self::spans::SpanMetrics;
 use self::trials::TrialFamilies;
 pub use self::trials::TrialMetrics;
 use self::versions::VersionFamilies;
@@ -55,6 +57,7 @@ pub struct Metrics {
     schema_reloads: IntCounterVec,
     producer: ProducerFamilies,
     configuration: ConfigurationFamilies,
+    spans: SpanMetrics,
 }
 
 /// Figures of one group.
@@ -157,6 +160,7 @@ impl Metrics {
             )?,
             producer: ProducerFamilies::register(&registry)?,
             configuration: ConfigurationFamilies::register(&registry)?,
+            spans: SpanMetrics::register(&registry)?,
             own: Registered::default(),
             registry,
         })
@@ -202,6 +206,12 @@ impl Metrics {
     #[must_use]
     pub fn schema_registry(&self) -> SchemaRegistryMetrics {
         self.schemas.clone()
+    }
+
+    /// Handles of tracing.
+    #[must_use]
+    pub fn spans(&self) -> SpanMetrics {
+        self.spans.clone()
     }
 
     /// Handles of one lane, whose plugin may have so many series of its own.

@@ -13,7 +13,10 @@ pub(super) const ONLY_USERS: [(&str, &[&str]); 13] = [
     ("apache_avro", &["schema/avro"]),
     ("prost_reflect", &["schema/protobuf"]),
     ("protox", &["schema/protobuf", "build"]),
-    ("tonic", &["ingest", "cli/produce", "build"]),
+    (
+        "tonic",
+        &["ingest", "cli/produce", "telemetry/traces", "build"],
+    ),
     ("subtle", &["config"]),
 ];
 

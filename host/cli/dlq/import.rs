@@ -82,6 +82,6 @@ fn record(event: Fixture, args: &ImportArgs, line: u64) -> anyhow::Result<Outgoi
         key: event.key,
         value: event.value,
         headers: event.headers,
-        shared_headers: None,
+        ..OutgoingRecord::default()
     })
 }

@@ -132,6 +132,22 @@ fn default_group() -> Group {
     }
 }
 
+fn default_http() -> HttpIngest {
+    HttpIngest {
+        listen: "127.0.0.1:8080".parse().unwrap(),
+        event_max_bytes: 998_976,
+        request_max_bytes: 4 << 20,
+        batch_max: 10_000,
+        in_flight_max: 10_000,
+        requests_max: 512,
+        body_timeout: Duration::from_secs(35),
+        cloudevents: CloudEventsIngest {
+            mode: CloudEventsMode::Binary,
+            key: None,
+        },
+    }
+}
+
 #[test]
 fn the_defaults_are_the_documented_ones() {
     let folder = Folder::new();
@@ -179,19 +195,7 @@ fn the_defaults_are_the_documented_ones() {
                 calls_max: 256,
                 calls_of_connection_max: 64,
             }),
-            http: Some(HttpIngest {
-                listen: "127.0.0.1:8080".parse().unwrap(),
-                event_max_bytes: 998_976,
-                request_max_bytes: 4 << 20,
-                batch_max: 10_000,
-                in_flight_max: 10_000,
-                requests_max: 512,
-                body_timeout: Duration::from_secs(35),
-                cloudevents: CloudEventsIngest {
-                    mode: CloudEventsMode::Binary,
-                    key: None,
-                },
-            }),
+            http: Some(default_http()),
             ..Ingest::default()
         },
         admin: Admin {
@@ -202,6 +206,7 @@ fn the_defaults_are_the_documented_ones() {
         drain_timeout: Duration::from_secs(20),
         compile_cache: None,
         registry: Registry::default(),
+        tracing: None,
     };
     assert_eq!(folder.read(MINIMAL, &[], &[]).unwrap(), expected);
 }

@@ -7,7 +7,7 @@ use super::super::batch::Batch;
 use super::super::messages::{FromLane, Settlement, TickJob};
 use super::super::versions::Version;
 use super::callee::{CalleeInstance, TakenUp};
-use super::{CALL_GOAL, Lane, encoding, judge};
+use super::{CALL_GOAL, Lane, encoding, outputs};
 use crate::delivery::restarts::Restarts;
 use crate::sandbox::{BatchAnswer, Fault};
 
@@ -105,7 +105,7 @@ impl Lane {
                     answer
                         .outputs
                         .iter_mut()
-                        .for_each(|made| judge::mark(made, version));
+                        .for_each(|made| outputs::mark(made, version));
                     Ok(answer)
                 }
                 Some(fault) => Err(fault),
@@ -132,9 +132,11 @@ impl Lane {
             .map(|state| state.source(slots, bytes, &topics));
         let began = self.clock.instant();
         self.note_busy();
+        self.note_call_begins();
         let answer = self
             .instance()
             .and_then(|instance| instance.call(bytes, slots, &topics, source));
+        self.note_call_ended();
         self.gauge.busy_since_ms.store(0, Ordering::Relaxed);
         self.count_web_requests();
         let took = self.clock.instant().duration_since(began);

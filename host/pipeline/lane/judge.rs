@@ -1,14 +1,12 @@
 //! What an answer means: settled, held back for a retry, or given up on.
 
 use std::ops::Range;
-use std::sync::Arc;
 
-use super::super::batch::{Batch, EventView};
+use super::super::batch::Batch;
 use super::super::messages::Settlement;
-use super::super::versions::{OUTPUT_HEADERS_PREFIX, Version};
-use super::check::{RECORD_OVERHEAD_BYTES, bytes_of};
-use super::{FailedBefore, Lane, LaneSettings};
-use crate::delivery::correlation::Heritage;
+use super::check::RECORD_OVERHEAD_BYTES;
+use super::outputs::{hand_on, outgoing};
+use super::{FailedBefore, Lane};
 use crate::delivery::dead_letter::{self, Cause, Facts};
 use crate::delivery::ledger::Settled;
 use crate::delivery::park::Allowance;
@@ -36,6 +34,7 @@ impl Lane {
     ) {
         let start = part.start;
         let watched = self.is_watched().then(|| Self::filtered(&answer.answers));
+        self.trace_answers(batch, &part, &answer.answers);
         let mut special = answer.answers.into_iter().peekable();
         let mut failed: Vec<u32> = Vec::new();
         let (events, mut rejected) = (part.len(), 0);
@@ -67,6 +66,7 @@ impl Lane {
             self.show_well(batch, part, (&failed, &filtered));
         }
         self.apply(batch, start, &failed, answer.outputs, settlement);
+        self.judge_no_more();
     }
 
     fn count_well(&mut self, judged: usize, well: usize) {
@@ -85,6 +85,18 @@ impl Lane {
 
     /// Judges an event whose call ended without an answer.
     pub(super) fn judge_fault(
+        &mut self,
+        batch: &Batch,
+        index: usize,
+        fault: &Fault,
+        settlement: &mut Settlement,
+    ) {
+        self.trace_fault(batch, index, fault);
+        self.judge_faulty(batch, index, fault, settlement);
+        self.judge_no_more();
+    }
+
+    fn judge_faulty(
         &mut self,
         batch: &Batch,
         index: usize,
@@ -310,7 +322,7 @@ impl Lane {
             due_ms: now_ms + after_ms + 1,
             first_failed_ms: failed.map_or(now_ms, |failed| failed.first_ms),
         };
-        let record = OutgoingRecord {
+        let mut record = OutgoingRecord {
             topic: topic.clone(),
             // A source that has grown has more partitions than its retry topic.
             partition: Some(assignment.partition % (*partitions).max(1) as i32),
@@ -319,13 +331,14 @@ impl Lane {
             key: event.key().map(<[u8]>::to_vec),
             value: event.value().map(<[u8]>::to_vec),
             headers: copy.headers(event.header_list()),
-            shared_headers: None,
+            ..OutgoingRecord::default()
         };
         if record.bytes() + RECORD_OVERHEAD_BYTES > self.settings.message_bytes_max {
             // A dead letter sheds the headers that make it too large; a retry copy needs its own.
             self.give_up(batch, index, Cause::Evicted, problem, settlement);
             return;
         }
+        self.trace_record(batch, index, &mut record);
         settlement.records.push((meta.assignment, record));
         settlement.settle(meta.assignment, Settled::Moved, meta.seq, meta.offset);
         self.show_failed(batch, index, "moved", problem);
@@ -354,6 +367,7 @@ impl Lane {
         problem: &Problem,
         settlement: &mut Settlement,
     ) {
+        self.tell_given_up(batch, index, (cause, attempts), problem);
         let meta = batch.events[index];
         let assignment = batch.assignment_of(meta);
         let event = batch.view(index);
@@ -379,15 +393,15 @@ impl Lane {
             attempts,
             failed_at_ms: (first_ms, now_ms),
         };
-        let record = OutgoingRecord {
+        let mut record = OutgoingRecord {
             topic: self.settings.dead_letter_topic.clone(),
-            partition: None,
             timestamp_ms: event.timestamp_ms(),
             key: event.key().map(<[u8]>::to_vec),
             value: event.value().map(<[u8]>::to_vec),
             headers: dead_letter::headers(event.header_list(), &facts, self.settings.dialect),
-            shared_headers: None,
+            ..OutgoingRecord::default()
         };
+        self.trace_record(batch, index, &mut record);
         settlement.records.push((meta.assignment, record));
         #[cfg(feature = "sabotage")]
         if crate::sabotage::does("skip-dead-letter") {
@@ -414,13 +428,12 @@ impl Lane {
             .into_iter()
             .filter(|output| stands(output.event_index))
         {
-            let event = batch.view(start + output.event_index as usize);
-            hand_on(&self.settings, event, &mut output);
+            let index = start + output.event_index as usize;
+            hand_on(&self.settings, batch.view(index), &mut output);
             let assignment = assignment_of(output.event_index);
-            let version = self.called.version();
-            settlement
-                .records
-                .push((assignment, outgoing(output, version)));
+            let mut record = outgoing(output, self.called.version());
+            self.trace_record(batch, index, &mut record);
+            settlement.records.push((assignment, record));
         }
         let Some(instance) = self.called.instance.as_mut() else {
             return;
@@ -452,43 +465,4 @@ impl Lane {
         }
         effects.clear();
     }
-}
-
-/// Ties an output to the event that made it.
-fn hand_on(settings: &LaneSettings, event: EventView<'_>, output: &mut Output) {
-    let topic = &settings.routing.now.topics[event.topic_index() as usize];
-    let bytes = bytes_of(output) + RECORD_OVERHEAD_BYTES;
-    let heritage = Heritage {
-        correlation_header: &settings.correlation.header,
-        make: settings.correlation.make_for_outputs,
-        origin: (topic, event.partition(), event.offset()),
-        room_bytes: settings.message_bytes_max.saturating_sub(bytes),
-    };
-    heritage.hand_on(event.each_header(), &mut output.headers);
-}
-
-fn outgoing(mut output: Output, version: &Version) -> OutgoingRecord {
-    drop_output_headers(&mut output.headers);
-    OutgoingRecord {
-        topic: output.topic,
-        partition: output.partition,
-        timestamp_ms: output.timestamp_ms,
-        key: output.key,
-        value: output.value,
-        headers: output.headers,
-        shared_headers: Some(Arc::clone(&version.output_headers)),
-    }
-}
-
-/// Writes on an emission which version made it: what is sent again must be the same, whatever serves then.
-pub(super) fn mark(output: &mut Output, version: &Version) {
-    drop_output_headers(&mut output.headers);
-    output
-        .headers
-        .extend(version.output_headers.iter().cloned());
-}
-
-/// An output says which version made it, not which made the event that its headers were copied from.
-fn drop_output_headers(headers: &mut Vec<dead_letter::Header>) {
-    headers.retain(|(name, _)| !name.starts_with(OUTPUT_HEADERS_PREFIX));
 }

@@ -6,12 +6,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::super::batch::{Batch, OwnedEvent};
-use super::super::messages::Settlement;
+use super::super::messages::{Fence, FromLane, Settlement};
 use super::super::outage::Outage;
 use super::{
     BATCH_BYTES_MAX, BATCH_EVENTS_MAX, FailedBefore, IDLE, Lane, PRESSED_QUARTERS, window_at,
 };
 use crate::delivery::lanes::OrderGroup;
+use crate::delivery::ledger::Settled;
 use crate::delivery::park::Allowance;
 use crate::delivery::retry::Millis;
 
@@ -323,6 +324,37 @@ impl Lane {
             self.failed_before
                 .insert((assignment.id, event.seq), failed);
         }
+    }
+
+    /// Forgets what is held back of revoked assignments. Their events will be read again by whoever has
+    /// the partition next.
+    pub(super) fn fence(&mut self, fence: &Fence) {
+        self.windows
+            .retain(|(assignment, _)| !assignment.is_revoked());
+        if let Some(state) = &self.state {
+            state.forget(&fence.assignments);
+        }
+        let mut forgotten = self.park.forget(|event| !event.assignment.is_revoked());
+        // In log order neighbours join into runs.
+        forgotten.sort_unstable_by_key(|event| (event.assignment.id, event.meta.seq));
+        let mut settlement = Settlement::default();
+        let mut batch = Batch::new(&[]);
+        for event in &forgotten {
+            batch.push_owned(event);
+            let meta = batch.events[batch.len() - 1];
+            settlement.parked.push((meta.assignment, -1));
+            settlement.settle(meta.assignment, Settled::Abandoned, meta.seq, meta.offset);
+        }
+        let given_up = |id: u64| fence.assignments.iter().any(|of| of.id == id);
+        self.failed_before.retain(|(id, _), _| !given_up(*id));
+        self.known_tallies.retain(|id| !given_up(id));
+        self.count_copies(&forgotten);
+        self.hand_over(&batch, settlement);
+        let (lane, drain) = (self.settings.index, fence.drain);
+        let _ended = self
+            .ends
+            .settle
+            .send(FromLane::FenceReached { lane, drain });
     }
 
     /// A key has failed in a way that an outage would cause.

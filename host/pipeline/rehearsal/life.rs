@@ -74,6 +74,7 @@ impl Life {
             drain_timeout: parts.drain_timeout,
             metrics,
             aside: None,
+            traces: None,
         };
         let wire = Arc::new(Wire::default());
         let outside = Outside {

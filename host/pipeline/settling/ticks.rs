@@ -114,7 +114,7 @@ impl Settling {
             key: emission.key.clone(),
             value: emission.value.clone(),
             headers,
-            shared_headers: None,
+            ..OutgoingRecord::default()
         };
         let by = WaitedForBy::Emission {
             assignment,

@@ -64,6 +64,7 @@ impl Host {
             drain_timeout: Duration::from_millis(plan.drain_timeout_ms),
             metrics: &around.metrics,
             aside: None,
+            traces: None,
         };
         let outside = Outside {
             clock: around.clock(),
