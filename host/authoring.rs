@@ -13,6 +13,7 @@ pub mod repro;
 pub mod rig;
 pub mod scaffold;
 pub mod scenario;
+pub mod shown;
 pub mod startup;
 pub mod subject;
 pub mod watch;

@@ -3,6 +3,7 @@
 
 mod asking;
 mod formats;
+mod letters;
 
 use std::collections::BTreeMap;
 use std::time::Duration;

@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use super::DaemonError;
 use crate::admin::Health;
-use crate::config::{self, Config, Decode};
-use crate::schema::confluent::{Encoder, Encoders, RegisteredDecoder, SchemaRegistry};
-use crate::schema::{Checker, CloudEvents, Decoder, Place, Preparation, Rules};
+use crate::config::{self, Config};
+use crate::schema::confluent::{Encoder, Encoders, SchemaRegistry};
+use crate::schema::{Preparation, Rules};
 
 /// Rules by name.
 pub(super) type AllRules = BTreeMap<String, Arc<Rules>>;
@@ -41,21 +41,9 @@ pub(super) fn preparations(
 ) -> BTreeMap<String, Preparation> {
     let asking = group.routes.iter().filter_map(|(topic, route)| {
         let rules = route.validate.as_ref().and_then(|name| rules.get(name));
-        let checker = rules.map(|rules| Checker::new(Arc::clone(rules), Place::Group));
-        let decoder = route.decode.and_then(|decode| decoder(decode, registry));
-        Some((topic.clone(), Preparation::new(decoder, checker)?))
+        Some((topic.clone(), Preparation::of(route, rules, registry)?))
     });
     asking.collect()
-}
-
-/// None where a registry is needed and there is none, which the configuration refuses.
-fn decoder(decode: Decode, registry: Option<&Arc<SchemaRegistry>>) -> Option<Arc<dyn Decoder>> {
-    Some(match decode {
-        Decode::CloudEvents => Arc::new(CloudEvents),
-        Decode::Registered(format) => {
-            Arc::new(RegisteredDecoder::new(Arc::clone(registry?), format))
-        }
-    })
 }
 
 /// Starts to ask the schema registry, where there is one, and for what outputs are written by.

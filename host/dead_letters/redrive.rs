@@ -31,6 +31,8 @@ pub struct Wish {
     pub redrives_max: u32,
     /// At most so many letters.
     pub limit: Option<u64>,
+    /// Puts back those too that were put back already.
+    pub again: bool,
     /// Says what would be done, and does nothing.
     pub dry_run: bool,
     /// Keeps the time of the record that it was. Kafka deletes by that time.
@@ -44,8 +46,6 @@ pub enum Judged {
     Fixed,
     /// It fails still.
     Failing,
-    /// It cannot be tried here.
-    Unknown,
 }
 
 /// What became of the letters that were meant.
@@ -71,7 +71,6 @@ mod stays {
     pub(super) const LOOP: &str = "loop";
     pub(super) const NO_TOPIC: &str = "no-such-topic";
     pub(super) const FAILING: &str = "still-failing";
-    pub(super) const UNKNOWN: &str = "not-judged";
 }
 
 impl Report {
@@ -194,10 +193,6 @@ impl<'a> Redrive<'a> {
                 self.report.stays(stays::FAILING);
                 return Ok(Scan::Continue);
             }
-            Judged::Unknown => {
-                self.report.stays(stays::UNKNOWN);
-                return Ok(Scan::Continue);
-            }
         }
         self.put_back(letter, place)?;
         self.planned += 1;
@@ -210,7 +205,7 @@ impl<'a> Redrive<'a> {
         &mut self,
         letter: &Letter,
     ) -> Result<Result<(String, Option<i32>), &'static str>, DeadLettersError> {
-        if self.redriven.has(letter) {
+        if !self.wish.again && self.redriven.has(letter) {
             return Ok(Err(stays::ALREADY));
         }
         if dead_letter::redrives(&letter.record.headers) >= self.wish.redrives_max {

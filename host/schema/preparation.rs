@@ -2,8 +2,10 @@
 
 use std::sync::Arc;
 
+use super::confluent::{RegisteredDecoder, SchemaRegistry};
 use super::decode::VIEW_BYTES_MAX;
-use super::{Checker, Decoded, Decoder, Event, Flaw, View};
+use super::{Checker, CloudEvents, Decoded, Decoder, Event, Flaw, Place, Rules, View};
+use crate::config::{self, Decode};
 
 /// What a route asks for: that events are decoded, or checked, or first the one and then the other. A route that asks
 /// for nothing has none of these, and pays nothing.
@@ -33,6 +35,25 @@ impl Preparation {
     pub fn new(decoder: Option<Arc<dyn Decoder>>, checker: Option<Checker>) -> Option<Self> {
         let asks = decoder.is_some() || checker.is_some();
         asks.then_some(Self { decoder, checker })
+    }
+
+    /// What a route asks for, with its rules and the registry where it needs them; none where that is nothing. A
+    /// registry that is needed and not there is refused by the configuration.
+    pub(crate) fn of(
+        route: &config::Route,
+        rules: Option<&Arc<Rules>>,
+        registry: Option<&Arc<SchemaRegistry>>,
+    ) -> Option<Self> {
+        let checker = rules.map(|rules| Checker::new(Arc::clone(rules), Place::Group));
+        let decoder: Option<Arc<dyn Decoder>> = match route.decode {
+            None => None,
+            Some(Decode::CloudEvents) => Some(Arc::new(CloudEvents)),
+            Some(Decode::Registered(format)) => registry.map(|registry| {
+                let decoder = RegisteredDecoder::new(Arc::clone(registry), format);
+                Arc::new(decoder) as Arc<dyn Decoder>
+            }),
+        };
+        Self::new(decoder, checker)
     }
 
     /// Takes up other rules where there are some. Called between two batches.

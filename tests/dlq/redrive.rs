@@ -171,6 +171,8 @@ fn what_a_killed_redrive_had_not_remembered_does_not_go_twice() {
     numbers.sort_unstable();
     assert_eq!(numbers, (0..3_000).collect::<Vec<_>>());
     assert_eq!(ask(&["redrive", yard.name(), "--all"])["redriven"], 0);
+    let again = ["redrive", yard.name(), "--all", "--again", "--dry-run"];
+    assert_eq!(ask(&again)["redriven"], 3_000);
 }
 
 #[test]

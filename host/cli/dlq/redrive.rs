@@ -40,6 +40,9 @@ pub(super) struct RedriveArgs {
     /// plugin in the configuration.
     #[arg(long, value_name = "X.WASM", requires = "config")]
     if_fixed_by: Option<PathBuf>,
+    /// Puts back those too that were put back already.
+    #[arg(long)]
+    again: bool,
     /// Keeps the time of each record that it was. Kafka deletes records by that time.
     #[arg(long)]
     keep_time: bool,
@@ -92,6 +95,7 @@ pub(super) fn run(args: &RedriveArgs) -> anyhow::Result<()> {
         per_second: args.rate,
         redrives_max: args.max_redrives,
         limit: args.limit,
+        again: args.again,
         dry_run: args.dry_run,
         keep_time: args.keep_time,
     };

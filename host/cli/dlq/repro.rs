@@ -5,18 +5,21 @@ use std::path::PathBuf;
 
 use anyhow::{Context as _, bail, ensure};
 use clap::Args;
+use serde_json::json;
 
 use super::options::Place;
 use super::show::event;
 use super::told;
-use super::trial::why_not_shown;
 use crate::authoring;
 use crate::authoring::repro::{self, Ending, Repro, Takes};
+use crate::authoring::shown::{NotShown, Shown};
 use crate::cli::Output;
 use crate::config;
 use crate::dead_letters::LetterId;
+use crate::delivery::dead_letter::Account;
 use crate::registry::Registry;
 use crate::sandbox::Compiler;
+use crate::schema::Flaw;
 
 /// Arguments of `millrace dlq repro`.
 #[derive(Debug, Args)]
@@ -39,9 +42,6 @@ pub(super) fn run(args: &ReproArgs) -> anyhow::Result<()> {
     let letter = letters.letter(&args.id)?;
     let account = letter.account.as_ref();
     let account = account.with_context(|| format!("{} is no dead letter", args.id))?;
-    if let Some(why) = why_not_shown(&config, account) {
-        bail!("{} cannot be run again here: {why}", args.id);
-    }
     let name = &account.plugin;
     config.plugins.retain(|plugin, _| plugin == name);
     if let (Some(component), Some(plugin)) = (&args.component, config.plugins.get_mut(name)) {
@@ -53,6 +53,11 @@ pub(super) fn run(args: &ReproArgs) -> anyhow::Result<()> {
     let plugin = config.plugins.get(name);
     let plugin = plugin.with_context(|| format!("the configuration has no plugin {name:?}"))?;
     let event = repro::event_of(&event(&letter), &letter.record.headers, account);
+    let event = match Shown::of(&config)?.event(&account.group, event) {
+        Ok(event) => event,
+        Err(NotShown::NotNow(why)) => bail!("{} cannot be decoded now: {why}", args.id),
+        Err(NotShown::Flawed(flaw)) => return print_flaw(args, &flaw, account),
+    };
     let takes = Takes {
         message_bytes_max: config.kafka.message_max_bytes,
         output_partitions: letters.partitions_of(&plugin.grants.output_topics)?,
@@ -97,6 +102,36 @@ fn print(args: &ReproArgs, repro: &Repro) -> io::Result<()> {
         line("not reproduced", missing)?;
     }
     Ok(())
+}
+
+/// An event that its plugin is not called with, as it was not then.
+fn print_flaw(args: &ReproArgs, flaw: &Flaw, account: &Account) -> anyhow::Result<()> {
+    let cause = flaw.cause.word();
+    let same = account.cause == cause && account.code == flaw.code;
+    let mut out = io::stdout().lock();
+    match args.output {
+        Output::Json => {
+            let now = json!({ "cause": cause, "code": flaw.code, "message": flaw.message });
+            let told =
+                json!({ "id": args.id.to_string(), "same": same, "called": false, "now": now });
+            writeln!(out, "{told}")?;
+        }
+        Output::Text => {
+            let message = told::printable(&flaw.message);
+            writeln!(out, "  now             {cause}: {}: {message}", flaw.code)?;
+            writeln!(
+                out,
+                "  outcome         {}, without a call of the plugin",
+                outcome(same)
+            )?;
+        }
+    }
+    ensure!(same, "the event did not end as it did then");
+    Ok(())
+}
+
+fn outcome(same: bool) -> &'static str {
+    if same { "the same" } else { "another one" }
 }
 
 fn shown(ending: &Ending) -> String {

@@ -9,6 +9,7 @@ use super::options::{Place, topic_and_ids};
 use super::told::printable;
 use crate::authoring::dead_letter::event_of;
 use crate::authoring::fixture::Fixture;
+use crate::authoring::shown::Shown;
 use crate::cli::Output;
 use crate::dead_letters::{Letter, LetterId, Redriven};
 use crate::delivery::dead_letter::{PREFIX, fact};
@@ -56,7 +57,7 @@ pub(super) fn run(args: &ShowArgs) -> anyhow::Result<()> {
             offset,
         });
     }
-    let (letters, _) = args.place.letters(topic.as_deref())?;
+    let (letters, config) = args.place.letters(topic.as_deref())?;
     let found = match ids.first() {
         Some(id) => vec![letters.letter(id)?],
         None => letters.newest(args.last as usize)?,
@@ -73,14 +74,18 @@ pub(super) fn run(args: &ShowArgs) -> anyhow::Result<()> {
         return Ok(());
     }
     let redriven = letters.redriven()?;
+    let shown = config.as_ref().map(Shown::of).transpose()?;
+    let decoded = |letter: &Letter| decoded(letter, shown.as_ref()?);
     match args.output {
         Output::Json => {
-            let all = found.iter().map(|letter| in_json(letter, &redriven));
+            let all = found
+                .iter()
+                .map(|letter| in_json(letter, &redriven, decoded(letter)));
             println!("{}", all.collect::<Value>());
         }
         Output::Text => found
             .iter()
-            .for_each(|letter| print!("{}", told(letter, &redriven))),
+            .for_each(|letter| print!("{}", told(letter, &redriven, decoded(letter)))),
     }
     Ok(())
 }
@@ -94,6 +99,17 @@ pub(super) fn event(letter: &Letter) -> Fixture {
         (record.key.as_deref(), record.value.as_deref()),
         &record.headers,
     )
+}
+
+/// The value as its plugin is shown it, where the route decodes it and that can be done now.
+fn decoded(letter: &Letter, shown: &Shown) -> Option<Vec<u8>> {
+    let account = letter.account.as_ref()?;
+    let value = shown.event(&account.group, event(letter)).ok()?.value?;
+    (letter.record.value.as_ref() != Some(&value)).then_some(value)
+}
+
+fn json_or_text(value: &[u8]) -> Value {
+    serde_json::from_slice(value).unwrap_or_else(|_| String::from_utf8_lossy(value).into())
 }
 
 /// What the host wrote on it, by name without the prefix.
@@ -139,7 +155,7 @@ fn foreign_facts(letter: &Letter) -> Vec<(String, String)> {
     .collect()
 }
 
-fn in_json(letter: &Letter, redriven: &Redriven) -> Value {
+fn in_json(letter: &Letter, redriven: &Redriven, decoded: Option<Vec<u8>>) -> Value {
     // What was written as a line reads as a value.
     let event: Value = serde_json::from_str(&event(letter).to_line()).unwrap_or_default();
     let facts = facts(letter)
@@ -156,11 +172,12 @@ fn in_json(letter: &Letter, redriven: &Redriven) -> Value {
         "event": event,
         "summary": letter.summary(),
         "redriven": redriven.has(letter),
+        "decoded": decoded.map(|value| json_or_text(&value)),
     })
 }
 
 /// One letter, for a person.
-fn told(letter: &Letter, redriven: &Redriven) -> String {
+fn told(letter: &Letter, redriven: &Redriven, decoded: Option<Vec<u8>>) -> String {
     let mut told = format!("{}\n", letter.id());
     let mut line = |name: &str, text: &str| told.push_str(&format!("  {name:<16} {text}\n"));
     let mut facts = facts(letter);
@@ -181,6 +198,9 @@ fn told(letter: &Letter, redriven: &Redriven) -> String {
     }
     line("key", &shown(letter.record.key.as_deref()));
     line("value", &shown(letter.record.value.as_deref()));
+    if let Some(decoded) = decoded {
+        line("decoded", &shown(Some(&decoded)));
+    }
     for (name, value) in &event(letter).headers {
         let name = format!("header {}", String::from_utf8_lossy(name));
         line(&printable(&name), &shown(value.as_deref()));

@@ -8,28 +8,26 @@ use anyhow::{Context as _, bail};
 use crate::authoring;
 use crate::authoring::fixture::Fixture;
 use crate::authoring::rig::Rig;
+use crate::authoring::shown::{NotShown, Shown};
 use crate::authoring::subject::Subject;
 use crate::config::{self, Config};
 use crate::dead_letters::{DeadLettersError, Judged, Letter};
-use crate::delivery::dead_letter::{Account, Cause, redriven};
+use crate::delivery::dead_letter::redriven;
 use crate::sandbox::Compiler;
-
-/// Causes that no version of a plugin has a part in, because it was not called.
-const BEFORE_THE_CALL: [Cause; 3] = [Cause::Decode, Cause::Schema, Cause::UnknownType];
 
 /// A plugin of the configuration, with another component.
 #[derive(Debug)]
-pub(super) struct Trial<'c> {
-    config: &'c Config,
+pub(super) struct Trial {
     plugin: String,
+    shown: Shown,
     rig: Rig,
 }
 
-impl<'c> Trial<'c> {
+impl Trial {
     /// Loads the component with what the plugin may use. What it would ask others is refused: a trial has no effects.
     pub(super) fn of(
         component: &Path,
-        config: &'c Config,
+        config: &Config,
         plugin: Option<&str>,
     ) -> anyhow::Result<Self> {
         let name = match plugin {
@@ -54,7 +52,7 @@ impl<'c> Trial<'c> {
         };
         let loaded = subject.load(&authoring::sandbox(Compiler::own_child()?)?)?;
         Ok(Self {
-            config,
+            shown: Shown::of(config)?,
             plugin: name,
             rig: Rig::new(loaded, String::new())?,
         })
@@ -68,9 +66,6 @@ impl<'c> Trial<'c> {
     /// Runs a letter as the event that it would be once it is put back.
     pub(super) fn judge(&mut self, letter: &Letter) -> Result<Judged, DeadLettersError> {
         let account = letter.account.as_ref();
-        if account.is_none_or(|account| why_not_shown(self.config, account).is_some()) {
-            return Ok(Judged::Unknown);
-        }
         let record = &letter.record;
         let mut event = authoring::dead_letter::event_of(
             (&record.topic, record.partition, record.offset),
@@ -82,28 +77,18 @@ impl<'c> Trial<'c> {
             headers: redriven(&record.headers, account),
             ..event
         };
+        let group = account.map_or("", |account| &account.group);
+        let event = match self.shown.event(group, event) {
+            Ok(event) => event,
+            Err(NotShown::Flawed(_)) => return Ok(Judged::Failing),
+            Err(NotShown::NotNow(why)) => return Err(DeadLettersError::Judge(why)),
+        };
         let ran = self.rig.run(&event);
         Ok(match ran.outcome.is_success() {
             true => Judged::Fixed,
             false => Judged::Failing,
         })
     }
-}
-
-/// Why a plugin was not called with what lies in the letter; none where it was.
-pub(super) fn why_not_shown(config: &Config, account: &Account) -> Option<String> {
-    if BEFORE_THE_CALL
-        .map(Cause::word)
-        .contains(&account.cause.as_str())
-    {
-        return Some("its plugin was not called with it".to_owned());
-    }
-    let group = config.groups.iter().find(|it| it.id == account.group);
-    let (topic, ..) = account.origin.as_ref()?;
-    let route = group?.route_of(topic)?;
-    route.decode.is_some().then(|| {
-        format!("its plugin was shown it decoded (`decode` of the route of topic {topic})")
-    })
 }
 
 fn only_plugin(config: &Config) -> anyhow::Result<String> {
