@@ -144,6 +144,9 @@ fn code_of_fetch(error: &RegistryError) -> u8 {
 }
 
 fn code(error: &anyhow::Error) -> u8 {
+    if error.is::<validate::Unusable>() {
+        return BAD_CONFIGURATION;
+    }
     if error.is::<ConfigError>() || error.is::<ManifestError>() || error.is::<SchemaError>() {
         return BAD_CONFIGURATION;
     }

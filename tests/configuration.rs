@@ -4,6 +4,8 @@
 mod explained;
 // `millrace validate --online`, against a Kafka with rights and servers that are away.
 mod online;
+// Plugins that do not load.
+mod plugins;
 // `millrace schema` against every example in this repository.
 mod schema;
 // The table of mistakes.

@@ -41,6 +41,11 @@ pub struct NotReady {
     pub worst: Trouble,
 }
 
+/// Plugins that do not load within their grants, and schemas that are none: everything, a line each.
+#[derive(Debug, thiserror::Error)]
+#[error("{}", .0.join("\n"))]
+pub struct Unusable(Vec<String>);
+
 /// Reads the configuration, loads every plugin within its grants, and runs its `init`. Then asks whether everything is
 /// there, where that is wanted.
 ///
@@ -114,16 +119,35 @@ impl Found {
     fn of(config: &Config) -> anyhow::Result<Self> {
         let config = Registry::new(&config.registry, false).provide(config)?;
         let settings = SandboxSettings::new(&config, Compiler::own_child()?);
-        let plugins = LoadedPlugin::prepare_all(&Sandbox::start(settings)?, &config.plugins)?;
-        let plugins = plugins.iter();
-        let plugins =
-            plugins.map(|(name, loaded)| json!({ "plugin": name, "digest": loaded.digest }));
-        let schemas = config.validation.iter();
-        let schemas = schemas.map(|(name, validation)| Rules::load(name, validation));
-        Ok(Self {
-            plugins: plugins.collect(),
-            schemas: schemas.collect::<Result<_, _>>()?,
-        })
+        let sandbox = Sandbox::start(settings)?;
+        let candidates = config.plugins.iter();
+        let candidates =
+            candidates.filter_map(|(name, own)| Some((name.clone(), own.candidate()?)));
+        let mut found = Self {
+            plugins: Vec::new(),
+            schemas: Vec::new(),
+        };
+        let mut wrong = Vec::new();
+        for (plugins, is_candidate) in [(&config.plugins, false), (&candidates.collect(), true)] {
+            for (name, loaded) in LoadedPlugin::prepare_each(&sandbox, plugins) {
+                match loaded {
+                    Ok(loaded) => found.plugins.push(json!({
+                        "plugin": name, "candidate": is_candidate, "digest": loaded.digest,
+                    })),
+                    Err(error) => wrong.push(error.to_string()),
+                }
+            }
+        }
+        for (name, validation) in &config.validation {
+            match Rules::load(name, validation) {
+                Ok(rules) => found.schemas.push(rules),
+                Err(error) => wrong.push(error.to_string()),
+            }
+        }
+        match wrong.is_empty() {
+            true => Ok(found),
+            false => Err(Unusable(wrong).into()),
+        }
     }
 
     fn in_json(&self) -> Value {

@@ -152,6 +152,15 @@ impl LoadedPlugin {
         sandbox: &Sandbox,
         plugins: &BTreeMap<String, config::Plugin>,
     ) -> Result<BTreeMap<String, Arc<Self>>, LoadError> {
+        let each = Self::prepare_each(sandbox, plugins).into_iter();
+        each.map(|(name, loaded)| Ok((name, loaded?))).collect()
+    }
+
+    /// The same, with what is wrong with each that cannot be used. In the order of their names.
+    pub fn prepare_each(
+        sandbox: &Sandbox,
+        plugins: &BTreeMap<String, config::Plugin>,
+    ) -> Vec<(String, Result<Arc<Self>, LoadError>)> {
         let work = Mutex::new(plugins.iter());
         let prepare = || {
             let mut ready = Vec::new();
@@ -182,7 +191,7 @@ impl LoadedPlugin {
             ready
         });
         ready.sort_by_key(|(name, _)| *name);
-        let named = |(name, loaded): (&String, Result<_, _>)| Ok((name.clone(), loaded?));
+        let named = |(name, loaded): (&String, _)| (name.clone(), loaded);
         ready.into_iter().map(named).collect()
     }
 
