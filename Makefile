@@ -150,8 +150,8 @@ contract: setup-build setup-kafka setup-clients plugins ## requests made out of 
 	cargo test --release --workspace --test integration http_gateway::contract -- --nocapture
 
 .PHONY: bench
-bench: setup-build setup-kafka plugins ## throughput on a real Kafka beside a bare consumer loop
-	@cargo bench --bench end_to_end
+bench: setup-build setup-kafka plugins ## throughput on a real Kafka: beside a bare consumer loop, and of the gateways beside a bare producer
+	@cargo bench --bench end_to_end --bench ingest
 
 .PHONY: bench-ingest
 bench-ingest: setup-build setup-kafka ## what the gateways take in, beside a bare producer on the same Kafka
