@@ -176,6 +176,7 @@ fn instance(sandbox: &Sandbox, name: &str) -> Instance {
         reload: Reload::default(),
         recycle: Recycle::default(),
         trial: None,
+        transcripts: false,
         only_watches: false,
     };
     let plugin = LoadedPlugin::load(sandbox, name, &config).unwrap_or_else(|e| panic!("{e}"));

@@ -69,6 +69,7 @@ fn plugin(path: PathBuf) -> Plugin {
         recycle: Recycle::default(),
         reload: Reload::default(),
         trial: None,
+        transcripts: false,
         only_watches: false,
     }
 }

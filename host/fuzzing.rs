@@ -69,6 +69,7 @@ pub fn headers(data: &[u8]) {
         frames: &[text.clone().into_owned()],
         attempts: 1,
         failed_at_ms: (4, 5),
+        transcript: None,
     };
     for dialect in [
         Dialect::Millrace,

@@ -18,6 +18,8 @@ mod load_error;
 mod nested;
 mod packed;
 mod stdio;
+mod tape;
+mod transcript;
 
 pub use compile::{COMPILE_COMMAND, CompileError, Compiler, INVALID_COMPONENT, compile_for_parent};
 pub use effects::{
@@ -34,3 +36,4 @@ pub use load_error::LoadError;
 #[cfg(feature = "fuzzing")]
 pub(crate) use packed::fuzz_results;
 pub use packed::{Answer, Output, Problem, SLOT_WORDS, Span, encode_topics};
+pub use transcript::{HostAnswer, Transcript};

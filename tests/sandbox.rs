@@ -9,6 +9,7 @@ mod effects;
 mod life;
 mod limits;
 mod loading;
+mod transcripts;
 mod web;
 
 use std::path::{Path, PathBuf};
@@ -72,6 +73,7 @@ pub(crate) fn everything_granted(path: PathBuf) -> Plugin {
         reload: Reload::default(),
         recycle: Recycle::default(),
         trial: None,
+        transcripts: false,
         only_watches: false,
     }
 }

@@ -13,7 +13,7 @@ use super::rig::{Circumstances, Outcome, Ran, Rig};
 use super::subject::{Subject, SubjectError};
 use crate::config;
 use crate::delivery::dead_letter::{Account, Cause, Header, PREFIX, REDRIVES, is_error_header};
-use crate::sandbox::{LoadError, LoadedPlugin, Sandbox};
+use crate::sandbox::{LoadError, LoadedPlugin, Sandbox, Transcript};
 
 /// Lines of the plugin that are kept, the last ones; each is bounded by the log of the host.
 const LINES_MAX: usize = 100;
@@ -88,6 +88,8 @@ pub struct Repro {
     pub same: bool,
     /// Whether a further attempt ended as this one did, with the same fuel.
     pub repeatable: bool,
+    /// Fuel of the last attempt, where its transcript tells.
+    pub fuel_then: Option<u64>,
     /// Fuel of this attempt; none where `limits.fuel` is not set, or its deadline ended it.
     pub fuel: Option<u64>,
     /// The last of what the plugin logged.
@@ -125,7 +127,7 @@ pub fn run(
     sandbox: &Sandbox,
     (name, plugin): (&str, &config::Plugin),
     takes: &Takes,
-    (event, account): (&Fixture, &Account),
+    (event, account, transcript): (&Fixture, &Account, Option<&Transcript>),
 ) -> Result<Repro, ReproError> {
     let mut plugin = config::Plugin {
         // Nothing may come of it: what it would ask others is refused.
@@ -154,19 +156,24 @@ pub fn run(
         random_seed: xxh3_64(event.to_line().as_bytes()),
         message_bytes_max: takes.message_bytes_max,
         output_partitions: takes.output_partitions.clone(),
+        transcript: transcript.cloned(),
     };
     let attempt =
         || Ok::<Ran, LoadError>(Rig::under(circumstances.clone(), Arc::clone(&loaded))?.run(event));
     let (ran, again) = (attempt()?, attempt()?);
-    Ok(told(&subject, &loaded, account, &ran, &again))
+    Ok(told(
+        &subject,
+        &loaded,
+        (account, transcript),
+        (&ran, &again),
+    ))
 }
 
 fn told(
     subject: &Subject,
     loaded: &LoadedPlugin,
-    account: &Account,
-    ran: &Ran,
-    again: &Ran,
+    (account, transcript): (&Account, Option<&Transcript>),
+    (ran, again): (&Ran, &Ran),
 ) -> Repro {
     let settings = &subject.plugin.settings;
     let then = Ending {
@@ -188,12 +195,16 @@ fn told(
         repeatable: now == then_again && ran.fuel == again.fuel,
         then,
         now,
+        fuel_then: transcript.and_then(|told| told.fuel),
         fuel: ran.fuel,
         lines: lines
             .map(|line| format!("{} {}", line.level, hidden(&line.text, settings)))
             .collect(),
         settings: settings.keys().cloned().collect(),
-        not_reproduced: not_reproduced(subject, loaded, account),
+        not_reproduced: match transcript {
+            Some(told) => not_told(told, ran, account),
+            None => not_reproduced(subject, loaded, account),
+        },
     }
 }
 
@@ -237,12 +248,25 @@ fn not_reproduced(
     if !grants.web.is_empty() {
         missing.push("answers to its HTTP requests, which are refused here");
     }
-    if account.redrives > 0 {
-        missing.push(
-            "partition and offset of the record that was put back; those of the first are shown",
-        );
-    }
+    missing.extend(put_back(account));
     missing
+}
+
+/// The same where the answers of then are known.
+fn not_told(told: &Transcript, ran: &Ran, account: &Account) -> Vec<&'static str> {
+    let mut missing = vec!["what the instance had kept of earlier events"];
+    if told.redacted {
+        missing.push("what was secret in the host's answers");
+    }
+    missing.extend(ran.untold);
+    missing.extend(put_back(account));
+    missing
+}
+
+fn put_back(account: &Account) -> Option<&'static str> {
+    (account.redrives > 0).then_some(
+        "partition and offset of the record that was put back; those of the first are shown",
+    )
 }
 
 /// The text without what the plugin's settings are set to.
@@ -272,6 +296,7 @@ impl Repro {
             "digest": self.digest,
             "same": self.same,
             "repeatable": self.repeatable,
+            "fuel_then": self.fuel_then,
             "fuel": self.fuel,
             "then": self.then.to_json(),
             "now": self.now.to_json(),

@@ -22,7 +22,7 @@ use crate::pipeline::batch::{Batch, EventKind, Place, pack_header};
 use crate::pipeline::{OutputPartitions, refused_output};
 use crate::sandbox::{
     Answer, BatchAnswer, Effects, Fault, FaultKind, Instance, LoadError, LoadedPlugin, Output,
-    TickReason, WallClock, encode_topics,
+    TickReason, Transcript, WallClock, encode_topics,
 };
 
 /// Fuel where only the figure is wanted: more than a deadline leaves time for.
@@ -42,6 +42,8 @@ pub struct Circumstances {
     pub message_bytes_max: usize,
     /// How many partitions the topics of outputs have; one that is not there may have any.
     pub output_partitions: BTreeMap<String, usize>,
+    /// What the host answered then, which it answers again; clock and random numbers are those in it.
+    pub transcript: Option<Transcript>,
 }
 
 /// A clock that stands still.
@@ -132,11 +134,11 @@ impl Rig {
             let took = began.elapsed();
             let effects = std::mem::take(instance.effects());
             let measured = (took, instance.fuel_used(), instance.memory_bytes());
-            Ok((answer, effects, measured))
+            Ok((answer, effects, measured, instance.untold()))
         });
-        let (answer, effects, (took, fuel, memory_bytes)) = match called {
+        let (answer, effects, (took, fuel, memory_bytes), untold) = match called {
             Ok(called) => called,
-            Err(fault) => (Err(fault), Effects::default(), Default::default()),
+            Err(fault) => (Err(fault), Effects::default(), Default::default(), None),
         };
         let (outcome, outputs) = self.judge(answer);
         let ended_late =
@@ -151,6 +153,7 @@ impl Rig {
             took,
             fuel: fuel.filter(|_| !ended_late),
             memory_bytes,
+            untold,
         };
         if ran.outcome.is_success() {
             ran.outputs = outputs;
@@ -311,6 +314,10 @@ fn instance_of(
     circumstances: Option<&Circumstances>,
 ) -> Result<Instance, LoadError> {
     match circumstances {
+        Some(Circumstances {
+            transcript: Some(told),
+            ..
+        }) => Instance::replaying(plugin, told),
         Some(fixed) => {
             let clock = Arc::new(Still(fixed.wall_ms));
             Instance::repeatable(plugin, clock, fixed.random_seed)

@@ -37,6 +37,9 @@ pub struct Plugin {
     pub reload: Reload,
     /// A candidate for its next version, tried on its events.
     pub trial: Option<Trial>,
+    /// Whether a dead letter carries what the host answered, so that `dlq repro` can answer the same. Each event is
+    /// then a call of its own.
+    pub transcripts: bool,
     /// Whether this is a shadow: what it may ask others is linked, and refused.
     pub only_watches: bool,
 }
@@ -57,6 +60,7 @@ impl Plugin {
             recycle: Recycle::default(),
             reload: Reload::default(),
             trial: None,
+            transcripts: false,
             only_watches: false,
         }
     }

@@ -11,6 +11,9 @@ use crate::config::Dialect;
 /// Common start of every header name that the host adds to a dead letter.
 pub const PREFIX: &str = "millrace.dlq.";
 
+/// The header with what the host answered in the last attempt.
+pub const TRANSCRIPT: &str = "millrace.dlq.transcript";
+
 /// Longest value of an added header, in bytes. A message tells its story in a line or two; whole stack
 /// traces have made records too large for their topic in other systems.
 pub const VALUE_BYTES_MAX: usize = 1024;
@@ -128,6 +131,8 @@ pub struct Facts<'a> {
     pub attempts: u32,
     /// Wall-clock times of the first and the last failure, in milliseconds since the Unix epoch.
     pub failed_at_ms: (u64, u64),
+    /// What the host answered in the last attempt, where that was recorded.
+    pub transcript: Option<&'a [u8]>,
 }
 
 /// A header: name, and value unless it is null. Names are bytes, because Kafka does not promise UTF-8.
@@ -177,6 +182,9 @@ pub fn headers(original: Vec<Header>, facts: &Facts<'_>, dialect: Dialect) -> Ve
     add("attempts", &facts.attempts.to_string());
     add("first-failed-at", &facts.failed_at_ms.0.to_string());
     add("last-failed-at", &facts.failed_at_ms.1.to_string());
+    if let Some(transcript) = facts.transcript {
+        headers.push((TRANSCRIPT.into(), Some(transcript.to_vec())));
+    }
     dialects::add(&mut headers, facts, dialect);
     headers
 }
@@ -195,6 +203,8 @@ pub fn fact(headers: &[Header], name: &str) -> Option<String> {
 pub fn shedding_rank(name: &[u8]) -> Option<u8> {
     match name.strip_prefix(PREFIX.as_bytes()) {
         Some(own) if own.starts_with(b"origin.") => None,
+        // By far the largest, and the others explain more.
+        Some(b"transcript") => Some(2),
         Some(_) => Some(1),
         // After the host's own, because a record may have come with these.
         None => dialects::explains(name).then_some(0),
@@ -241,6 +251,7 @@ mod tests {
             frames: &[],
             attempts: 1,
             failed_at_ms: (10, 11),
+            transcript: None,
         }
     }
 

@@ -174,6 +174,8 @@ pub(crate) struct Lane {
     record: Record,
     /// Whether events of the current batch have waited here; others cannot have failed before.
     waited: bool,
+    /// What the host answered in the call whose event is judged now, where that is recorded.
+    told: Option<Vec<u8>>,
     /// Whether the one event that runs now probes whether an outage is over.
     probing: bool,
     random: fastrand::Rng,
@@ -218,6 +220,7 @@ impl Lane {
             waited: false,
             well: 0,
             record: Record::default(),
+            told: None,
             probing: false,
             random: fastrand::Rng::new(),
             spans,

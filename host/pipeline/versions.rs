@@ -39,6 +39,8 @@ pub struct Version {
     pub(crate) has_timer: bool,
     /// Whether it may wait for answers from outside while it handles an event.
     pub(crate) asks_others: bool,
+    /// Whether each event is a call of its own that tells what the host answered, for its dead letter.
+    pub(crate) transcripts: bool,
     /// What every output of it carries.
     pub(crate) output_headers: SharedHeaders,
     pub(crate) callee: Box<dyn Callee>,
@@ -57,6 +59,7 @@ impl Version {
             uses_state: loaded.uses_state,
             has_timer: loaded.has_timer,
             asks_others: loaded.asks_others(),
+            transcripts: loaded.transcripts,
             output_headers: output_headers(&loaded.name, version, &loaded.digest),
             callee: Box::new(Arc::clone(loaded)),
         }
@@ -90,6 +93,7 @@ impl Version {
             uses_state: false,
             has_timer,
             asks_others: false,
+            transcripts: false,
             callee,
         }
     }

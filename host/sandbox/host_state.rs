@@ -15,6 +15,7 @@ use super::interfaces::{WebCounts, WebState};
 use super::limits::InstanceLimits;
 use super::load::LoadedPlugin;
 use super::stdio::{PluginLog, Stdio};
+use super::tape::{Tape, TapedMonotonicClock, TapedRandom, TapedWallClock};
 
 /// What an effect takes in the host's memory besides its text, counted so that many empty ones end too.
 const EFFECT_OVERHEAD_BYTES: usize = 64;
@@ -66,6 +67,16 @@ impl HostWallClock for Shown {
     }
 }
 
+/// What answers in the place of the machine, where something does.
+#[derive(Debug, Default)]
+pub(super) struct Answers {
+    pub(super) clock: Option<Arc<dyn WallClock>>,
+    /// Random numbers that are the same for the same seed.
+    pub(super) random_seed: Option<u64>,
+    /// It comes before the seed.
+    pub(super) tape: Option<Tape>,
+}
+
 /// The data of a store.
 pub(super) struct HostState {
     wasi: WasiCtx,
@@ -97,6 +108,8 @@ pub(super) struct HostState {
     web: WebState,
     /// What components of other hosts' worlds send and hold.
     pub(super) messaging: Messaging,
+    /// Where answers that could be others the next time are noted or come from; none where nobody asks for that.
+    pub(super) tape: Option<Tape>,
 }
 
 /// The settled sums that a tick may take.
@@ -107,17 +120,22 @@ pub(super) struct Sums {
 }
 
 impl HostState {
-    pub(super) fn new(
-        plugin: &LoadedPlugin,
-        clock: Option<Arc<dyn WallClock>>,
-        random_seed: Option<u64>,
-    ) -> Self {
+    pub(super) fn new(plugin: &LoadedPlugin, answers: Answers) -> Self {
+        let Answers {
+            clock,
+            random_seed,
+            tape,
+        } = answers;
         let log = Arc::clone(&plugin.log);
         let stdout = Stdio::new(&log, tracing::Level::INFO);
         let stderr = Stdio::new(&log, tracing::Level::WARN);
         let mut wasi = WasiCtx::builder();
-        if let Some(clock) = clock {
-            wasi.wall_clock(Shown(clock));
+        match (&tape, clock) {
+            (Some(tape), clock) => answer_from(tape, clock, &mut wasi),
+            (None, Some(clock)) => {
+                wasi.wall_clock(Shown(clock));
+            }
+            (None, None) => {}
         }
         if let Some(seed) = random_seed {
             let mut random = fastrand::Rng::with_seed(seed);
@@ -145,7 +163,12 @@ impl HostState {
             wasi,
             table,
             limits: InstanceLimits::new(&plugin.limits),
-            web: WebState::new(plugin.web.clone(), &plugin.limits, Arc::clone(&log)),
+            web: WebState::new(
+                plugin.web.clone(),
+                &plugin.limits,
+                Arc::clone(&log),
+                tape.clone(),
+            ),
             messaging: Messaging::new(&plugin.limits),
             log,
             stdout,
@@ -162,6 +185,7 @@ impl HostState {
             deadline: Instant::now(),
             sums: None,
             state_source: None,
+            tape,
         }
     }
 
@@ -181,6 +205,9 @@ impl HostState {
         self.deadline = deadline;
         self.web.begin_call(deadline, events);
         self.stderr.begin_call();
+        if let Some(tape) = &self.tape {
+            tape.begin_call();
+        }
     }
 
     /// What the guest said last on standard error in this call: why it gave up, where its language says so.
@@ -275,6 +302,13 @@ impl HostState {
     /// # Errors
     /// The store cannot be read, which is the host's fault.
     pub(super) fn read_state(&self, name: &str) -> wasmtime::Result<Option<Vec<u8>>> {
+        match &self.tape {
+            Some(tape) => tape.state(|| self.read_live_state(name)),
+            None => self.read_live_state(name),
+        }
+    }
+
+    fn read_live_state(&self, name: &str) -> wasmtime::Result<Option<Vec<u8>>> {
         let Some(source) = self.state_source.as_ref() else {
             return Ok(None);
         };
@@ -303,15 +337,25 @@ impl HostState {
         value: Option<Vec<u8>>,
         ttl_ms: Option<u64>,
     ) -> wasmtime::Result<()> {
+        let no_room = |message: String| {
+            Violation::of_limit(FaultKind::Fuel, "state-quota", STATE_QUOTA, message)
+        };
         let Some(source) = self.state_source.as_ref() else {
-            return Ok(());
+            // Where a tape answers there is no state to change.
+            return match (&self.tape, &value) {
+                (Some(tape), Some(_)) => tape.room(|| Ok(())).map_err(no_room),
+                _ => Ok(()),
+            };
         };
         let key = source.key(self.event_index, name);
         let expires_ms = ttl_ms.map(|ttl_ms| source.now_ms().saturating_add(ttl_ms));
         if let Some(value) = &value {
-            source.room_for(&key, value.len()).map_err(|message| {
-                Violation::of_limit(FaultKind::Fuel, "state-quota", STATE_QUOTA, message)
-            })?;
+            let room = || source.room_for(&key, value.len());
+            match &self.tape {
+                Some(tape) => tape.room(room),
+                None => room(),
+            }
+            .map_err(no_room)?;
         }
         self.count_effect(key.len() + value.as_ref().map_or(0, Vec::len))?;
         self.effects.state.push(StateWrite {
@@ -322,6 +366,21 @@ impl HostState {
         });
         Ok(())
     }
+}
+
+/// Lets the clocks and random numbers of WASI go by way of a tape.
+fn answer_from(tape: &Tape, clock: Option<Arc<dyn WallClock>>, wasi: &mut WasiCtxBuilder) {
+    wasi.wall_clock(TapedWallClock {
+        tape: tape.clone(),
+        clock,
+    })
+    .monotonic_clock(TapedMonotonicClock {
+        tape: tape.clone(),
+        since: Instant::now(),
+    })
+    .secure_random(TapedRandom(tape.clone()))
+    .insecure_random(TapedRandom(tape.clone()))
+    .insecure_random_seed(tape.seed());
 }
 
 impl Drop for HostState {

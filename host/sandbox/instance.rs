@@ -20,6 +20,7 @@ use super::interfaces::WebCounts;
 use super::load::{Handler, LoadedPlugin};
 use super::nested;
 use super::packed::{self, Answer, Output, SLOT_WORDS};
+use super::transcript::Transcript;
 
 /// What a batch came to.
 #[derive(Debug, Default)]
@@ -184,6 +185,24 @@ impl Instance {
         self.store.data().take_web_counts()
     }
 
+    /// What the host answered in the last call, without what is secret; none where the instance does not record, or
+    /// that was too much. Asked for before the instance is dropped, and of a call for one event.
+    pub fn transcript(&mut self) -> Option<Transcript> {
+        let tape = self.store.data().tape.clone()?;
+        let mut transcript = tape.transcript(self.fuel_used())?;
+        let settings = self.plugin.settings.iter();
+        let secrets = settings.filter(|(name, value)| is_secret(name, value));
+        let secrets: Vec<&str> = secrets.map(|(_, value)| value.as_str()).collect();
+        transcript.redact(&secrets);
+        Some(transcript)
+    }
+
+    /// What the last call asked for and its transcript does not hold, where there is something.
+    #[must_use]
+    pub fn untold(&self) -> Option<&'static str> {
+        self.store.data().tape.as_ref()?.missing()
+    }
+
     /// Runs `on-tick` for one topic-partition over its settled sums.
     ///
     /// # Errors
@@ -311,6 +330,17 @@ impl Instance {
     fn fault(&self, error: &wasmtime::Error) -> Fault {
         fault_of(error, &self.plugin, self.store.data())
     }
+}
+
+/// Words in the name of a setting whose value lets somebody in.
+const SECRET_WORDS: [&str; 6] = ["password", "passwd", "secret", "token", "key", "credential"];
+
+/// A shorter one would be found in what has nothing to do with it.
+const SECRET_BYTES_MIN: usize = 6;
+
+fn is_secret(name: &str, value: &str) -> bool {
+    let name = name.to_ascii_lowercase();
+    value.len() >= SECRET_BYTES_MIN && SECRET_WORDS.iter().any(|word| name.contains(word))
 }
 
 /// Why a call ended. A trap says nothing of why, and what the guest said before it does.

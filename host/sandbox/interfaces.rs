@@ -140,8 +140,11 @@ impl generated::wasi::logging::logging::Host for HostState {
             Level::Error | Level::Critical => tracing::Level::ERROR,
         };
         let separator = if context.is_empty() { "" } else { ": " };
-        self.log
-            .line(level, &format!("{context}{separator}{message}"));
+        let line = format!("{context}{separator}{message}");
+        if let Some(tape) = &self.tape {
+            tape.log(&line);
+        }
+        self.log.line(level, &line);
         Ok(())
     }
 }

@@ -67,6 +67,8 @@ pub struct LoadedPlugin {
     pub uses_state: bool,
     /// What its state may take in each topic-partition, in bytes.
     pub state_quota_bytes: u64,
+    /// Whether its dead letters carry what the host answered.
+    pub transcripts: bool,
     pub(super) handler: Handler,
     pub(super) on_tick: Option<ComponentExportIndex>,
     pub(super) init: Option<ComponentExportIndex>,
@@ -263,6 +265,7 @@ impl LoadedPlugin {
             uses_state: imports(engine, &component)
                 .any(|import| import == "millrace:plugin/state@0.1.0"),
             state_quota_bytes: config.state_quota_bytes,
+            transcripts: config.transcripts,
             handler,
             on_tick,
             init: export(LIFECYCLE, "init"),

@@ -39,7 +39,7 @@ fn every_dead_letter_of_the_attacks_ends_the_same_when_it_is_run_again() {
             "plugins:\n  hostile:\n    path: {}\n    \
              grants: [logging, config, metrics, state, tally, journal, \"output:{outputs}\"]\n    \
              config: {{ output: {outputs}, token: {SECRET} }}\n    journal: {{ path: hostile.journal }}\n    \
-             tick: 24h\n    limits: {{ deadline: 300ms }}\n\
+             tick: 24h\n    transcripts: true\n    limits: {{ deadline: 300ms }}\n\
              groups:\n  - id: {group}\n    routes: {{ {source}: hostile }}\n    \
              dead_letter: {{ topic: {letters} }}\n    retry: {{ attempts: 1 }}\n    breaker: {{ enabled: false }}\n    \
              store: store\n",

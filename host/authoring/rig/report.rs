@@ -99,6 +99,8 @@ pub struct Ran {
     pub fuel: Option<u64>,
     /// Memory of the instance after the call, in bytes.
     pub memory_bytes: usize,
+    /// What it asked for and was not told, where it was to be told what an earlier call was.
+    pub untold: Option<&'static str>,
 }
 
 impl Ran {

@@ -15,10 +15,10 @@ use crate::authoring::repro::{self, Ending, Repro, Takes};
 use crate::authoring::shown::{NotShown, Shown};
 use crate::cli::Output;
 use crate::config;
-use crate::dead_letters::LetterId;
-use crate::delivery::dead_letter::Account;
+use crate::dead_letters::{Letter, LetterId};
+use crate::delivery::dead_letter::{Account, TRANSCRIPT};
 use crate::registry::Registry;
-use crate::sandbox::Compiler;
+use crate::sandbox::{Compiler, Transcript};
 use crate::schema::Flaw;
 
 /// Arguments of `millrace dlq repro`.
@@ -63,10 +63,24 @@ pub(super) fn run(args: &ReproArgs) -> anyhow::Result<()> {
         output_partitions: letters.partitions_of(&plugin.grants.output_topics)?,
     };
     let sandbox = authoring::sandbox(Compiler::own_child()?)?;
-    let repro = repro::run(&sandbox, (name, plugin), &takes, (&event, account))?;
+    let transcript = transcript_of(&letter)?;
+    let told = (&event, account, transcript.as_ref());
+    let repro = repro::run(&sandbox, (name, plugin), &takes, told)?;
     print(args, &repro)?;
     ensure!(repro.same, "the event did not end as it did then");
     Ok(())
+}
+
+/// What the host answered in the last attempt, where the letter carries it.
+pub(super) fn transcript_of(letter: &Letter) -> anyhow::Result<Option<Transcript>> {
+    let is_it = |name: &[u8]| name == TRANSCRIPT.as_bytes();
+    let mut headers = letter.record.headers.iter();
+    let found = headers.find(|(name, _)| is_it(name));
+    let Some(bytes) = found.and_then(|(_, value)| value.as_deref()) else {
+        return Ok(None);
+    };
+    let read = Transcript::parse(bytes).map_err(anyhow::Error::msg);
+    read.map(Some).with_context(|| letter.id().to_string())
 }
 
 fn print(args: &ReproArgs, repro: &Repro) -> io::Result<()> {
@@ -92,6 +106,9 @@ fn print(args: &ReproArgs, repro: &Repro) -> io::Result<()> {
         false => "no: a second run differed",
     };
     line("repeatable", repeatable)?;
+    if let Some(fuel) = repro.fuel_then {
+        line("fuel then", &fuel.to_string())?;
+    }
     if let Some(fuel) = repro.fuel {
         line("fuel", &fuel.to_string())?;
     }

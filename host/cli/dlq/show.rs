@@ -6,6 +6,7 @@ use clap::Args;
 use serde_json::{Value, json};
 
 use super::options::{Place, topic_and_ids};
+use super::repro::transcript_of;
 use super::told::printable;
 use crate::authoring::dead_letter::event_of;
 use crate::authoring::fixture::Fixture;
@@ -117,6 +118,10 @@ fn facts(letter: &Letter) -> Vec<(String, String)> {
     let headers = &letter.record.headers;
     let names = headers.iter().filter_map(|(name, _)| {
         let name = name.strip_prefix(PREFIX.as_bytes())?;
+        // It is shown by what it says.
+        if name == b"transcript" {
+            return None;
+        }
         String::from_utf8(name.to_vec()).ok()
     });
     names
@@ -162,7 +167,9 @@ fn in_json(letter: &Letter, redriven: &Redriven, decoded: Option<Vec<u8>>) -> Va
         .into_iter()
         .map(|(name, text)| (name, Value::from(text)));
     let record = &letter.record;
+    let transcript = transcript_of(letter).ok().flatten();
     json!({
+        "transcript": transcript,
         "id": letter.id().to_string(),
         "topic": record.topic,
         "partition": record.partition,
@@ -195,6 +202,13 @@ fn told(letter: &Letter, redriven: &Redriven, decoded: Option<Vec<u8>>) -> Strin
     }
     if redriven.has(letter) {
         line("put back", "yes");
+    }
+    match transcript_of(letter) {
+        Ok(Some(told)) => told
+            .log_lines()
+            .for_each(|logged| line("logged", &printable(logged))),
+        Ok(None) => {}
+        Err(error) => line("transcript", &format!("{error:#}")),
     }
     line("key", &shown(letter.record.key.as_deref()));
     line("value", &shown(letter.record.value.as_deref()));

@@ -160,6 +160,7 @@ pub(super) fn one<'t>(
     let recycle = limits::recycle(&section.take("recycle"), limits.memory_bytes, context);
     let reload = reload(&section.take("reload"), context);
     let trial = trial::read(&mut section, name, others, context);
+    let transcripts = section.take("transcripts").flag(context, false);
     section.finish(context);
     let has_journal = grants.journal || !journal_field.is_absent();
     Some((
@@ -175,6 +176,7 @@ pub(super) fn one<'t>(
             recycle,
             reload,
             trial,
+            transcripts,
             only_watches: false,
         },
         has_journal,

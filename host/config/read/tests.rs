@@ -5,7 +5,7 @@ mod refusals;
 mod sandbox;
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::*;
 use crate::config::{
@@ -148,39 +148,41 @@ fn default_http() -> HttpIngest {
     }
 }
 
+/// The plugin that the smallest configuration has, with its journal.
+fn default_plugin(base: &Path) -> Plugin {
+    Plugin {
+        path: base.join("p.wasm"),
+        origin: Origin::default(),
+        grants: Grants {
+            journal: true,
+            state: true,
+            ..Grants::default()
+        },
+        tick: Duration::from_secs(10),
+        settings: [].into(),
+        journal: Some(Journal {
+            path: base.join("j.log"),
+            rotate_bytes: 100 << 20,
+            rotate_age: None,
+            keep: None,
+        }),
+        state_quota_bytes: 64 << 20,
+        limits: Limits::default(),
+        reload: Reload::default(),
+        recycle: Recycle::default(),
+        trial: None,
+        transcripts: false,
+        only_watches: false,
+    }
+}
+
 #[test]
 fn the_defaults_are_the_documented_ones() {
     let folder = Folder::new();
     let base = folder.0.path();
     let expected = Config {
         kafka: Kafka::at("b:9092"),
-        plugins: [(
-            "p".to_owned(),
-            Plugin {
-                path: base.join("p.wasm"),
-                origin: Origin::default(),
-                grants: Grants {
-                    journal: true,
-                    state: true,
-                    ..Grants::default()
-                },
-                tick: Duration::from_secs(10),
-                settings: [].into(),
-                journal: Some(Journal {
-                    path: base.join("j.log"),
-                    rotate_bytes: 100 << 20,
-                    rotate_age: None,
-                    keep: None,
-                }),
-                state_quota_bytes: 64 << 20,
-                limits: Limits::default(),
-                reload: Reload::default(),
-                recycle: Recycle::default(),
-                trial: None,
-                only_watches: false,
-            },
-        )]
-        .into(),
+        plugins: [("p".to_owned(), default_plugin(base))].into(),
         validation: BTreeMap::new(),
         schema_registry: None,
         groups: vec![default_group()],

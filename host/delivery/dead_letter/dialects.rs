@@ -143,6 +143,7 @@ mod tests {
             frames: &frames,
             attempts: 5,
             failed_at_ms: (1_700_000_001_000, 1_700_000_002_000),
+            transcript: None,
         };
         let second = Facts {
             origin: ("orders.dlq", 0, Offset(4)),
@@ -156,6 +157,7 @@ mod tests {
             frames: &[],
             attempts: 1,
             failed_at_ms: (1_700_000_003_000, 1_700_000_003_000),
+            transcript: None,
             ..first.clone()
         };
         let own = vec![
@@ -219,6 +221,7 @@ mod tests {
             frames: std::slice::from_ref(&long),
             attempts: 1,
             failed_at_ms: (0, 0),
+            transcript: None,
         };
         for dialect in [Dialect::Spring, Dialect::Connect, Dialect::Streams] {
             for (name, value) in headers(Vec::new(), &facts, dialect) {

@@ -24,6 +24,16 @@ pub(super) fn events_at_first(version: &Version) -> usize {
 impl Lane {
     /// Runs the admitted events with the version that is called, and judges them.
     pub(super) fn handle_by_one(&mut self, batch: &Batch, settlement: &mut Settlement) {
+        if batch.len() > 1 && self.called.version().transcripts {
+            // What the host answered in a call for many tells nothing of one.
+            self.one_by_one(batch, settlement);
+        } else {
+            self.at_once(batch, settlement);
+        }
+        self.told = None;
+    }
+
+    fn at_once(&mut self, batch: &Batch, settlement: &mut Settlement) {
         match self.call(batch) {
             Ok(mut answer) => match self.misbehaviour(batch, &mut answer) {
                 None => {
@@ -49,6 +59,10 @@ impl Lane {
             self.judge_fault(batch, 0, &fault, settlement);
             return;
         }
+        self.one_by_one(batch, settlement);
+    }
+
+    fn one_by_one(&mut self, batch: &Batch, settlement: &mut Settlement) {
         let mut single = Batch::new(&self.settings.routing.now.table);
         for index in 0..batch.len() {
             // Each may take as long as a deadline.
@@ -145,6 +159,7 @@ impl Lane {
         if answer.is_ok() {
             self.restarts.success(self.clock.now());
         }
+        self.told = self.told_in_call(events, answer.as_ref().ok());
         if let Some(instance) = self.called.instance.as_mut() {
             let lines = instance.take_dropped_lines();
             if lines > 0 {
@@ -152,6 +167,16 @@ impl Lane {
             }
         }
         answer
+    }
+
+    /// What the host answered in the call for one event that may yet become a dead letter, where that is recorded.
+    fn told_in_call(&mut self, events: usize, answer: Option<&BatchAnswer>) -> Option<Vec<u8>> {
+        // The host may refuse what an event made.
+        let is_well = answer.is_some_and(|a| a.answers.is_empty() && a.outputs.is_empty());
+        if events > 1 || is_well || !self.called.version().transcripts {
+            return None;
+        }
+        self.called.instance.as_mut()?.transcript()
     }
 
     /// Shows the polling thread that the lane is at work in the plugin.

@@ -42,6 +42,11 @@ pub(crate) trait CalleeInstance: Debug + Send {
 
     /// HTTP requests since this was last asked, however their calls ended.
     fn web_requests(&mut self) -> WebCounts;
+
+    /// What the host answered in the last call, as a dead letter carries it; none where that is not recorded.
+    fn transcript(&mut self) -> Option<Vec<u8>> {
+        None
+    }
 }
 
 /// The version that a lane calls, and its live instance where there is one.
@@ -125,7 +130,11 @@ impl Called {
 
 impl Callee for Arc<LoadedPlugin> {
     fn instance(&self) -> Result<Box<dyn CalleeInstance>, Fault> {
-        match Instance::new(self) {
+        let made = match self.transcripts {
+            true => Instance::recording(self),
+            false => Instance::new(self),
+        };
+        match made {
             Ok(instance) => Ok(Box::new(instance)),
             Err(error) => Err(not_made(&error)),
         }
@@ -182,6 +191,10 @@ impl CalleeInstance for Instance {
 
     fn web_requests(&mut self) -> WebCounts {
         Instance::web_requests(self)
+    }
+
+    fn transcript(&mut self) -> Option<Vec<u8>> {
+        Instance::transcript(self).map(|told| told.to_bytes())
     }
 }
 

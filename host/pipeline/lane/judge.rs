@@ -392,6 +392,7 @@ impl Lane {
             frames: &problem.frames,
             attempts,
             failed_at_ms: (first_ms, now_ms),
+            transcript: self.told.as_deref(),
         };
         let mut record = OutgoingRecord {
             topic: self.settings.dead_letter_topic.clone(),

@@ -7,9 +7,11 @@ use wasmtime::Store;
 use super::around::{arm_other, caught};
 use super::{Instance, fault_of};
 use crate::sandbox::fault::{Fault, FaultKind, shown};
-use crate::sandbox::host_state::{HostState, WallClock};
+use crate::sandbox::host_state::{Answers, HostState, WallClock};
 use crate::sandbox::load::LoadedPlugin;
 use crate::sandbox::load_error::LoadError;
+use crate::sandbox::tape::Tape;
+use crate::sandbox::transcript::Transcript;
 
 impl Instance {
     /// Makes an instance and runs its `init`, where it has one.
@@ -17,7 +19,30 @@ impl Instance {
     /// # Errors
     /// The instance does not fit its limits, its start traps, or its `init` refuses.
     pub fn new(plugin: &Arc<LoadedPlugin>) -> Result<Self, LoadError> {
-        Self::with_clock(plugin, None)
+        Self::with(plugin, Answers::default())
+    }
+
+    /// Makes an instance whose calls can tell what the host answered: [`Self::transcript`].
+    ///
+    /// # Errors
+    /// As [`Self::new`].
+    pub fn recording(plugin: &Arc<LoadedPlugin>) -> Result<Self, LoadError> {
+        Self::with(plugin, of_tape(Tape::recording()))
+    }
+
+    /// Makes an instance for one call that is told what this transcript says, and asks nothing else.
+    ///
+    /// # Errors
+    /// As [`Self::new`].
+    pub fn replaying(
+        plugin: &Arc<LoadedPlugin>,
+        transcript: &Transcript,
+    ) -> Result<Self, LoadError> {
+        // `init` has its own questions, which the transcript of a call does not answer.
+        let tape = Tape::replaying(transcript);
+        let made = Self::with(plugin, of_tape(tape.clone()))?;
+        tape.play();
+        Ok(made)
     }
 
     /// Makes an instance that reads this clock, where there is one, instead of the machine's.
@@ -28,7 +53,13 @@ impl Instance {
         plugin: &Arc<LoadedPlugin>,
         clock: Option<Arc<dyn WallClock>>,
     ) -> Result<Self, LoadError> {
-        Self::ready(plugin, clock, None)
+        Self::with(
+            plugin,
+            Answers {
+                clock,
+                ..Answers::default()
+            },
+        )
     }
 
     /// Makes an instance whose wall clock and random numbers are the same each time.
@@ -40,15 +71,16 @@ impl Instance {
         clock: Arc<dyn WallClock>,
         random_seed: u64,
     ) -> Result<Self, LoadError> {
-        Self::ready(plugin, Some(clock), Some(random_seed))
+        let answers = Answers {
+            clock: Some(clock),
+            random_seed: Some(random_seed),
+            ..Answers::default()
+        };
+        Self::with(plugin, answers)
     }
 
-    fn ready(
-        plugin: &Arc<LoadedPlugin>,
-        clock: Option<Arc<dyn WallClock>>,
-        random_seed: Option<u64>,
-    ) -> Result<Self, LoadError> {
-        let made = caught(|| Self::make(plugin, clock, random_seed)).and_then(|made| made);
+    fn with(plugin: &Arc<LoadedPlugin>, answers: Answers) -> Result<Self, LoadError> {
+        let made = caught(|| Self::make(plugin, answers)).and_then(|made| made);
         let mut made = made.map_err(|fault| {
             let fault = fault.of_plugin(&plugin.name);
             LoadError::Init {
@@ -61,13 +93,8 @@ impl Instance {
         Ok(made)
     }
 
-    fn make(
-        plugin: &Arc<LoadedPlugin>,
-        clock: Option<Arc<dyn WallClock>>,
-        random_seed: Option<u64>,
-    ) -> Result<Self, Fault> {
-        let state = HostState::new(plugin, clock, random_seed);
-        let mut store = Store::new(plugin.pre.engine(), state);
+    fn make(plugin: &Arc<LoadedPlugin>, answers: Answers) -> Result<Self, Fault> {
+        let mut store = Store::new(plugin.pre.engine(), HostState::new(plugin, answers));
         store.limiter(|state| &mut state.limits);
         // Handles of the component's own resources lie in the host's memory too.
         store.set_max_component_handles(plugin.limits.resources);
@@ -93,5 +120,12 @@ impl Instance {
         }
         made.memory_bytes_at_first = made.store.data().limits.memory_bytes();
         Ok(made)
+    }
+}
+
+fn of_tape(tape: Tape) -> Answers {
+    Answers {
+        tape: Some(tape),
+        ..Answers::default()
     }
 }

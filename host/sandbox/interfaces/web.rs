@@ -6,6 +6,7 @@
 mod allowed;
 mod body;
 mod send;
+mod taped;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock};
@@ -26,6 +27,7 @@ use self::allowed::Allowed;
 use super::super::fault::{FaultKind, Violation};
 use super::super::host_state::HostState;
 use super::super::stdio::PluginLog;
+use super::super::tape::Tape;
 use crate::config::{Grants, Limits};
 use crate::tls;
 
@@ -108,6 +110,8 @@ struct Outgoing {
     limits: Limits,
     log: Arc<PluginLog>,
     counters: Arc<Counters>,
+    /// Where answers are noted or come from, where they do.
+    tape: Option<Tape>,
     deadline: Instant,
     requests_left: u32,
 }
@@ -117,6 +121,7 @@ impl WebState {
         access: Option<Arc<WebAccess>>,
         limits: &Limits,
         log: Arc<PluginLog>,
+        tape: Option<Tape>,
     ) -> Self {
         let mut context = WasiHttpCtx::new();
         context.set_field_size_limit(HEADER_BYTES_MAX);
@@ -127,6 +132,7 @@ impl WebState {
                 limits: limits.clone(),
                 log,
                 counters: Arc::default(),
+                tape,
                 deadline: Instant::now(),
                 requests_left: 0,
             },
@@ -232,11 +238,20 @@ impl WasiHttpHooks for Outgoing {
         options: Option<RequestOptions>,
         _processed: Connection,
     ) -> Box<dyn Future<Output = Answered> + Send> {
+        if let Some(answer) = self.tape.as_ref().and_then(Tape::next_http) {
+            return Box::new(async { taped::again(answer) });
+        }
         let counters = Arc::clone(&self.counters);
         counters.requests.fetch_add(1, Ordering::Relaxed);
+        let tape = self.tape.clone();
         let denied = |error: Error| -> Box<dyn Future<Output = Answered> + Send> {
             counters.denied.fetch_add(1, Ordering::Relaxed);
-            Box::new(async { Err(error) })
+            let denied = Err(error);
+            let denied = match &tape {
+                Some(tape) => taped::noted(tape, denied),
+                None => denied,
+            };
+            Box::new(async { denied })
         };
         let Some(access) = self.access.clone() else {
             return denied(Error::HttpRequestDenied);
@@ -250,6 +265,7 @@ impl WasiHttpHooks for Outgoing {
         };
         let limits = send::Bounds::new(&self.limits, self.deadline, options);
         let (log, counters) = (Arc::clone(&self.log), Arc::clone(&self.counters));
+        let tape = self.tape.clone();
         Box::new(async move {
             let answered = send::send(&access, &target, request, &limits).await;
             match &answered {
@@ -267,7 +283,10 @@ impl WasiHttpHooks for Outgoing {
                     counters.failed.fetch_add(1, Ordering::Relaxed);
                 }
             }
-            answered
+            match &tape {
+                Some(tape) => taped::noted(tape, answered),
+                None => answered,
+            }
         })
     }
 
