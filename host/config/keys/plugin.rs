@@ -309,6 +309,12 @@ pub(super) const PLUGIN: &[Key] = &[
         "How other versions of the plugin come to serve.",
     ),
     key(
+        "transcripts",
+        Kind::Flag,
+        Is("false"),
+        "Whether dead letters carry what the host answered, for `millrace dlq repro`.",
+    ),
+    key(
         "canary",
         Kind::Section(CANARY),
         Nothing,
