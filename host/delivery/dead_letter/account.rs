@@ -278,6 +278,7 @@ mod tests {
             frames: &frames,
             attempts: 5,
             failed_at_ms: (1_700_000_001_000, 1_700_000_002_000),
+            transcript: None,
         };
         headers(own(), &facts, dialect)
     }
@@ -351,6 +352,7 @@ mod tests {
             frames: &[],
             attempts: 1,
             failed_at_ms: (0, 0),
+            transcript: None,
         };
         let again = headers(once, &facts, Dialect::Millrace);
         let account = Account::read(&again).unwrap();
