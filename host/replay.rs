@@ -2,24 +2,29 @@
 //! compared with what there was, and put in its place. It must not know the command line.
 
 mod capture;
+mod compare;
 mod files;
 mod position;
 mod range;
 mod setting;
 mod side;
 mod standing;
+mod swap;
 
 pub use capture::{Capture, SentTo};
+pub use compare::{OutputDifferences, StoreDifferences, compare_outputs, compare_stores};
 pub use position::Position;
 pub(crate) use range::ends_of;
 pub use range::{Range, ranges, remaining};
 pub use setting::{Moved, Setting, check_nobody_is_in, set_offsets};
 pub use side::{Manifest, Side, Web};
 pub use standing::{Chosen, Standing, locate, standings};
+pub use swap::{Stood, Swap, Wishes};
 
 use std::path::{Path, PathBuf};
 
 use crate::kafka::KafkaError;
+use crate::store::StoreError;
 
 /// What cannot be done, and what to do about it. Nothing was changed.
 #[derive(Debug, thiserror::Error)]
@@ -63,6 +68,57 @@ pub enum ReplayError {
         "plugin {0} may send requests to others (`https:` or `http:` grants), and a replay would send them again; say --web          refuse or --web send"
     )]
     AsksOthers(String),
+    #[error(transparent)]
+    Store(StoreError),
+    #[error("the store {} is in use; stop its host first", .0.display())]
+    StoreInUse(PathBuf),
+    #[error(
+        "there are more different outputs for topic {0} than can be compared at once; begin later, with --outputs-from"
+    )]
+    TooManyOutputs(String),
+    #[error("the replay is one of group {of}, and not of {group}")]
+    OtherGroup { group: String, of: String },
+    #[error("the replay has not come to its end; run it again, with --again")]
+    Incomplete,
+    #[error(
+        "the replay was one of a part of what the group reads, and the state of the rest would be lost; replay all of its \
+         topics and partitions, as they are now"
+    )]
+    NotWhole,
+    #[error(
+        "the replay has handled {0} offsets that the live group had not, and their outputs are in files only; replay with \
+         `--to committed` once the group is stopped, or say --accept-captured"
+    )]
+    Captured(i64),
+    #[error(
+        "{0} records of the live group have not been sent yet; start its host once more and end it in order"
+    )]
+    Unsent(u64),
+    #[error("the state of this replay serves already; --back takes the old one back")]
+    SwappedAlready,
+    #[error("the state of this replay does not serve, so there is nothing to take back")]
+    NotSwapped,
+    #[error(
+        "a swap was begun and not finished; run it again {}",
+        if *back { "with --back" } else { "without --back" }
+    )]
+    SwapOtherWay { back: bool },
+    #[error("a swap with {} was begun and not finished; run it again with that as --side", .0.display())]
+    SwapOtherSide(PathBuf),
+    #[error(
+        "{} holds the state that the live group had before it was swapped; name another folder with --side, or move it away \
+         where nobody needs it any more", .0.display()
+    )]
+    HoldsOldState(PathBuf),
+}
+
+impl From<StoreError> for ReplayError {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::InUse { path } => Self::StoreInUse(path),
+            error => Self::Store(error),
+        }
+    }
 }
 
 impl ReplayError {

@@ -9,5 +9,8 @@ mod settle_store;
 pub use journal::{Journal, JournalError, JournalPosition, Rotation};
 pub use rows::EmissionHeader;
 pub use rows::{Emission, PartitionRow, Sum};
-pub(crate) use settle_store::partition_key;
-pub use settle_store::{Settle, SettleStore, StateUsage, StateValue, StoreError, StoredPartition};
+pub use settle_store::{
+    DifferentRow, RowDifferences, Settle, SettleStore, StateUsage, StateValue, StoreError,
+    StoredPartition, shown_key,
+};
+pub(crate) use settle_store::{STORE_FILE, SWAP_PENDING, partition_key};

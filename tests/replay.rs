@@ -1,7 +1,9 @@
 //! Running events again: where a stopped group is set to, and a range that is replayed beside it.
 
 mod offsets;
+mod outcomes;
 mod range;
+mod swap;
 
 use std::time::Duration;
 

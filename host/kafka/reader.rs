@@ -129,6 +129,22 @@ impl Reader {
         Ok(Some(read.split_off(read.len().saturating_sub(count))))
     }
 
+    /// Calls `each` with every record of a topic from one offset to before another, by partition. No range is empty.
+    ///
+    /// # Errors
+    /// As for [`Self::at`].
+    pub fn each(
+        &self,
+        topic: &str,
+        ranges: &[(i32, i64, i64)],
+        each: impl FnMut(&Record<'_>),
+    ) -> Result<(), KafkaError> {
+        if ranges.is_empty() {
+            return Ok(());
+        }
+        self.read_each(&self.consumer()?, topic, ranges, each)
+    }
+
     /// The offset of the last record of a partition from one offset to before another; none where there is no record.
     /// Compaction and transactions leave gaps, so it need not be the one before the end.
     ///

@@ -14,6 +14,27 @@ pub(super) fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     sync_folder_of(path)
 }
 
+/// Exchanges two files in one step: whenever the power goes, each path leads to one of the two. Durable when this returns.
+pub(super) fn exchange(one: &Path, other: &Path) -> io::Result<()> {
+    use rustix::fs::{CWD, RenameFlags, renameat_with};
+    renameat_with(CWD, one, CWD, other, RenameFlags::EXCHANGE).map_err(|error| {
+        let error = io::Error::from(error);
+        let why = match error.kind() {
+            io::ErrorKind::CrossesDevices => "they do not lie on the same file system".to_owned(),
+            io::ErrorKind::InvalidInput | io::ErrorKind::Unsupported => {
+                "this file system cannot exchange files".to_owned()
+            }
+            _ => error.to_string(),
+        };
+        io::Error::new(
+            error.kind(),
+            format!("it could not be exchanged with {}: {why}", other.display()),
+        )
+    })?;
+    sync_folder_of(one)?;
+    sync_folder_of(other)
+}
+
 /// Makes durable which files stand in the folder of this one.
 pub(super) fn sync_folder_of(path: &Path) -> io::Result<()> {
     let folder = path

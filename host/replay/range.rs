@@ -32,7 +32,7 @@ pub struct Range {
 
 impl Range {
     /// The offset behind the last record that is taken.
-    fn end(&self) -> Offset {
+    pub(super) fn end(&self) -> Offset {
         Offset(self.last.map_or(self.from, |last| last + 1))
     }
 }

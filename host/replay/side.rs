@@ -5,8 +5,9 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::{Range, ReplayError, files};
+use super::{Range, ReplayError, Stood, files};
 use crate::config::{Config, Group, Ingest, RetryMode};
+use crate::store::{STORE_FILE, SWAP_PENDING, StoreError};
 
 /// The file that says what a folder is the side of.
 const MANIFEST: &str = "replay.json";
@@ -36,6 +37,10 @@ pub struct Manifest {
     pub began_ms: u64,
     /// How long it took, in milliseconds.
     pub took_ms: u64,
+    /// Where the live group stood when the state of the replay took the place of its own; none while it has not. The old
+    /// state lies in this folder then.
+    #[serde(default)]
+    pub swapped: Option<Vec<Stood>>,
 }
 
 /// Whether plugins that are granted requests to others may send them.
@@ -86,11 +91,16 @@ impl Side {
         self.folder.join("dead-letters.jsonl")
     }
 
-    /// Makes the folder. One that is there already is refused, or begun anew where that was asked for.
+    /// Makes the folder. One that is there already is refused, or begun anew where that was asked for; but never one that
+    /// holds the state which the store of the `live` group had before a swap.
     ///
     /// # Errors
     /// The folder is in use by something else, or cannot be written.
-    pub fn begin(&self, again: bool) -> Result<(), ReplayError> {
+    pub fn begin(&self, again: bool, live: &Path) -> Result<(), ReplayError> {
+        if live.join(SWAP_PENDING).exists() {
+            let path = live.join(STORE_FILE);
+            return Err(StoreError::SwapUnfinished { path }.into());
+        }
         let entries = match std::fs::read_dir(&self.folder) {
             Ok(mut entries) => entries.next().is_some(),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => false,
@@ -103,6 +113,9 @@ impl Side {
                     folder: self.folder.clone(),
                     is_side,
                 });
+            }
+            if self.manifest()?.swapped.is_some() {
+                return Err(ReplayError::HoldsOldState(self.folder.clone()));
             }
             std::fs::remove_dir_all(&self.folder)
                 .map_err(|error| ReplayError::io(&self.folder, error))?;

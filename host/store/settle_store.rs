@@ -4,6 +4,7 @@
 //! whose events caused them. A file that cannot be believed is set aside with a message, never repaired.
 //! It must not know what the rows mean.
 
+mod beside;
 mod opening;
 mod reading;
 mod usage;
@@ -14,6 +15,8 @@ use std::sync::{Mutex, RwLock};
 
 use redb::{Database, TableDefinition};
 
+pub use self::beside::{DifferentRow, RowDifferences, shown_key};
+pub(crate) use self::opening::{STORE_FILE, SWAP_PENDING};
 pub use self::usage::StateUsage;
 use self::usage::Usages;
 use super::journal::JournalPosition;
@@ -37,6 +40,13 @@ pub enum StoreError {
     InUse { path: PathBuf },
     #[error("the settle store {}: {message}", path.display())]
     Io { path: PathBuf, message: String },
+    #[error("there is no settle store at {}", path.display())]
+    NotThere { path: PathBuf },
+    #[error(
+        "the settle store {} was to be swapped with that of a replay, and that was not finished: run `millrace replay swap` \
+         again", path.display()
+    )]
+    SwapUnfinished { path: PathBuf },
 }
 
 /// One group's store, locked by this process.

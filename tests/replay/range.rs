@@ -54,6 +54,21 @@ impl Counting {
         command(setup, &["replay"], &self.group, options)
     }
 
+    /// Sends one more event of the first key, lets a host handle it, and says what its count became.
+    #[track_caller]
+    pub(super) fn counts_after(&self, setup: &Setup, value: &str) -> i64 {
+        self.produce(&[value]);
+        let host = setup.start();
+        self.source.wait_for_no_lag(&self.group, TIMEOUT);
+        host.sigterm().expect_code(0);
+        let first = format!("{}-0", self.keys);
+        let of_first = self.outputs().into_iter();
+        let of_first = of_first.filter(|record| record.key.as_deref() == Some(first.as_bytes()));
+        let last = of_first.max_by_key(|record| record.offset);
+        last.and_then(|record| record.json().as_i64())
+            .expect("a count")
+    }
+
     /// The outputs of this test that the live topic has.
     fn outputs(&self) -> Vec<Stored> {
         let of_test = |record: &Stored| {

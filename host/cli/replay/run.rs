@@ -4,12 +4,13 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use clap::Args;
 use serde_json::json;
 
+use super::{now_ms, side_of};
 use crate::cli::Output;
 use crate::cli::offsets::{TIMEOUT, group_of, position, print_table};
 use crate::cli::run::{ConfigArgs, EXIT_MARGIN, exit_in_the_end, time};
@@ -120,25 +121,23 @@ pub(super) fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
         return Err(ReplayError::IntoItself(into).into());
     }
     let found = ranges_of(args, &config, &group)?;
-    let side = match &args.side {
-        Some(folder) => Side::at(folder.clone()),
-        None => Side::beside(&group),
-    };
+    let side = side_of(&group, args.side.as_ref());
     let side_config = side.config(&config, &group, &into, (&found, args.web))?;
     let sent = sent_to(args, &config, &group)?;
     let offsets = GroupOffsets::new(&config.kafka, &into, TIMEOUT)?;
     // Somebody else's replay into the same group must not lose its folder to this one.
     crate::replay::check_nobody_is_in(&offsets, &into)?;
-    side.begin(args.again)?;
+    side.begin(args.again, &group.store)?;
     let mut manifest = Manifest {
         group: group.id.clone(),
         into: into.clone(),
-        whole: args.topics.is_empty() && group.patterns.is_empty(),
+        whole: args.topics.is_empty(),
         ranges: found,
         complete: false,
         plugins: BTreeMap::new(),
         began_ms: now_ms(),
         took_ms: 0,
+        swapped: None,
     };
     side.keep(&manifest)?;
     set_offsets(&offsets, &into, &beginning(&manifest.ranges))?;
@@ -258,11 +257,6 @@ fn until_the_end(
             return Ended::Early("it was asked to end".to_owned(), left);
         }
     }
-}
-
-fn now_ms() -> u64 {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH);
-    now.unwrap_or_default().as_millis() as u64
 }
 
 impl Told<'_> {

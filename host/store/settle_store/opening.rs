@@ -13,6 +13,13 @@ use super::{JOURNALS, META, OUTBOX, PARTITIONS, STATE, SUMS, SettleStore, StoreE
 /// Version of the layout of the rows. A file of another version is set aside.
 const LAYOUT: u64 = 1;
 
+/// The name of the file in its folder.
+pub(crate) const STORE_FILE: &str = "settle.redb";
+
+/// A file of this name beside it says that it is about to be exchanged for another store. Whoever opened it then might
+/// go on with the wrong one of the two.
+pub(crate) const SWAP_PENDING: &str = "swap-pending.json";
+
 /// Memory for pages of the store, in bytes. It holds offsets and sums, and whatever state plugins keep.
 const CACHE_BYTES: usize = 64 << 20;
 
@@ -24,7 +31,10 @@ impl SettleStore {
     /// # Errors
     /// The store is in use, or the folder cannot be written.
     pub fn open(folder: &Path) -> Result<Self, StoreError> {
-        let path = folder.join("settle.redb");
+        let path = folder.join(STORE_FILE);
+        if folder.join(SWAP_PENDING).exists() {
+            return Err(StoreError::SwapUnfinished { path });
+        }
         let io = |message: String| StoreError::Io {
             path: path.clone(),
             message,
@@ -50,6 +60,33 @@ impl SettleStore {
                 );
                 create(&path).map_err(|error| io(error.to_string()))?
             }
+        };
+        Self::opened(database, path)
+    }
+
+    /// Opens the store in this folder where there is one, whatever is about to become of it. A file that cannot be
+    /// believed stays where it is.
+    ///
+    /// # Errors
+    /// There is none, it is in use, or it cannot be believed.
+    pub fn open_existing(folder: &Path) -> Result<Self, StoreError> {
+        let path = folder.join(STORE_FILE);
+        if !path.exists() {
+            return Err(StoreError::NotThere { path });
+        }
+        match open_checked(&path) {
+            Ok(database) => Self::opened(database, path),
+            Err(OpenFailure::InUse) => Err(StoreError::InUse { path }),
+            Err(OpenFailure::Io(message) | OpenFailure::Unbelievable(message)) => {
+                Err(StoreError::Io { path, message })
+            }
+        }
+    }
+
+    fn opened(database: Database, path: PathBuf) -> Result<Self, StoreError> {
+        let io = |message: String| StoreError::Io {
+            path: path.clone(),
+            message,
         };
         initialise(&database).map_err(|error| io(error.to_string()))?;
         let usages = Usages::count(&database).map_err(|error| io(error.to_string()))?;
