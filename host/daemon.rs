@@ -369,8 +369,6 @@ fn start_tracing(
         return Ok(None);
     };
     let started = Traces::start(settings, metrics.spans(), runtime.handle())?;
-    let collector = &settings.collector;
-    tracing::info!(collector = %collector.endpoint, protocol = ?collector.protocol, sampler = ?settings.sampler,
-        "spans are sent");
+    tracing::info!(protocol = ?settings.collector.protocol, sampler = ?settings.sampler, "spans are sent to a collector");
     Ok(Some(started))
 }

@@ -1,17 +1,26 @@
-//! An OpenTelemetry collector that keeps what it is sent: OTLP as its own definitions have it, by gRPC and by HTTP.
+//! An OpenTelemetry collector that keeps what it is sent: OTLP as its own definitions have it, by gRPC and by HTTP, on
+//! one port. It must not know what spans say.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::io::Read as _;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use axum::extract::State;
-use axum::http::StatusCode;
+use axum::Extension;
+use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use bytes::Bytes;
+use flate2::read::GzDecoder;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use hyper_util::service::TowerToHyperService;
 use prost::Message as _;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
-use tokio_stream::wrappers::TcpListenerStream;
+use tokio_rustls::TlsAcceptor;
+use tonic::codec::CompressionEncoding;
+use tonic::service::Routes;
 use tonic::{Request, Response, Status};
 
 use self::otlp::opentelemetry::proto::collector::trace::v1::trace_service_server::{
@@ -22,7 +31,8 @@ use self::otlp::opentelemetry::proto::collector::trace::v1::{
 };
 use self::otlp::opentelemetry::proto::common::v1::KeyValue;
 use self::otlp::opentelemetry::proto::common::v1::any_value::Value;
-use super::wait;
+use super::certificates::Authority;
+use super::{process, wait};
 
 /// OpenTelemetry's own definitions, generated.
 #[allow(
@@ -75,6 +85,7 @@ type Kept = Arc<Mutex<Vec<Seen>>>;
 #[derive(Debug)]
 pub(crate) struct Collector {
     address: SocketAddr,
+    certificate: Option<PathBuf>,
     kept: Kept,
     _runtime: Runtime,
 }
@@ -94,47 +105,53 @@ impl TraceService for Service {
 }
 
 impl Collector {
-    /// One that speaks gRPC.
-    pub(crate) fn grpc() -> Self {
-        Self::start(|listener, kept| async move {
-            let incoming = TcpListenerStream::new(listener);
-            let service = TraceServiceServer::new(Service(kept));
-            let server = tonic::transport::Server::builder().add_service(service);
-            server.serve_with_incoming(incoming).await.ok();
-        })
+    /// One without encryption.
+    pub(crate) fn start() -> Self {
+        Self::serving(None)
     }
 
-    /// One that speaks HTTP.
-    pub(crate) fn http() -> Self {
-        Self::start(|listener, kept| async move {
-            let take = |State(kept): State<Kept>, body: Bytes| async move {
-                let Ok(request) = ExportTraceServiceRequest::decode(body) else {
-                    return (StatusCode::BAD_REQUEST, Vec::new());
-                };
-                keep(&kept, request);
-                let answer = ExportTraceServiceResponse::default();
-                (StatusCode::OK, answer.encode_to_vec())
-            };
-            let router = axum::Router::new().route("/v1/traces", axum::routing::post(take));
-            axum::serve(listener, router.with_state(kept)).await.ok();
-        })
+    /// One that takes encrypted connections only, with a certificate that `OTEL_EXPORTER_OTLP_CERTIFICATE` has to name.
+    pub(crate) fn start_encrypted() -> Self {
+        let (authority, folder) = (Authority::new(), process::folder("collector"));
+        let signed = authority.server(Ipv4Addr::LOCALHOST.into());
+        let certificate = authority.write(&folder.join("ca.crt"));
+        Self::serving(Some((signed.acceptor(&["h2", "http/1.1"]), certificate)))
     }
 
-    fn start<F: Future<Output = ()> + Send + 'static>(
-        serve: impl FnOnce(TcpListener, Kept) -> F,
-    ) -> Self {
+    fn serving(tls: Option<(TlsAcceptor, PathBuf)>) -> Self {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
             .enable_all()
             .build()
             .expect("a runtime can be made");
-        let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0"));
+        let listener = runtime.block_on(TcpListener::bind((Ipv4Addr::LOCALHOST, 0)));
         let listener = listener.expect("there is a free port");
         let address = listener.local_addr().expect("it is bound");
         let kept = Kept::default();
-        runtime.spawn(serve(listener, Arc::clone(&kept)));
+        let service = TraceServiceServer::new(Service(Arc::clone(&kept)));
+        let router = Routes::new(service.accept_compressed(CompressionEncoding::Gzip))
+            .into_axum_router()
+            .route("/v1/traces", axum::routing::post(taken))
+            .layer(Extension(Arc::clone(&kept)));
+        let (acceptor, certificate) = tls.unzip();
+        runtime.spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                let (router, acceptor) = (router.clone(), acceptor.clone());
+                tokio::spawn(async move {
+                    match acceptor {
+                        None => serve(stream, router).await,
+                        Some(acceptor) => {
+                            if let Ok(stream) = acceptor.accept(stream).await {
+                                serve(stream, router).await;
+                            }
+                        }
+                    }
+                });
+            }
+        });
         Self {
             address,
+            certificate,
             kept,
             _runtime: runtime,
         }
@@ -142,7 +159,13 @@ impl Collector {
 
     /// The value of `OTEL_EXPORTER_OTLP_ENDPOINT`.
     pub(crate) fn endpoint(&self) -> String {
-        format!("http://{}", self.address)
+        let scheme = self.certificate.as_ref().map_or("http", |_| "https");
+        format!("{scheme}://{}", self.address)
+    }
+
+    /// The value of `OTEL_EXPORTER_OTLP_CERTIFICATE`; none where nothing is encrypted.
+    pub(crate) fn certificate(&self) -> Option<&str> {
+        self.certificate.as_ref()?.to_str()
     }
 
     /// Every span so far.
@@ -164,6 +187,29 @@ impl Collector {
             }
         })
     }
+}
+
+async fn taken(Extension(kept): Extension<Kept>, headers: HeaderMap, body: Bytes) -> StatusCode {
+    let packed = headers.get("content-encoding");
+    let mut plain = Vec::new();
+    let read = match packed.map(HeaderValue::as_bytes) {
+        Some(b"gzip") => GzDecoder::new(&*body).read_to_end(&mut plain),
+        None => (&*body).read_to_end(&mut plain),
+        Some(_) => return StatusCode::UNSUPPORTED_MEDIA_TYPE,
+    };
+    match ExportTraceServiceRequest::decode(&*plain) {
+        Ok(request) if read.is_ok() => keep(&kept, request),
+        _ => return StatusCode::BAD_REQUEST,
+    }
+    StatusCode::OK
+}
+
+async fn serve(stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, router: axum::Router) {
+    let server = hyper_util::server::conn::auto::Builder::new(TokioExecutor::new());
+    let service = TowerToHyperService::new(router);
+    let served = server.serve_connection(TokioIo::new(stream), service).await;
+    // A host that ends closes its connections as it likes.
+    served.ok();
 }
 
 fn keep(kept: &Kept, request: ExportTraceServiceRequest) {

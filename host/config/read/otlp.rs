@@ -141,6 +141,15 @@ fn endpoint(context: &mut Context<'_>, protocol: OtlpProtocol) -> Option<Uri> {
         }
         (_, Some(given)) => given.to_owned(),
     };
+    // An address stands in log lines.
+    if text.contains('@') {
+        problem(
+            context,
+            &variable,
+            "holds a user name or a password: show them by OTEL_EXPORTER_OTLP_HEADERS",
+        );
+        return None;
+    }
     let uri = Uri::from_str(&text)
         .ok()
         .filter(|uri| matches!(uri.scheme_str(), Some("http" | "https")) && uri.host().is_some());
@@ -416,6 +425,7 @@ mod tests {
             ("OTEL_TRACES_EXPORTER", "jaeger"),
             ("OTEL_EXPORTER_OTLP_PROTOCOL", "http/json"),
             ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "c:4318"),
+            ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "http://me:secret@c"),
             ("OTEL_EXPORTER_OTLP_CLIENT_KEY", "key.pem"),
             ("OTEL_EXPORTER_OTLP_COMPRESSION", "zstd"),
             ("OTEL_EXPORTER_OTLP_HEADERS", "token"),

@@ -64,7 +64,7 @@ enum Spoken {
 
 impl fmt::Debug for Collector {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Collector({})", self.endpoint)
+        write!(f, "Collector({})", self.shown())
     }
 }
 
@@ -78,7 +78,7 @@ impl Collector {
     pub(super) fn new(settings: &config::Collector) -> Result<Self, CollectorError> {
         let endpoint = settings.endpoint.clone();
         let wrong = |reason: String| CollectorError {
-            endpoint: endpoint.to_string(),
+            endpoint: shown(&endpoint),
             reason,
         };
         let grpc = settings.protocol == OtlpProtocol::Grpc;
@@ -118,9 +118,9 @@ impl Collector {
         })
     }
 
-    /// Where it is.
-    pub(super) fn endpoint(&self) -> &Uri {
-        &self.endpoint
+    /// Where it is, without a query, in which some show a token.
+    pub(super) fn shown(&self) -> String {
+        shown(&self.endpoint)
     }
 
     /// Sends one batch. Returns how many of its spans the collector has rejected for good.
@@ -139,7 +139,7 @@ impl Collector {
             return Ok(0);
         };
         if partial.rejected_spans > 0 {
-            tracing::warn!(collector = %self.endpoint, spans = partial.rejected_spans,
+            tracing::warn!(collector = %self.shown(), spans = partial.rejected_spans,
                 reason = %partial.error_message, "the collector rejected spans");
         }
         Ok(u64::try_from(partial.rejected_spans).unwrap_or(0))
@@ -234,6 +234,14 @@ impl Collector {
         }
         reason
     }
+}
+
+fn shown(endpoint: &Uri) -> String {
+    let authority = endpoint
+        .authority()
+        .map_or("", |authority| authority.as_str());
+    let scheme = endpoint.scheme_str().unwrap_or_default();
+    format!("{scheme}://{authority}{}", endpoint.path())
 }
 
 fn passing(reason: String) -> Refused {

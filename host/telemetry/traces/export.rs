@@ -128,7 +128,7 @@ impl Export {
         let due = |told: Instant| told.elapsed() >= COMPLAIN_EVERY;
         if self.complained.is_none_or(due) {
             self.complained = Some(Instant::now());
-            tracing::warn!(collector = %self.collector.endpoint(), reason = %refused.reason, spans,
+            tracing::warn!(collector = %self.collector.shown(), reason = %refused.reason, spans,
                 "the collector does not take spans; events flow on, and millrace_spans_total counts what is lost");
         }
     }
