@@ -203,10 +203,13 @@ pub(super) fn ensure_marks_topic(
     if topics.describe(&name)?.is_some() {
         return Ok(());
     }
+    // As safe as the letters are.
+    let letters = topics.describe(letters_topic)?;
+    let replication = letters.and_then(|it| u16::try_from(it.replication).ok());
     let spec = TopicSpec {
         name: name.clone(),
         partitions: 1,
-        replication: None,
+        replication: replication.filter(|replicas| *replicas > 0),
         settings: vec![("cleanup.policy".to_owned(), "compact".to_owned())],
     };
     match topics.create(&spec) {

@@ -67,13 +67,21 @@ impl Trial {
     pub(super) fn judge(&mut self, letter: &Letter) -> Result<Judged, DeadLettersError> {
         let account = letter.account.as_ref();
         let record = &letter.record;
-        let mut event = authoring::dead_letter::event_of(
+        let event = authoring::dead_letter::event_of(
             (&record.topic, record.partition, record.offset),
             record.timestamp_ms,
             (record.key.as_deref(), record.value.as_deref()),
             &record.headers,
         );
-        event = Fixture {
+        let origin = account.and_then(|it| it.origin.clone());
+        let (topic, partition, offset) = origin.map_or((None, None, None), |origin| {
+            (Some(origin.0), origin.1, origin.2)
+        });
+        let event = Fixture {
+            // Letters of other systems say it in their own way.
+            topic: topic.or(event.topic),
+            partition: partition.or(event.partition),
+            offset: offset.or(event.offset),
             headers: redriven(&record.headers, account),
             ..event
         };
