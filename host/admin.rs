@@ -3,6 +3,7 @@
 
 mod guard;
 mod page;
+pub mod pausing;
 pub mod plugins;
 mod query;
 pub mod tap;
@@ -57,6 +58,8 @@ pub enum AdminError {
 pub struct Desks {
     /// For the versions of plugins.
     pub plugins: Arc<dyn plugins::Plugins>,
+    /// For what is paused.
+    pub pausing: Arc<dyn pausing::Pausing>,
     /// For what the host shows of itself.
     pub views: Arc<dyn views::Views>,
     /// For events as they are handled.
@@ -121,6 +124,7 @@ impl AdminServer {
     /// - `/healthz`: the same as `/readyz`, for older probes.
     /// - `/metrics`: the figures, in Prometheus' text format.
     /// - `/v1/plugins`: the versions of plugins; see [`plugins`].
+    /// - `/v1/pauses`: what is paused; see [`pausing`].
     /// - `/v1/groups`, `/v1/partitions` and others: what the host shows of itself; see [`views`].
     /// - `/v1/tap`: events as they are handled; see [`tap`].
     /// - `/`: the page, which asks for all of that.
@@ -152,6 +156,7 @@ impl AdminServer {
         let somebody_is_named = self.token.is_some() || self.address.ip().is_loopback();
         let routes = routes
             .merge(plugins::routes(desks.plugins, somebody_is_named))
+            .merge(pausing::routes(desks.pausing, somebody_is_named))
             .merge(views::routes(desks.views))
             .merge(tap::routes(desks.tapping))
             .merge(page::routes())

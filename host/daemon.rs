@@ -6,6 +6,7 @@ mod error;
 mod gateways;
 mod groups;
 pub mod online;
+mod pausing;
 mod ready;
 mod replaying;
 mod rules;
@@ -28,6 +29,7 @@ pub use self::change::{ChangeError, Changes, Plan, Planner};
 pub use self::error::DaemonError;
 use self::gateways::{Gateways, to_its_end};
 use self::groups::{Common, Groups};
+use self::pausing::Paused;
 use self::ready::{Plugins, Ready, load_plugins};
 pub use self::replaying::Replaying;
 use self::rules::AllRules;
@@ -60,6 +62,7 @@ pub struct Daemon {
     reloader: Arc<Reloader>,
     schema_registry: Option<Arc<SchemaRegistry>>,
     shown: Arc<Shown>,
+    paused: Arc<Paused>,
     metrics: Metrics,
     admin_address: SocketAddr,
     grpc_address: Option<SocketAddr>,
@@ -98,6 +101,7 @@ impl Daemon {
         let ready = Ready::new((written.clone(), config), plugins, rules, prepared.as_ref());
         let reloader = Arc::new(Reloader::new(Arc::clone(&sandbox), metrics.clone()));
         let shown = Arc::new(Shown::default());
+        let paused = Arc::new(Paused::new(metrics.clone()));
         let (stop_servers, stopped) = watch::channel(false);
         let mut daemon = Self {
             groups: Groups::new(Common {
@@ -106,9 +110,11 @@ impl Daemon {
                 metrics: metrics.clone(),
                 traces,
                 shown: Arc::clone(&shown),
+                paused: Arc::clone(&paused),
             }),
             schema_registry,
             shown,
+            paused,
             metrics,
             admin_address: admin.address(),
             grpc_address: gateways.grpc.as_ref().map(GrpcGateway::address),
@@ -180,6 +186,7 @@ impl Daemon {
                 self.metrics.plugin_is_gone(gone);
             }
         }
+        self.paused.keep(&ready.config.groups);
         self.ready = Arc::new(ready);
         self.look_after_plugins();
         self.configuration_serves();
@@ -252,6 +259,7 @@ impl Daemon {
         let (asked, reloader) = (Arc::clone(&views), Arc::clone(&self.reloader));
         let desks = Desks {
             plugins: Arc::new(desk::Desk(Arc::clone(&reloader))),
+            pausing: Arc::clone(&self.paused) as Arc<_>,
             views,
             tapping: Arc::new(tapping::HostTaps::new(Arc::clone(&self.shown), reloader)),
         };

@@ -16,6 +16,7 @@ pub mod offset_mark;
 pub mod offsets;
 pub mod pace;
 pub mod park;
+pub mod pauses;
 pub mod progress;
 pub mod restarts;
 pub mod retry;

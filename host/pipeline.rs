@@ -30,6 +30,7 @@ mod member;
 mod messages;
 mod outage;
 mod outside;
+mod pauses;
 mod rebuild;
 mod rehearsal;
 mod routing;
@@ -56,6 +57,7 @@ use std::time::{Duration, Instant};
 pub(crate) use self::batch::fuzz_batch;
 pub(crate) use self::lane::{OutputPartitions, refused_output};
 pub(crate) use outside::{Outlet, Producer};
+pub use pauses::{PAUSES_MAX, PauseDesk};
 pub use rehearsal::{FailedTick, Place, Rehearsal, RehearsalError, RehearsalParts, Seen, Written};
 pub use routing::{OfTopics, Sources, TOPICS_MAX};
 pub(crate) use start::{Aside, Ends};
@@ -102,6 +104,7 @@ pub type Totals = BTreeMap<(Arc<str>, i32), Ledger>;
 pub struct Group {
     id: String,
     sources: Sources,
+    pauses: Arc<PauseDesk>,
     status: Arc<GroupStatus>,
     stop: Arc<AtomicBool>,
     poll: JoinHandle<()>,
@@ -127,6 +130,12 @@ impl Group {
     #[must_use]
     pub fn sources(&self) -> Sources {
         self.sources.clone()
+    }
+
+    /// What an operator has paused of it.
+    #[must_use]
+    pub fn pauses(&self) -> Arc<PauseDesk> {
+        Arc::clone(&self.pauses)
     }
 
     /// Asks the group to finish what is in flight, commit and leave.

@@ -33,6 +33,8 @@ mod crash;
 mod isolation;
 // Versions of a plugin that are replaced while events flow.
 mod reload;
+// What operators pause: a group, a topic, a partition, a key, a plugin.
+mod pausing;
 // Another configuration for a host that runs: by signal, by file, and refused.
 mod reconfigure;
 // Plugins that attack the host in every way we could think of, and components that are damaged.

@@ -45,7 +45,7 @@ fn a_partition_that_waits_for_a_retry_for_over_a_minute_says_so_until_it_goes_on
     wait::eventually("its end", TIMEOUT, || stalled("0", "parked") == 0.0);
     let (_, said) = host.get("/readyz?verbose").expect("it is served");
     assert!(!said.contains("settled nothing"), "{said}");
-    for reason in ["parked", "unknown", "paused", "broker"] {
+    for reason in ["parked", "unknown", "paused", "full", "broker"] {
         assert_eq!(stalled("1", reason), 0.0, "the other partition had no work");
     }
     let log = host.sigterm().expect_code(0).log();

@@ -68,16 +68,16 @@ pub(super) fn routes(plugins: Arc<dyn Plugins>, somebody_is_named: bool) -> Rout
 }
 
 /// Why nothing may be changed; none where it may.
-fn may_not_change(somebody_is_named: bool, headers: &HeaderMap) -> Option<&'static str> {
+pub(super) fn may_not_change(somebody_is_named: bool, headers: &HeaderMap) -> Option<&'static str> {
     if !somebody_is_named {
         return Some(
             "admin.listen is no loopback address, so anybody could ask for this; write admin.token, or \
-             replace the file of the plugin",
+             replace the file of the plugin where that is what you want",
         );
     }
     let strange = comes_from_elsewhere(headers);
     strange.then_some(
-        "a web page of another site may not ask for this; use the page of this host, `millrace plugin`, or curl",
+        "a web page of another site may not ask for this; use the page of this host, `millrace`, or curl",
     )
 }
 
@@ -115,7 +115,9 @@ fn request(verb: &str, query: Option<&str>) -> Result<Request, String> {
 }
 
 /// Runs what may block beside the server's own threads.
-async fn answer(ask: impl FnOnce() -> Result<Value, Refused> + Send + 'static) -> Response {
+pub(super) async fn answer(
+    ask: impl FnOnce() -> Result<Value, Refused> + Send + 'static,
+) -> Response {
     match tokio::task::spawn_blocking(ask).await {
         Ok(Ok(state)) => reply(StatusCode::OK, &state),
         Ok(Err(Refused::Unknown(reason))) => {

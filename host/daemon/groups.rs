@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use super::pausing::Paused;
 use super::rules;
 use super::topics::{Broker, Following};
 use super::{DaemonError, GroupSummary, Ready, Shown};
@@ -22,6 +23,7 @@ pub(super) struct Common {
     pub(super) metrics: Metrics,
     pub(super) traces: Option<Traces>,
     pub(super) shown: Arc<Shown>,
+    pub(super) paused: Arc<Paused>,
 }
 
 /// The groups of one host.
@@ -76,12 +78,15 @@ impl Groups {
         if let Some(interval) = interval
             && let Some(broker) = broker.take()
         {
-            let sources = self.running.iter().map(Group::sources).collect();
+            let groups = self.running.iter();
+            let groups = groups
+                .map(|group| (group.sources(), group.pauses()))
+                .collect();
             let (rules, registry) = (ready.rules.clone(), self.common.schema_registry.clone());
             let prepare =
                 move |group: &config::Group| rules::preparations(group, &rules, registry.as_ref());
             let known = (&ready.config, &ready.partitions);
-            let following = Following::start(broker, known, sources, Box::new(prepare), interval);
+            let following = Following::start(broker, known, groups, Box::new(prepare), interval);
             self.following = Some(following.map_err(|error| DaemonError::Host(error.to_string()))?);
         }
         Ok(())
@@ -103,6 +108,7 @@ impl Groups {
             correlation: &ready.config.correlation,
             preparations: rules::preparations(group, &ready.rules, registry),
             encoders: self.common.encoders.clone(),
+            pauses: self.common.paused.of(group),
             drain_timeout: ready.config.drain_timeout,
             metrics: &self.common.metrics,
             aside: None,

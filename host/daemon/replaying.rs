@@ -74,6 +74,7 @@ impl Replaying {
             aside: Some(aside),
             // What runs again was traced as it ran first.
             traces: None,
+            pauses: Arc::default(),
         };
         let group = Group::start(&parts).map_err(|source| DaemonError::Group {
             group: group.id.clone(),

@@ -122,6 +122,16 @@ impl<E> Park<E> {
         self.due.peek().map(|Reverse((due, ..))| *due)
     }
 
+    /// Lets keys that are held until `from` or longer be due now.
+    pub fn wake(&mut self, from: Millis, now: Millis) {
+        let due = std::mem::take(&mut self.due).into_iter();
+        self.due = due
+            .map(|Reverse((at, ticket, key))| {
+                Reverse((if at >= from { now } else { at }, ticket, key))
+            })
+            .collect();
+    }
+
     /// Lets go of keys that are due, until this many events or bytes have been handed out. A key comes
     /// with its events in log order; what of it is not handed out comes apart, and must be put back behind
     /// it with [`Self::put_back`] when the others have run.
@@ -267,6 +277,20 @@ mod tests {
         park.park(KEY, Millis(90), Allowance::ONE);
         assert_eq!(park.next_due(), Some(Millis(90)));
         assert!(park.take_due(Millis(10), 9, 9).events.is_empty());
+    }
+
+    #[test]
+    fn keys_that_are_held_for_good_are_due_when_they_are_woken_and_others_when_they_were() {
+        let for_good = Millis(u64::MAX / 2);
+        let mut park = Park::default();
+        park.park(KEY, for_good, Allowance::ALL);
+        park.push(KEY, "a1", 1);
+        park.push(KEY, "a2", 1);
+        park.park(OTHER, Millis(50), Allowance::ONE);
+        park.push(OTHER, "b", 1);
+        park.wake(for_good, Millis(10));
+        assert_eq!(park.take_due(Millis(10), 9, 9).events, ["a1", "a2"]);
+        assert_eq!(park.next_due(), Some(Millis(50)));
     }
 
     #[test]

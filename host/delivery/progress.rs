@@ -20,21 +20,24 @@ pub enum Reason {
     Parked,
     /// Something outside fails, and every event waits until it is well again.
     Breaker,
-    /// Nothing more is fetched, because there is no room for it.
+    /// An operator has paused it, or a key of it.
     Paused,
+    /// Nothing more is fetched, because there is no room for it.
+    Full,
     /// None of these.
     Unknown,
 }
 
 impl Reason {
     /// Every reason.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Store,
         Self::Broker,
         Self::Plugin,
         Self::Parked,
         Self::Breaker,
         Self::Paused,
+        Self::Full,
         Self::Unknown,
     ];
 
@@ -48,6 +51,7 @@ impl Reason {
             Self::Parked => "parked",
             Self::Breaker => "breaker",
             Self::Paused => "paused",
+            Self::Full => "full",
             Self::Unknown => "unknown",
         }
     }

@@ -23,6 +23,7 @@ use super::{
     KafkaError, QuietContext, client, client_with_defaults, is_topic_name, log, log_error,
 };
 use crate::config;
+use crate::delivery::offsets::Offset;
 
 /// How long one question is waited for before it is looked whether the brokers refuse this host. A handshake takes
 /// some milliseconds.
@@ -273,6 +274,18 @@ impl Topics {
     /// The longest that an answer is waited for.
     pub(super) fn timeout(&self) -> Duration {
         self.timeout
+    }
+
+    /// The offset after the newest record of a partition.
+    ///
+    /// # Errors
+    /// Nobody answers, or not with an offset.
+    pub fn end(&self, topic: &str, partition: i32) -> Result<Offset, KafkaError> {
+        let client = self.client.client();
+        let found = client.fetch_watermarks(topic, partition, self.timeout);
+        found
+            .map(|(_, end)| Offset(end))
+            .map_err(KafkaError::Client)
     }
 
     /// How many brokers the cluster has.

@@ -91,16 +91,14 @@ pub(super) fn assemble(parts: &GroupParts<'_>, mut outside: Outside) -> Assemble
     let (from_lanes, lanes_answers) =
         bounded(SETTLEMENTS_PER_LANE * group.concurrency * plan.names.len().max(1));
     let lanes = lanes(parts, &plan, &outside, &from_lanes);
-    let journals = plan.names.iter().map(|name| {
-        let journal = outside.journals.remove(name)?;
-        Some((name.clone(), journal))
-    });
+    let names = plan.names.iter();
+    let journals = names.map(|name| outside.journals.remove_entry(name));
     let journals = journals.collect();
     let (control, controls) = bounded(CONTROLS);
     let lease = Arc::new(outside.lease);
     let intake = Intake::new(
         lanes.intake,
-        plan.sources.view(),
+        (plan.sources.view(), parts.pauses.view(&plan.names)),
         order_by(group),
         group.dedup.clone(),
         (group.retry.park_events, group.retry.park_bytes),
@@ -120,6 +118,7 @@ pub(super) fn assemble(parts: &GroupParts<'_>, mut outside: Outside) -> Assemble
     let settling = Settling {
         group: plan.id,
         routing: plan.sources.view(),
+        pauses: parts.pauses.view(&plan.names),
         plugins: lanes.settling_plugins,
         lanes: lanes.settling,
         keeping: Keeping::here(Keeper {
@@ -371,6 +370,7 @@ fn lane_settings(
         group: Arc::clone(&plan.id),
         preparations: plan.sources.view().now.preparations.clone(),
         routing: plan.sources.view(),
+        pauses: parts.pauses.view(&plan.names),
         dedup: group.dedup.clone(),
         retry: retry_policy(&group.retry),
         park_budget: (group.retry.park_events, group.retry.park_bytes),

@@ -19,6 +19,7 @@ use super::lane::{BATCH_BYTES_MAX, LaneGauge};
 use super::member::Member;
 use super::outage::Outage;
 use super::outside::{Arrival, Source};
+use super::pauses::PauseView;
 use super::routing::RoutingView;
 use super::start::Ends;
 use super::status::GroupStatus;
@@ -68,6 +69,8 @@ struct Local {
     end: Offset,
     /// Of the record there, in milliseconds since the Unix epoch.
     last_time_ms: Option<i64>,
+    /// Whether nothing of it is fetched because an operator has paused it.
+    stopped: bool,
 }
 
 /// The polling thread's tables.
@@ -75,6 +78,9 @@ struct Local {
 pub(crate) struct Intake {
     pub(crate) plugins: Vec<IntakePlugin>,
     pub(crate) routing: RoutingView,
+    pauses: PauseView,
+    /// Whether partitions may be fetched that are paused.
+    pauses_due: bool,
     pub(crate) order_by: OrderBy,
     pub(crate) dedup: Option<config::Dedup>,
     pub(crate) park_budget: (usize, usize),
@@ -92,7 +98,7 @@ pub(crate) struct Intake {
 impl Intake {
     pub(crate) fn new(
         plugins: Vec<IntakePlugin>,
-        routing: RoutingView,
+        (routing, pauses): (RoutingView, PauseView),
         order_by: OrderBy,
         dedup: Option<config::Dedup>,
         park_budget: (usize, usize),
@@ -102,6 +108,8 @@ impl Intake {
         Self {
             plugins,
             routing,
+            pauses,
+            pauses_due: true,
             order_by,
             dedup,
             park_budget,
@@ -262,6 +270,10 @@ impl Intake {
         for local in &self.locals {
             let assignment = &local.assignment;
             assignment.note_read(local.last_offset, local.last_time_ms);
+            // Without a fetch nobody says here how far it reaches; somebody else asks.
+            if local.stopped {
+                continue;
+            }
             if let Some(end) = consumer.end_offset(&assignment.topic, assignment.partition) {
                 assignment.set_end_offset(end);
             }
@@ -335,12 +347,15 @@ impl Intake {
                     last_offset: Offset(-1),
                     end: end_of(&self.ends, &assignment),
                     last_time_ms: None,
+                    stopped: false,
                     assignment,
                 })
             })
             .collect();
         self.last = 0;
         self.generation = generation;
+        // What is paused stays paused, whoever had the partition before.
+        self.pauses_due = true;
         // Partitions that stay may be paused and new ones are not; resuming all of them makes them one again.
         for plugin in &mut self.plugins {
             plugin.resume_due |= std::mem::take(&mut plugin.paused);

@@ -10,6 +10,7 @@ mod gauge;
 mod given_up;
 mod judge;
 mod outputs;
+mod paused;
 mod preparing;
 mod spans;
 mod tapped;
@@ -28,6 +29,7 @@ pub(crate) use self::check::{OutputPartitions, refused_output};
 pub(crate) use self::encoding::Encoding;
 pub(crate) use self::gauge::LaneGauge;
 use self::given_up::Lines;
+use self::paused::UNTIL_RESUMED;
 use self::spans::Spans;
 use self::trying::Trying;
 use super::assignment::Assignment;
@@ -36,6 +38,7 @@ use super::clock::Clock;
 use super::lane_state::LaneState;
 use super::messages::{FromLane, Settlement, ToLane};
 use super::outage::Outage;
+use super::pauses::PauseView;
 use super::routing::RoutingView;
 use super::tally_names::KnownTallies;
 use super::tap::Taps;
@@ -86,11 +89,16 @@ enum Known {
     Yes,
     /// Its key waits for a retry.
     Held,
+    /// An operator has paused it, or one before it that it keeps its order with.
+    Paused,
     /// It came back from a retry topic before its time.
     Early(Millis),
     /// Its partition was taken away.
     Revoked,
 }
+
+/// An event that has its turn after the batch that it stood in, and why.
+type Later = (Known, OwnedEvent);
 
 /// What a lane needs to know, fixed for its life but for the topics.
 #[derive(Debug)]
@@ -98,6 +106,7 @@ pub(crate) struct LaneSettings {
     pub(crate) index: usize,
     pub(crate) group: Arc<str>,
     pub(crate) routing: RoutingView,
+    pub(crate) pauses: PauseView,
     /// By place of the source: what is done with each event before the plugin is called. Empty where nothing is.
     pub(crate) preparations: Vec<Option<Preparation>>,
     pub(crate) dedup: Option<config::Dedup>,
@@ -129,6 +138,8 @@ struct FailedBefore {
     problem: Option<Problem>,
     /// Whether it waits for something that it is decoded by, which is no reason to give it up.
     not_ready: bool,
+    /// Whether it waits for the end of a pause.
+    paused: bool,
 }
 
 /// How a lane is reached, and where it answers.
@@ -277,16 +288,17 @@ impl Lane {
     /// The path of a fresh batch through the lane.
     pub(super) fn take_in(&mut self, mut batch: Batch) {
         self.take_up_topics();
+        self.take_up_pauses();
         self.take_up_versions();
         let mut settlement = Settlement::default();
         self.waited = !batch.come_back.is_empty();
-        let repeats = self.admit(&mut batch, &mut settlement);
+        let later = self.admit(&mut batch, &mut settlement);
         if self.events_wait() {
             self.park_part(&batch, 0..batch.len(), &mut settlement);
         } else if !batch.is_empty() {
             self.handle(&mut batch, &mut settlement);
         }
-        self.settle_repeats(repeats, &mut settlement);
+        self.settle_later(later, &mut settlement);
         self.hand_over(&batch, settlement);
         batch.begin(&self.settings.routing.now.table);
         // A full pool means that enough batches wait already; this one is dropped.
@@ -304,13 +316,13 @@ impl Lane {
     }
 
     /// Drops what needs no call: what was taken away, what was settled before, and what waits behind its
-    /// key. Returns the events whose id is already known; among them may be repeats of an event of this
-    /// very batch, so they are settled after it.
-    fn admit(&mut self, batch: &mut Batch, settlement: &mut Settlement) -> Vec<OwnedEvent> {
+    /// key. Returns the events whose id is already known, and those that are paused: before them events of this
+    /// very batch may run that they repeat, or wait behind, so they have their turn after it.
+    fn admit(&mut self, batch: &mut Batch, settlement: &mut Settlement) -> Vec<Later> {
         self.note_come_back(batch);
         self.remember_ids(batch);
         let Self { park, known, .. } = self;
-        let (mut repeats, mut held) = (Vec::new(), Vec::new());
+        let (mut later, mut held) = (Vec::new(), Vec::new());
         batch.retain(|batch, index| {
             let meta = batch.events[index];
             if known[index] == Known::No {
@@ -330,7 +342,9 @@ impl Lane {
                     }
                     held.push(batch.take_out(index, event.attempt()));
                 }
-                (_, EventKind::New) => repeats.push(batch.take_out(index, event.attempt())),
+                (known, EventKind::New) => {
+                    later.push((known, batch.take_out(index, event.attempt())));
+                }
             }
             false
         });
@@ -338,7 +352,7 @@ impl Lane {
             settlement.parked.push((event.meta.assignment, 1));
             self.push(event.meta.group, event);
         }
-        repeats
+        later
     }
 
     /// Finds the window of each assignment, and touches what the lookups will read. They miss the cache, and
@@ -367,6 +381,7 @@ impl Lane {
     /// run again forgets its id when it is put back.
     fn remember_ids(&mut self, batch: &Batch) {
         self.approach_windows(batch);
+        let mut pausing = self.pausing();
         let Self {
             park,
             windows,
@@ -391,6 +406,16 @@ impl Lane {
             let held = held && !crate::sabotage::does("ignore-key-order");
             if !settled_before && held {
                 known.push(Known::Held);
+                continue;
+            }
+            if let Some(pausing) = &mut pausing
+                && !settled_before
+                && pausing.holds_in_batch(&batch.view(known.len()), meta.group)
+            {
+                if let Some(failed) = failed_before.get_mut(&(assignment.id, meta.seq)) {
+                    failed.paused = true;
+                }
+                known.push(Known::Paused);
                 continue;
             }
             if !failed_before.is_empty()
@@ -421,10 +446,13 @@ impl Lane {
     }
 
     /// An event whose id is known is a duplicate, unless the event that has it is held back: then it
-    /// waits behind it.
-    fn settle_repeats(&mut self, repeats: Vec<OwnedEvent>, settlement: &mut Settlement) {
-        for event in repeats {
+    /// waits behind it. One that is paused waits in any case.
+    fn settle_later(&mut self, later: Vec<Later>, settlement: &mut Settlement) {
+        for (known, event) in later {
             let meta = event.meta;
+            if known == Known::Paused && !self.park.holds(meta.group) {
+                self.park.park(meta.group, UNTIL_RESUMED, Allowance::ALL);
+            }
             if self.park.holds(meta.group) {
                 self.push(meta.group, event);
                 settlement.parked.push((meta.assignment, 1));
@@ -443,7 +471,8 @@ impl Lane {
         self.gauge.parked_bytes.store(parked.1, Ordering::Relaxed);
         self.gauge.copies_events.store(copies.0, Ordering::Relaxed);
         self.gauge.copies_bytes.store(copies.1, Ordering::Relaxed);
-        let due = self.park.next_due().map_or(0, |due| due.0 + 1);
+        let due = self.park.next_due().filter(|due| *due < UNTIL_RESUMED);
+        let due = due.map_or(0, |due| due.0 + 1);
         self.gauge.next_due_ms.store(due, Ordering::Relaxed);
         self.metrics
             .dedup_window(self.windows.iter().map(|(_, window)| window.len()).sum());

@@ -29,6 +29,7 @@ use super::lease::Lease;
 use super::messages::{Control, FromLane, Settlement, ToLane};
 use super::outage::Outage;
 use super::outside::Store;
+use super::pauses::PauseView;
 use super::routing::RoutingView;
 use super::sending::{Sending, WaitedForBy};
 use super::status::GroupStatus;
@@ -105,6 +106,7 @@ struct Waiting {
 pub(crate) struct Settling {
     pub(crate) group: Arc<str>,
     pub(crate) routing: RoutingView,
+    pub(crate) pauses: PauseView,
     pub(crate) plugins: Vec<SettlingPlugin>,
     pub(crate) lanes: Vec<SettlingLane>,
     pub(crate) store: Arc<dyn Store>,

@@ -12,6 +12,7 @@ use super::assembly::{Assembled, Outside, assemble, open_journals};
 use super::clock::Clock;
 use super::lease::Lease;
 use super::outside::{Outlet, Producer};
+use super::pauses::PauseDesk;
 use super::rebuild::Rebuilds;
 use super::versions::Versions;
 use super::{Group, GroupStatus, poll};
@@ -64,6 +65,8 @@ pub struct GroupParts<'a> {
     pub preparations: BTreeMap<String, Preparation>,
     /// What outputs are written by, where their topic asks for a schema.
     pub encoders: Encoders,
+    /// What an operator has paused of it.
+    pub pauses: Arc<PauseDesk>,
     /// Longest time for finishing what is in flight.
     pub drain_timeout: Duration,
     /// Where its figures go.
@@ -159,6 +162,7 @@ fn start_threads(parts: &GroupParts<'_>, group: Assembled) -> Result<Group, Star
     Ok(Group {
         id: settings.id.clone(),
         sources,
+        pauses: Arc::clone(&parts.pauses),
         status,
         stop,
         poll,

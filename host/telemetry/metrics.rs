@@ -292,6 +292,20 @@ impl Metrics {
         }
     }
 
+    /// How many pauses of a kind hold in a group.
+    pub fn pauses(&self, group: &str, of: &str, pauses: usize) {
+        let gauge = self.groups.pauses.with_label_values(&[group, of]);
+        gauge.set(i64::try_from(pauses).unwrap_or(i64::MAX));
+    }
+
+    /// Forgets the pauses of a group, of all these kinds.
+    pub fn pauses_are_gone(&self, group: &str, kinds: &[&str]) {
+        for kind in kinds {
+            // What is not there cannot be removed, and need not be.
+            let _gone = self.groups.pauses.remove_label_values(&[group, kind]);
+        }
+    }
+
     /// Another configuration serves.
     pub fn configuration_taken(&self) {
         self.configuration.taken();

@@ -2,6 +2,7 @@
 //! groups. It must not know how a group takes it up.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
@@ -11,7 +12,7 @@ use super::Broker;
 use super::matching::{outputs, with_matched};
 use crate::config::{Config, Group};
 use crate::kafka::KafkaError;
-use crate::pipeline::{Sources, TOPICS_MAX};
+use crate::pipeline::{PauseDesk, Sources, TOPICS_MAX};
 use crate::schema::Preparation;
 
 /// Topics with their partitions.
@@ -28,23 +29,25 @@ pub(in super::super) struct Following {
 }
 
 impl Following {
-    /// Starts looking every `interval`, with what is known of topics that are written to. `sources` are those of the groups, in their order.
+    /// Starts looking every `interval`, with what is known of topics that are written to. `groups` are their sources and pauses, in their order.
     ///
     /// # Errors
     /// There is no thread to be had.
     pub(in super::super) fn start(
         broker: Broker,
         (config, partitions): (&Config, &Partitions),
-        sources: Vec<Sources>,
+        groups: Vec<(Sources, Arc<PauseDesk>)>,
         prepare: Prepare,
         interval: Duration,
     ) -> std::io::Result<Self> {
         let (stop, stopped) = bounded(0);
+        let (sources, pauses): (Vec<_>, Vec<_>) = groups.into_iter().unzip();
         let mut looked = Looked {
             broker,
             config: config.clone(),
             said: vec![None; sources.len()],
             sources,
+            pauses,
             partitions: partitions.clone(),
             prepare,
             last: None,
@@ -64,6 +67,7 @@ struct Looked {
     broker: Broker,
     config: Config,
     sources: Vec<Sources>,
+    pauses: Vec<Arc<PauseDesk>>,
     /// Of topics that are written to.
     partitions: Partitions,
     prepare: Prepare,
@@ -75,6 +79,10 @@ struct Looked {
 
 impl Looked {
     fn look(&mut self) {
+        for pauses in &self.pauses {
+            let topics = &self.broker.topics;
+            pauses.note_ends(|topic, partition| topics.end(topic, partition).ok());
+        }
         let now = match self.there_is() {
             Ok(now) => now,
             Err(error) => {

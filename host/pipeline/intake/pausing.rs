@@ -1,6 +1,8 @@
 //! When partitions have to wait, and when they go on. A pause throws away what was prefetched, so there is
 //! room between the mark at which they pause and the one at which they go on.
 
+use std::sync::Arc;
+
 use super::super::assignment::Assignment;
 use super::super::lane::PRESSED_QUARTERS;
 use super::super::outage::Outage;
@@ -55,6 +57,7 @@ impl Intake {
 
     /// Pauses plugins that hold back too much, and resumes those that have room again.
     pub(crate) fn regulate(&mut self, consumer: &impl Source) {
+        self.obey_operator(consumer);
         for at in 0..self.plugins.len() {
             // A pause since the rebalance has paused all partitions anew, and stands.
             if std::mem::take(&mut self.plugins[at].resume_due) && !self.plugins[at].paused {
@@ -79,6 +82,45 @@ impl Intake {
                 }
             }
             self.regulate_copies(at, consumer);
+        }
+    }
+
+    /// Stops fetching whole partitions that an operator has paused, and fetches those again that are not any more. What
+    /// has been read of them is held back in the lanes.
+    fn obey_operator(&mut self, consumer: &impl Source) {
+        if !self.pauses.refresh() && !std::mem::take(&mut self.pauses_due) {
+            return;
+        }
+        let (mut stop, mut go_on) = (Vec::new(), Vec::new());
+        for local in &mut self.locals {
+            let assignment = &local.assignment;
+            let source = &self.routing.now.topics[assignment.source_index() as usize];
+            let (plugin, partition) = (assignment.plugin_index, assignment.partition);
+            let mut stopped = self.pauses.hold_partition(plugin, source, partition);
+            if stopped && assignment.rebuild.is_running() {
+                // Deduplication would end up with less than its window; nothing of that is run.
+                self.pauses_due = true;
+                stopped = false;
+            }
+            if std::mem::replace(&mut local.stopped, stopped) == stopped {
+                continue;
+            }
+            let plugin = &self.plugins[plugin];
+            let waits = plugin.paused || plugin.copies_paused && assignment.retry_of.is_some();
+            match stopped {
+                true => stop.push((assignment.topic.to_string(), partition)),
+                false if waits => {}
+                false => go_on.push((assignment.topic.to_string(), partition)),
+            }
+        }
+        let stopped = self.locals.iter().filter(|local| local.stopped);
+        self.pauses
+            .stop(stopped.map(|local| Arc::clone(&local.assignment)).collect());
+        if !stop.is_empty() {
+            pause(consumer, &stop);
+        }
+        if !go_on.is_empty() {
+            resume(consumer, &go_on);
         }
     }
 
@@ -124,12 +166,14 @@ impl Intake {
         events * 4 <= events_max * quarters && bytes * 4 <= bytes_max * quarters
     }
 
+    /// Without those that an operator has paused, which stay so.
     fn partitions_of(
         &self,
         plugin_at: usize,
         which: impl Fn(&Assignment) -> bool,
     ) -> Vec<(String, i32)> {
-        let assignments = self.locals.iter().map(|local| &local.assignment);
+        let locals = self.locals.iter().filter(|local| !local.stopped);
+        let assignments = locals.map(|local| &local.assignment);
         assignments
             .filter(|assignment| assignment.plugin_index == plugin_at && which(assignment))
             .map(|assignment| (assignment.topic.to_string(), assignment.partition))

@@ -232,6 +232,7 @@ impl Lane {
             not_before: attempts_due,
             problem: None,
             not_ready: false,
+            paused: false,
         });
         failed.not_before = attempts_due;
         failed.problem = Some(problem.clone());

@@ -8,6 +8,7 @@ use std::time::Duration;
 use super::super::batch::{Batch, OwnedEvent};
 use super::super::messages::{Fence, FromLane, Settlement};
 use super::super::outage::Outage;
+use super::paused::UNTIL_RESUMED;
 use super::{
     BATCH_BYTES_MAX, BATCH_EVENTS_MAX, FailedBefore, IDLE, Lane, PRESSED_QUARTERS, window_at,
 };
@@ -33,6 +34,7 @@ impl Lane {
     /// Runs what has waited and is due, one batch of it, so that commands and fresh batches get their turn.
     /// Says how long nothing will be due.
     pub(in crate::pipeline) fn run_what_waited(&mut self) -> Duration {
+        self.take_up_pauses();
         self.take_up_versions();
         if self.outage_is_on() {
             self.probe();
@@ -47,7 +49,7 @@ impl Lane {
         self.run_due(if ailing { 1 } else { BATCH_EVENTS_MAX });
         // What it evicts lets go of the events behind it, and those are due at once.
         self.relieve();
-        match self.park.next_due() {
+        match self.park.next_due().filter(|due| *due < UNTIL_RESUMED) {
             Some(due) => Duration::from_millis(due.0.saturating_sub(self.clock.now().0)),
             None => IDLE,
         }
@@ -110,11 +112,11 @@ impl Lane {
         }
         self.waited = true;
         self.end_long_waits(&mut batch, now, &mut settlement);
-        let repeats = self.admit(&mut batch, &mut settlement);
+        let later = self.admit(&mut batch, &mut settlement);
         if !batch.is_empty() {
             self.handle(&mut batch, &mut settlement);
         }
-        self.settle_repeats(repeats, &mut settlement);
+        self.settle_later(later, &mut settlement);
         for rest in due.rests {
             self.park.put_back(rest, now);
         }
@@ -127,10 +129,16 @@ impl Lane {
         if self.failed_before.is_empty() {
             return;
         }
+        let pausing = self.pausing();
         let mut gone = Vec::new();
         for index in 0..batch.len() {
             let meta = batch.events[index];
             let assignment = batch.assignment_of(meta);
+            if let Some(pausing) = &pausing
+                && pausing.holds(&batch.view(index))
+            {
+                continue;
+            }
             let waits = self.failed_before.get(&(assignment.id, meta.seq));
             let Some(failed) = waits.filter(|failed| failed.not_before > now) else {
                 continue;
@@ -169,8 +177,12 @@ impl Lane {
         outage.map_or(now, |outage| outage.without(now))
     }
 
-    /// Whether what is held back takes so much of its budget that something has to go.
+    /// Whether what is held back takes so much of its budget that something has to go. Nothing goes because of what an
+    /// operator has paused: partitions wait instead.
     pub(super) fn pressed(&self) -> bool {
+        if !self.settings.pauses.now.is_empty() {
+            return false;
+        }
         let (events_max, bytes_max) = self.settings.park_budget;
         let (events, bytes) = self.parked();
         events * 4 > events_max * PRESSED_QUARTERS || bytes * 4 > bytes_max * PRESSED_QUARTERS
@@ -320,6 +332,7 @@ impl Lane {
                 not_before: now.after(wait_ms),
                 problem: None,
                 not_ready: false,
+                paused: false,
             };
             self.failed_before
                 .insert((assignment.id, event.seq), failed);

@@ -71,6 +71,7 @@ impl Life {
             correlation: &correlation,
             preparations: BTreeMap::new(),
             encoders: BTreeMap::new(),
+            pauses: Arc::default(),
             drain_timeout: parts.drain_timeout,
             metrics,
             aside: None,

@@ -22,7 +22,9 @@ impl Settling {
         let idle: Vec<(u64, Option<u64>)> = books
             .map(|books| (books.assignment.id, books.idle_ms(now)))
             .collect();
+        self.pauses.refresh();
         let mut notes: Vec<String> = self.rebuild_note().into_iter().collect();
+        notes.extend(self.pause_note());
         notes.extend(self.note_outages());
         let stalled = idle.iter().any(|(_, idle_ms)| idle_ms.is_some());
         let unacknowledged = match stalled {
@@ -91,6 +93,9 @@ impl Settling {
             let why = "the store or a journal cannot be written";
             return (Reason::Store, why.to_owned());
         }
+        if let Some(why) = self.paused(books) {
+            return (Reason::Paused, why.to_owned());
+        }
         if let Some(unacknowledged) = unacknowledged.get(&of.id) {
             let trouble = self.sending.trouble.as_deref().unwrap_or("no answer");
             let why =
@@ -119,7 +124,7 @@ impl Settling {
         }
         if of.is_paused() {
             let why = "nothing more is fetched, because its lanes have no room";
-            return (Reason::Paused, why.to_owned());
+            return (Reason::Full, why.to_owned());
         }
         let in_flight = books.ledger.in_flight();
         let why = match in_flight {
@@ -127,6 +132,32 @@ impl Settling {
             _ => format!("no reason is known; {in_flight} events are in flight"),
         };
         (Reason::Unknown, why)
+    }
+
+    /// Whether an operator has paused a partition, or something of it that waits.
+    fn paused(&self, books: &Books) -> Option<&'static str> {
+        let of = &books.assignment;
+        let source = &self.routing.now.topics[of.source_index() as usize];
+        if self
+            .pauses
+            .hold_partition(of.plugin_index, source, of.partition)
+        {
+            return Some("an operator has paused it");
+        }
+        let key = books.ledger.parked > 0 && self.pauses.now.hold_keys_of(source);
+        key.then_some("an operator has paused a key of its topic, and events of it wait")
+    }
+
+    /// What is paused, where anything is.
+    fn pause_note(&self) -> Option<String> {
+        let pauses = self.pauses.now.all();
+        let words: Vec<&str> = pauses.map(|(target, _)| target.word()).collect();
+        (!words.is_empty()).then(|| {
+            format!(
+                "paused by an operator: {} (/v1/pauses lists them)",
+                words.join(", ")
+            )
+        })
     }
 
     /// The plugins whose events wait until something outside is well again.

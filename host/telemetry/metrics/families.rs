@@ -154,6 +154,7 @@ pub(super) struct GroupFamilies {
     pub(super) breaker_open: IntGaugeVec,
     pub(super) state_bytes: IntGaugeVec,
     pub(super) state_entries: IntGaugeVec,
+    pub(super) pauses: IntGaugeVec,
     pub(super) rebuild_timeouts: IntCounterVec,
 }
 
@@ -198,6 +199,12 @@ impl GroupFamilies {
                 "millrace_breaker_open",
                 "1 while something outside a plugin fails and its events wait.",
                 &PLUGIN,
+            )?,
+            pauses: gauge(
+                registry,
+                "millrace_pauses",
+                "Pauses that operators have made, by what is paused.",
+                &["group", "of"],
             )?,
             state_bytes: gauge(
                 registry,

@@ -61,6 +61,7 @@ impl Host {
             correlation: &correlation,
             preparations: preparation.into_iter().collect(),
             encoders: BTreeMap::new(),
+            pauses: Arc::default(),
             drain_timeout: Duration::from_millis(plan.drain_timeout_ms),
             metrics: &around.metrics,
             aside: None,
