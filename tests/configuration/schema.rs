@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
 
 use serde_json::Value;
 
@@ -18,8 +19,8 @@ fn text(file: &Path) -> String {
 
 /// Keys of the document that only a configuration has; Prometheus' rules have `groups` too.
 fn is_configuration(document: &Value) -> bool {
-    let schema = printed();
-    let known = schema["properties"].as_object().expect("it has keys");
+    static SCHEMA: LazyLock<Value> = LazyLock::new(printed);
+    let known = SCHEMA["properties"].as_object().expect("it has keys");
     let rules = document["groups"][0].get("rules").is_some();
     document
         .as_object()

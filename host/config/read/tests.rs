@@ -213,46 +213,6 @@ fn the_defaults_are_the_documented_ones() {
     assert_eq!(folder.read(MINIMAL, &[], &[]).unwrap(), expected);
 }
 
-/// Setting a key to the default that its table gives must change nothing.
-#[test]
-fn each_default_in_the_tables_of_the_documentation_is_the_real_one() {
-    let folder = Folder::new();
-    let plain = folder.read(MINIMAL, &[], &[]).unwrap();
-    let mut section = "";
-    let mut checked = 0;
-    for line in include_str!("../../../docs/configuration.md").lines() {
-        if let Some(title) = line.strip_prefix("## ") {
-            section = title.trim_matches('`');
-        }
-        let cells: Vec<&str> = line.trim_matches('|').split('|').map(str::trim).collect();
-        let [key, _, default, _] = cells[..] else {
-            continue;
-        };
-        let (Some(key), Some(default)) = (code(key), code(default)) else {
-            continue;
-        };
-        let path = if section == "The top" {
-            key.to_owned()
-        } else {
-            format!("{section}.{key}")
-        };
-        let set = format!("{path}={default}")
-            .replace("NAME", "p")
-            .replace("ID", "g");
-        let config = folder.read(MINIMAL, &[], &[&set]);
-        assert_eq!(
-            config.unwrap_or_else(|error| panic!("{set}: {error}")),
-            plain,
-            "{set}"
-        );
-        checked += 1;
-    }
-    assert_eq!(
-        checked, 85,
-        "every row with a default in code marks is checked"
-    );
-}
-
 #[test]
 fn a_plugin_can_be_left_as_it_is_until_somebody_asks() {
     let folder = Folder::new();
@@ -264,10 +224,6 @@ fn a_plugin_can_be_left_as_it_is_until_somebody_asks() {
     assert!(reload("watch=true").watch && !reload("watch=false").watch);
     assert!(!reload("watch=true").approve_grants && reload("approve_grants=true").approve_grants);
     assert!(read("approve=true").is_err());
-}
-
-fn code(cell: &str) -> Option<&str> {
-    cell.strip_prefix('`')?.strip_suffix('`')
 }
 
 #[test]
