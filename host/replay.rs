@@ -65,7 +65,7 @@ pub enum ReplayError {
     #[error("a replay cannot run into {0} itself: name another group with --into")]
     IntoItself(String),
     #[error(
-        "plugin {0} may send requests to others (`https:` or `http:` grants), and a replay would send them again; say --web          refuse or --web send"
+        "plugin {0} may send requests to others (`https:` or `http:` grants), and a replay would send them again; say --web refuse or --web send"
     )]
     AsksOthers(String),
     #[error(transparent)]

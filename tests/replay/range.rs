@@ -9,6 +9,7 @@ use crate::harness::host::{Exit, Setup};
 use crate::harness::kafka;
 use crate::harness::main_flow::guest;
 use crate::harness::topic::{Record, Stored, Topic, unique};
+use crate::harness::wait;
 
 /// One group that counts the events of each key in its state, and outputs the counts.
 pub(super) struct Counting {
@@ -98,7 +99,9 @@ fn a_range_runs_beside_the_live_group_of_which_nothing_is_touched() {
         .source
         .produce_in_a_transaction(&format!("{}-0", counting.keys), &["last".to_owned()]);
     let live = setup.start();
-    counting.source.wait_for_no_lag(&counting.group, TIMEOUT);
+    wait::eventually("everything handled", TIMEOUT, || {
+        counting.source.committed(&counting.group).get(&0) == Some(&10)
+    });
     let touched = || {
         let committed = counting.source.committed(&counting.group);
         let letters = counting.dead_letters.read_all().len();

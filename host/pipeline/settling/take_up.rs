@@ -217,10 +217,12 @@ impl Settling {
         mark: OffsetMark,
         mut stored: StoredPartition,
     ) -> StoredPartition {
-        tracing::warn!(topic = %offered.topic, partition = offered.partition,
-            committed = ?offered.committed, forget_state = mark.forget_state,
-            "an operator has set the offset of the group; what was settled beyond it is forgotten");
-        self.metrics.rewinds.inc();
+        if stored != StoredPartition::default() {
+            tracing::warn!(topic = %offered.topic, partition = offered.partition,
+                committed = ?offered.committed, forget_state = mark.forget_state,
+                "an operator has set the offset of the group; what was settled beyond it is forgotten");
+            self.metrics.rewinds.inc();
+        }
         stored.row = None;
         if !mark.forget_state {
             return stored;
