@@ -16,6 +16,7 @@ mod spans;
 mod tapped;
 mod trying;
 mod waiting;
+mod windows;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -355,28 +356,6 @@ impl Lane {
         later
     }
 
-    /// Finds the window of each assignment, and touches what the lookups will read. They miss the cache, and
-    /// a loop with nothing else in it lets the processor overlap them.
-    fn approach_windows(&mut self, batch: &Batch) {
-        let Self {
-            windows, window_of, ..
-        } = self;
-        window_of.clear();
-        let Some(dedup) = &self.settings.dedup else {
-            return;
-        };
-        for assignment in &batch.assignments {
-            window_of.push(window_at(windows, assignment, dedup));
-        }
-        let mut touched = 0;
-        for meta in &batch.events {
-            if let Some(id) = meta.id {
-                touched ^= windows[window_of[meta.assignment as usize]].1.touch(id);
-            }
-        }
-        std::hint::black_box(touched);
-    }
-
     /// Looks every id up and remembers it, before anything else is done with the batch. An event that will
     /// run again forgets its id when it is put back.
     fn remember_ids(&mut self, batch: &Batch) {
@@ -493,20 +472,4 @@ impl Lane {
             .settle
             .send(FromLane::Settlement(self.settings.index, settlement));
     }
-}
-
-/// The place of an assignment's window, made where there is none.
-fn window_at(
-    windows: &mut Vec<(Arc<Assignment>, Window)>,
-    assignment: &Arc<Assignment>,
-    dedup: &config::Dedup,
-) -> usize {
-    let known = windows
-        .iter()
-        .position(|(known, _)| Arc::ptr_eq(known, assignment));
-    known.unwrap_or_else(|| {
-        let window = Window::new(dedup.window.as_millis() as i64, dedup.max_events);
-        windows.push((Arc::clone(assignment), window));
-        windows.len() - 1
-    })
 }

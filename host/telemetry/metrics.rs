@@ -4,6 +4,7 @@
 mod configuration;
 mod families;
 mod figures;
+mod group;
 mod of_plugin;
 mod partition;
 mod plugin;
@@ -18,13 +19,13 @@ use std::time::Duration;
 
 use prometheus::proto::MetricFamily;
 use prometheus::{
-    Counter, CounterVec, Encoder as _, Gauge, GaugeVec, Histogram, HistogramVec, IntCounter,
-    IntCounterVec, IntGauge, IntGaugeVec, Registry, TextEncoder,
+    Encoder as _, Gauge, Histogram, IntCounter, IntCounterVec, IntGauge, Registry, TextEncoder,
 };
 
 use self::configuration::ConfigurationFamilies;
 use self::families::{GroupFamilies, LaneFamilies, PartitionFamilies};
 pub use self::figures::Figures;
+pub use self::group::GroupMetrics;
 pub use self::of_plugin::PluginCounts;
 pub use self::partition::PartitionMetrics;
 use self::plugin::{PluginMetrics, Registered};
@@ -38,7 +39,6 @@ use self::versions::VersionFamilies;
 pub use self::versions::VersionLabels;
 use crate::delivery::dead_letter::Cause;
 use crate::sandbox::{FaultKind, MetricChange, WebCounts, Worn};
-use crate::store::StateUsage;
 
 /// All figures of the process.
 #[derive(Debug, Clone)]
@@ -58,36 +58,6 @@ pub struct Metrics {
     producer: ProducerFamilies,
     configuration: ConfigurationFamilies,
     spans: SpanMetrics,
-}
-
-/// Figures of one group.
-#[derive(Debug, Clone)]
-pub struct GroupMetrics {
-    group: String,
-    partitions: PartitionFamilies,
-    /// Ledgers that did not close.
-    pub ledger_holes: IntCounter,
-    /// Commits that the broker acknowledged.
-    pub commits: IntCounter,
-    /// Commits that it refused.
-    pub commit_failures: IntCounter,
-    /// Partitions found rewound.
-    pub rewinds: IntCounter,
-    /// Partitions that another host had gone on with.
-    pub stale_stores: IntCounter,
-    /// Emissions acknowledged.
-    pub emissions: IntCounter,
-    /// Settles that the disk refused.
-    pub settle_failures: IntCounter,
-    /// Offsets that were deleted before they were read.
-    pub lost_records: IntCounter,
-    refused_records: IntGaugeVec,
-    /// Partitions that another member may have had before they were given up here.
-    pub lost_partitions: IntCounter,
-    breaker_open: IntGaugeVec,
-    state: [IntGaugeVec; 2],
-    /// Rebuilds of deduplication that were ended before they were done.
-    pub rebuild_timeouts: IntCounter,
 }
 
 /// How many events one version of a plugin was called with, in one group.
@@ -181,25 +151,7 @@ impl Metrics {
     /// Handles of one group.
     #[must_use]
     pub fn group(&self, group: &str) -> GroupMetrics {
-        let of = |counter: &IntCounterVec| counter.with_label_values(&[group]);
-        let families = &self.groups;
-        GroupMetrics {
-            group: group.to_owned(),
-            partitions: self.partitions.clone(),
-            ledger_holes: of(&families.ledger_holes),
-            commits: of(&families.commits),
-            commit_failures: of(&families.commit_failures),
-            rewinds: of(&families.rewinds),
-            stale_stores: of(&families.stale_stores),
-            emissions: of(&families.emissions),
-            settle_failures: of(&families.settle_failures),
-            lost_records: of(&families.lost_records),
-            refused_records: families.refused_records.clone(),
-            lost_partitions: of(&families.lost_partitions),
-            breaker_open: families.breaker_open.clone(),
-            state: [families.state_bytes.clone(), families.state_entries.clone()],
-            rebuild_timeouts: of(&families.rebuild_timeouts),
-        }
+        GroupMetrics::new(&self.groups, &self.partitions, group)
     }
 
     /// Handles of the schema registry.
@@ -363,37 +315,6 @@ impl Metrics {
     }
 }
 
-impl GroupMetrics {
-    /// Whether the breaker of a plugin is open. Set once a settle, so its handle is looked up.
-    pub fn breaker(&self, plugin: &str, open: bool) {
-        let labels = [self.group.as_str(), plugin];
-        let gauge = self.breaker_open.with_label_values(&labels);
-        gauge.set(i64::from(open));
-    }
-
-    /// What the state of a plugin takes. Set once a settle, so its handles are looked up.
-    pub fn state(&self, plugin: &str, usage: StateUsage) {
-        let labels = [self.group.as_str(), plugin];
-        for (gauge, value) in self.state.iter().zip([usage.bytes, usage.entries]) {
-            gauge.with_label_values(&labels).set(value as i64);
-        }
-    }
-
-    /// How many records for a topic were refused and are still not acknowledged. Rare, so its handle is
-    /// looked up.
-    pub fn refused_records(&self, topic: &str, records: usize) {
-        let labels = [self.group.as_str(), topic];
-        let gauge = self.refused_records.with_label_values(&labels);
-        gauge.set(records as i64);
-    }
-
-    /// Handles of one partition.
-    #[must_use]
-    pub fn partition(&self, topic: &str, partition: i32) -> PartitionMetrics {
-        PartitionMetrics::new(&self.partitions, &self.group, topic, partition)
-    }
-}
-
 impl Drop for LaneMetrics {
     fn drop(&mut self) {
         // A lane that is gone holds nothing back. What is not there cannot be removed, and need not be.
@@ -508,20 +429,4 @@ impl LaneMetrics {
     pub fn plugin_changes(&mut self, changes: &[MetricChange]) {
         self.own.apply(changes);
     }
-}
-
-/// A registered metric of a plugin's own.
-#[derive(Debug, Clone)]
-enum OwnVec {
-    Counter(CounterVec),
-    Gauge(GaugeVec),
-    Histogram(HistogramVec),
-}
-
-/// One series of it.
-#[derive(Debug, Clone)]
-enum OwnSeries {
-    Counter(Counter),
-    Gauge(Gauge),
-    Histogram(Histogram),
 }

@@ -9,9 +9,8 @@ use super::super::batch::{Batch, OwnedEvent};
 use super::super::messages::{Fence, FromLane, Settlement};
 use super::super::outage::Outage;
 use super::paused::UNTIL_RESUMED;
-use super::{
-    BATCH_BYTES_MAX, BATCH_EVENTS_MAX, FailedBefore, IDLE, Lane, PRESSED_QUARTERS, window_at,
-};
+use super::windows::window_at;
+use super::{BATCH_BYTES_MAX, BATCH_EVENTS_MAX, FailedBefore, IDLE, Lane, PRESSED_QUARTERS};
 use crate::delivery::lanes::OrderGroup;
 use crate::delivery::ledger::Settled;
 use crate::delivery::park::Allowance;

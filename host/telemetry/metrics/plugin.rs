@@ -4,15 +4,33 @@ use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use prometheus::{CounterVec, GaugeVec, HistogramOpts, HistogramVec, IntCounter, Opts, Registry};
+use prometheus::{
+    Counter, CounterVec, Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, Opts,
+    Registry,
+};
 
 use super::families::DURATION_BUCKETS;
-use super::{OwnSeries, OwnVec};
 use crate::sandbox::{MetricChange, MetricKind};
 
 /// Of histograms that are not of seconds: from 1 to a billion, in powers of four. What is counted and what is
 /// measured in bytes lies there.
 const AMOUNT_BUCKETS: (f64, f64, usize) = (1.0, 4.0, 16);
+
+/// A registered metric of a plugin's own.
+#[derive(Debug, Clone)]
+enum OwnVec {
+    Counter(CounterVec),
+    Gauge(GaugeVec),
+    Histogram(HistogramVec),
+}
+
+/// One series of it.
+#[derive(Debug, Clone)]
+enum OwnSeries {
+    Counter(Counter),
+    Gauge(Gauge),
+    Histogram(Histogram),
+}
 
 /// What plugins have registered. One plugin may run in several lanes and groups.
 pub(super) type Registered = Arc<Mutex<Own>>;
