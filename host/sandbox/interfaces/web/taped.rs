@@ -17,7 +17,7 @@ use crate::sandbox::transcript::{self, HostAnswer};
 /// Notes what a request came to.
 pub(super) fn noted(tape: &Tape, answered: Answered) -> Answered {
     let (answer, connection) = answered.inspect_err(|error| {
-        tape.http(HostAnswer::HttpFailed(word(error).to_owned()));
+        tape.http(HostAnswer::HttpFailed(word(error)));
     })?;
     let of = |(name, value): (&http::HeaderName, &http::HeaderValue)| {
         let value = transcript::Bytes(value.as_bytes().to_vec());
@@ -81,7 +81,7 @@ impl Body for Noted {
                     self.tape.http_body(self.place, Ok(data));
                 }
             }
-            Poll::Ready(Some(Err(error))) => self.tape.http_body(self.place, Err(word(error))),
+            Poll::Ready(Some(Err(error))) => self.tape.http_body(self.place, Err(&word(error))),
             Poll::Ready(None) | Poll::Pending => {}
         }
         frame
@@ -122,7 +122,7 @@ impl Body for Broken {
 type Failure = (&'static str, fn() -> Error);
 
 /// The kinds of failure that a guest can tell apart, by their words.
-const FAILURES: [Failure; 10] = [
+const FAILURES: [Failure; 8] = [
     ("connection-timeout", || Error::ConnectionTimeout),
     ("connection-read-timeout", || Error::ConnectionReadTimeout),
     ("response-timeout", || Error::HttpResponseTimeout),
@@ -131,15 +131,25 @@ const FAILURES: [Failure; 10] = [
     ("address-prohibited", || Error::DestinationIpProhibited),
     ("connection-refused", || Error::ConnectionRefused),
     ("tls", || Error::TlsProtocolError),
-    ("response-too-large", || Error::HttpResponseBodySize(None)),
-    ("request-too-large", || Error::HttpRequestBodySize(None)),
+];
+
+type Size = (&'static str, fn(Option<u64>) -> Error);
+
+/// Those that say how many bytes were too many.
+const SIZES: [Size; 2] = [
+    ("response-too-large", Error::HttpResponseBodySize),
+    ("request-too-large", Error::HttpRequestBodySize),
 ];
 
 /// What is none of these.
 const BROKEN_OFF: &str = "connection-terminated";
 
-fn word(error: &Error) -> &'static str {
-    match error {
+fn word(error: &Error) -> String {
+    let sized = |word: &str, bytes: Option<u64>| match bytes {
+        Some(bytes) => format!("{word}:{bytes}"),
+        None => word.to_owned(),
+    };
+    let word = match error {
         Error::ConnectionTimeout => "connection-timeout",
         Error::ConnectionReadTimeout => "connection-read-timeout",
         Error::HttpResponseTimeout => "response-timeout",
@@ -148,13 +158,18 @@ fn word(error: &Error) -> &'static str {
         Error::DestinationIpProhibited => "address-prohibited",
         Error::ConnectionRefused | Error::Connect(_) => "connection-refused",
         Error::Tls(_) | Error::TlsProtocolError | Error::TlsCertificateError => "tls",
-        Error::HttpResponseBodySize(_) => "response-too-large",
-        Error::HttpRequestBodySize(_) => "request-too-large",
+        Error::HttpResponseBodySize(bytes) => return sized("response-too-large", *bytes),
+        Error::HttpRequestBodySize(bytes) => return sized("request-too-large", *bytes),
         _ => BROKEN_OFF,
-    }
+    };
+    word.to_owned()
 }
 
 fn error(word: &str) -> Error {
+    let (word, bytes) = word.split_once(':').unwrap_or((word, ""));
+    if let Some((_, make)) = SIZES.iter().find(|(known, _)| *known == word) {
+        return make(bytes.parse().ok());
+    }
     let made = FAILURES.iter().find(|(known, _)| *known == word);
     made.map_or(Error::ConnectionTerminated, |(_, make)| make())
 }
@@ -169,6 +184,8 @@ mod tests {
             assert_eq!(word(&make()), name);
             assert_eq!(word(&error(name)), name);
         }
-        assert_eq!(word(&error(BROKEN_OFF)), BROKEN_OFF);
+        for name in ["response-too-large:9", "request-too-large", BROKEN_OFF] {
+            assert_eq!(word(&error(name)), name);
+        }
     }
 }
