@@ -224,7 +224,6 @@ fn a_pause_holds_over_a_rebalance_and_another_configuration() {
 #[test]
 fn an_event_that_waits_for_a_retry_is_not_given_up_while_it_is_paused() {
     let mut copying = Copying::new("retries");
-    // Without the pause it would be evicted after a second, and there is no retry topic.
     let (_setup, host) = copying.start("");
     let value = json!({ "do": "retry", "times": 1, "seq": 1 }).to_string();
     copying

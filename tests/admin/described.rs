@@ -97,6 +97,7 @@ fn what_is_answered_is_what_the_document_describes() {
     assert_eq!(get("/v1/lanes")[0]["plugin"], "witness");
     assert_eq!(get("/v1/plugins")[0]["plugin"], "witness");
     assert_eq!(get("/v1/host")["ready"], true);
+    assert_eq!(get("/v1/pauses"), json!([]));
     let settings = get("/v1/configuration");
     let found = settings["settings"].as_array().and_then(|settings| {
         let mut settings = settings.iter();
