@@ -1,6 +1,7 @@
 //! Metrics, health, what a host shows of itself and the versions of plugins over HTTP, and the page for operators. It
 //! must not know Kafka, what a version or a group is, or how a figure is made.
 
+pub mod dead_letters;
 mod guard;
 mod page;
 pub mod pausing;
@@ -64,6 +65,8 @@ pub struct Desks {
     pub views: Arc<dyn views::Views>,
     /// For events as they are handled.
     pub tapping: Arc<dyn tap::Tapping>,
+    /// For dead letters.
+    pub letters: Arc<dyn dead_letters::Letters>,
 }
 
 impl std::fmt::Debug for Desks {
@@ -159,6 +162,7 @@ impl AdminServer {
             .merge(pausing::routes(desks.pausing, somebody_is_named))
             .merge(views::routes(desks.views))
             .merge(tap::routes(desks.tapping))
+            .merge(dead_letters::routes(desks.letters))
             .merge(page::routes())
             .fallback(views::nothing_there)
             .layer(from_fn_with_state(self.token.map(Arc::new), guard));

@@ -5,6 +5,7 @@ mod desk;
 mod error;
 mod gateways;
 mod groups;
+mod letters;
 pub mod online;
 mod pausing;
 mod ready;
@@ -142,12 +143,15 @@ impl Daemon {
         Ok(daemon)
     }
 
-    /// From now on, those of the configuration that serves.
+    /// From now on, those of the configuration that serves; and whoever looks sees its dead letters.
     fn look_after_plugins(&self) {
         let plugins = self.ready.plugins.values();
         let plugins = plugins.map(|(versions, plugin)| (plugin.clone(), Arc::clone(versions)));
         let rules = self.ready.rules.values().cloned().collect();
         self.reloader.look_after(plugins, rules);
+        let groups = self.ready.config.groups.iter();
+        let letters = groups.map(|group| (group.id.clone(), group.dead_letter.topic.clone()));
+        self.shown.dead_letters_go_to(letters.collect());
     }
 
     /// What makes another configuration ready for this host, on any thread.
@@ -262,6 +266,10 @@ impl Daemon {
             pausing: Arc::clone(&self.paused) as Arc<_>,
             views,
             tapping: Arc::new(tapping::HostTaps::new(Arc::clone(&self.shown), reloader)),
+            letters: Arc::new(letters::HostLetters::new(
+                Arc::clone(&self.shown),
+                self.ready.config.kafka.clone(),
+            )),
         };
         let admin = admin.serve(move || asked.health(), render, desks, stopped.clone());
         self.servers.push(self.runtime.spawn(admin));

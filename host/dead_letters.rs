@@ -1,7 +1,8 @@
 //! Dead letters as an operator works with them: found, grouped by what went wrong, written out, put back and removed.
-//! Letters are read one after the other and none is kept, so a topic may hold any number. It must not know who asks:
-//! the command line does today.
+//! Letters are read one after the other and none is kept but the newest, so a topic may hold any number. It must not
+//! know who asks.
 
+mod board;
 mod clusters;
 mod filter;
 mod id;
@@ -17,6 +18,7 @@ mod signature;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+pub use self::board::Board;
 pub use self::clusters::{CLUSTERS_MAX, Cluster, Clusters};
 pub use self::filter::Filter;
 pub use self::id::{LetterId, NotAnId};

@@ -2,7 +2,7 @@
 //!
 //! Modules stand in reading order. Dependencies point one way:
 //! `main -> cli -> daemon -> {reload, registry, pipeline, kafka, sandbox, ingest, admin, schema} -> delivery`, and
-//! `cli -> dead_letters -> {kafka, delivery}` beside the daemon.
+//! `{cli, daemon} -> dead_letters -> {kafka, delivery}` beside it.
 
 pub mod admin;
 pub mod authoring;

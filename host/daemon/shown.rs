@@ -17,6 +17,8 @@ pub(super) struct Shown {
     groups: Mutex<Vec<(String, Arc<GroupStatus>)>>,
     refused: Mutex<Option<String>>,
     explained: Mutex<Option<Value>>,
+    /// By group.
+    dead_letter_topics: Mutex<Vec<(String, String)>>,
 }
 
 impl Shown {
@@ -34,6 +36,21 @@ impl Shown {
     /// The configuration that was to be taken up last is refused for this; none where it was taken up.
     pub(super) fn refused(&self, reason: Option<String>) {
         *self.refused.lock().unwrap_or_else(PoisonError::into_inner) = reason;
+    }
+
+    /// Where the groups of the configuration that serves send their dead letters.
+    pub(super) fn dead_letters_go_to(&self, topics: Vec<(String, String)>) {
+        let mut known = self
+            .dead_letter_topics
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        *known = topics;
+    }
+
+    /// Groups, each with the topic of its dead letters.
+    pub(super) fn dead_letter_topics(&self) -> Vec<(String, String)> {
+        let known = self.dead_letter_topics.lock();
+        known.unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// The configuration that serves is explained so.

@@ -36,7 +36,7 @@ pub struct Cluster {
 }
 
 /// All of them.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Clusters {
     clusters: HashMap<String, Cluster>,
     /// Letters of clusters that there was no room for.

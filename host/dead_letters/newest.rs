@@ -14,7 +14,7 @@ pub const LISTED_MAX: usize = 10_000;
 type Place = (i64, i32, i64);
 
 /// What was listed.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Newest {
     limit: usize,
     /// The oldest on top.

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use super::{TIMEOUT, Trouble};
 use crate::harness::host::Host;
 use crate::harness::http;
+use crate::harness::topic::Record;
 use crate::harness::wait;
 
 /// The document, and whether answers are as it says.
@@ -105,6 +106,8 @@ fn what_is_answered_is_what_the_document_describes() {
     });
     assert_eq!(found.expect("it is written")["value"], "300ms");
 
+    dead_letters_are_described(&trouble, &host, &document);
+
     for (path, status, part) in [
         ("/v1/partitions?state=sad", 400, "stuck, waiting"),
         ("/v1/groups?grp=1", 400, "nothing can be asked for here"),
@@ -119,6 +122,41 @@ fn what_is_answered_is_what_the_document_describes() {
     }
     changes_are_described(&host, &document);
     host.sigterm().expect_code(0);
+}
+
+/// The first look lets somebody read; what is read is grouped.
+fn dead_letters_are_described(trouble: &Trouble, host: &Host, document: &Document) {
+    let get = |path: &str, described: &str| {
+        let (status, text) = host.get(path).expect("it is served");
+        document.holds("get", described, (status, &text))
+    };
+    let topic = trouble.witness.dead_letters.name();
+    let topics = get("/v1/dead-letters", "/v1/dead-letters");
+    let group = &trouble.witness.group;
+    assert_eq!(topics, json!([{ "topic": topic, "groups": [group] }]));
+    let described = "/v1/dead-letters/{topic}";
+    let read = wait::eventually_some("the letters", TIMEOUT, || {
+        let read = get(&format!("/v1/dead-letters/{topic}"), described);
+        let all = read["complete"] == true;
+        all.then(|| read.clone()).ok_or(read)
+    });
+    assert_eq!(read["letters"], 1);
+    assert_eq!(read["clusters"][0]["cause"], "reject");
+    assert_eq!(read["clusters"][0]["code"], "malformed");
+    assert_eq!(read["newest"][0]["id"], read["clusters"][0]["example"]);
+
+    trouble.witness.source.produce(&[
+        Record::new("another", "not JSON").partition(1),
+        Record::new("yet another", "still not JSON").partition(1),
+    ]);
+    wait::eventually_some("letters that came since", TIMEOUT, || {
+        let read = get(&format!("/v1/dead-letters/{topic}"), described);
+        let count = read["clusters"][0]["count"] == 3 && read["letters"] == 3;
+        count.then_some(()).ok_or(read)
+    });
+    let nowhere = get("/v1/dead-letters/nowhere", described);
+    let error = nowhere["error"].as_str().unwrap_or_default();
+    assert!(error.contains(topic), "{error}");
 }
 
 /// Requests that change something, and those that come from a page of another site.

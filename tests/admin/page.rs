@@ -16,10 +16,11 @@ const TOKEN: &str = "a-token-of-the-operators";
 const PHONE: (u32, u32) = (375, 812);
 const SCREEN: (u32, u32) = (1_280, 900);
 
-const VIEWS: [&str; 5] = [
+const VIEWS: [&str; 6] = [
     "overview",
     "partitions",
     "plugins",
+    "letters",
     "events",
     "configuration",
 ];
@@ -61,6 +62,8 @@ fn the_page_shows_what_waits_and_why_and_asks_before_it_changes_anything() {
     let other = format!("{}[1]", trouble.topic());
     browser.wait_for(&["2 of 2 partitions", &place, &other, "waiting", "idle"]);
     asks_before_it_reloads(&browser, &host);
+    browser.types("nav a[href='#letters']", ENTER);
+    browser.wait_for(&["1 dead letters", "1 × reject", "malformed", "1 open"]);
     shows_events(&browser, &trouble);
     browser.types("nav a[href='#configuration']", ENTER);
     browser.types("#configuration-filter input", "admin.");
@@ -158,5 +161,6 @@ fn pictures(browser: &Browser, trouble: &Trouble, folder: &Path) {
     picture("overview", SCREEN, "dark", "overview-dark");
     picture("partitions", SCREEN, "light", "partitions");
     picture("plugins", SCREEN, "light", "plugins");
+    picture("letters", SCREEN, "light", "dead-letters");
     picture("overview", PHONE, "dark", "overview-phone");
 }

@@ -5,11 +5,12 @@ import { configuration } from "/page/configuration.js";
 import { byId, duration, say } from "/page/dom.js";
 import { events, leave } from "/page/events.js";
 import { LOOK_EVERY_MS, look } from "/page/history.js";
+import { letters } from "/page/letters.js";
 import { overview } from "/page/overview.js";
 import { partitions } from "/page/partitions.js";
 import { plugins } from "/page/plugins.js";
 
-const VIEWS = ["overview", "partitions", "plugins", "events", "configuration"];
+const VIEWS = ["overview", "partitions", "plugins", "letters", "events", "configuration"];
 
 let view = null;
 let timer = null;
@@ -26,7 +27,7 @@ function turn() {
     if (link.hash === `#${view}`) link.setAttribute("aria-current", "page");
     else link.removeAttribute("aria-current");
   }
-  document.title = view === "overview" ? "Millrace" : `${view[0].toUpperCase()}${view.slice(1)} – Millrace`;
+  document.title = view === "overview" ? "Millrace" : `${document.querySelector(`nav a[href="#${view}"]`).textContent} – Millrace`;
   scrollTo(0, 0);
   again();
 }
@@ -60,6 +61,7 @@ async function once() {
   if (now === "partitions") partitions(await ask("/v1/partitions"));
   if (now === "plugins") plugins(all, again);
   if (now === "configuration") await configuration();
+  if (now === "letters") await letters(again);
   if (now === "events") events({ groups, plugins: all });
 }
 

@@ -49,6 +49,7 @@ impl fmt::Display for Banner<'_> {
         if let Some(grpc) = self.grpc {
             writeln!(f, "grpc     {grpc}")?;
         }
+        writeln!(f, "page     http://{}/", self.admin)?;
         writeln!(f, "metrics  http://{}/metrics", self.admin)?;
         for (name, plugin) in &self.config.plugins {
             if let Some(journal) = &plugin.journal {
