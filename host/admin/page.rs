@@ -26,7 +26,7 @@ macro_rules! script {
 }
 
 /// Path, media type and text of each file.
-const FILES: [(&str, &str, &str); 15] = [
+const FILES: [(&str, &str, &str); 16] = [
     ("/", HTML, include_str!("page/page.html")),
     ("/page/page.css", CSS, include_str!("page/page.css")),
     (
@@ -45,6 +45,7 @@ const FILES: [(&str, &str, &str); 15] = [
     script!("letters.js"),
     script!("overview.js"),
     script!("partitions.js"),
+    script!("pausing.js"),
     script!("plugins.js"),
 ];
 

@@ -188,7 +188,10 @@ fn changes_are_described(host: &Host, document: &Document) {
 
 #[test]
 fn without_a_token_no_name_of_another_site_leads_to_what_is_shown() {
-    let setup = crate::harness::host::Setup::new(crate::harness::kafka::shared(), "groups: []\n");
+    let setup = crate::harness::host::Setup::new(
+        crate::harness::kafka::shared(),
+        "ingest: { grpc: { listen: 127.0.0.1:0 } }\n",
+    );
     let host = setup.start();
     let port = host.admin().port();
     for (name, status) in [

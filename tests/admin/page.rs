@@ -64,6 +64,7 @@ fn the_page_shows_what_waits_and_why_and_asks_before_it_changes_anything() {
     asks_before_it_reloads(&browser, &host);
     browser.types("nav a[href='#letters']", ENTER);
     browser.wait_for(&["1 dead letters", "1 × reject", "malformed", "1 open"]);
+    pauses_and_resumes(&browser, group);
     shows_events(&browser, &trouble);
     browser.types("nav a[href='#configuration']", ENTER);
     browser.types("#configuration-filter input", "admin.");
@@ -112,6 +113,21 @@ fn asks_before_it_reloads(browser: &Browser, host: &Host) {
     browser.wait_for(&["witness: the version of its file serves."]);
     assert_eq!(made(), 1);
     assert!(documented(host.admin(), "/v1/plugins/{plugin}/reload"));
+}
+
+/// A group that is paused says so wherever somebody looks, and has its way back there.
+fn pauses_and_resumes(browser: &Browser, group: &str) {
+    browser.types("nav a[href='#overview']", ENTER);
+    browser.click(&format!("button[aria-label='Pause: group {group}']"));
+    browser.wait_for(&[&format!("POST /v1/groups/{group}/pause")]);
+    browser.click("#confirm-yes");
+    browser.wait_for(&["Paused since", "is paused."]);
+    browser.click("#pauses button");
+    browser.wait_for(&[&format!("POST /v1/groups/{group}/resume")]);
+    browser.click("#confirm-yes");
+    wait::eventually("a group that goes on", TIMEOUT, || {
+        !browser.text().contains("Paused since")
+    });
 }
 
 fn documented(admin: SocketAddr, path: &str) -> bool {

@@ -2,6 +2,7 @@
 
 import { Chart } from "/page/chart.js";
 import { byId, count, duration, keep, make, rate, redraw, state } from "/page/dom.js";
+import { pauseGroup, pauses } from "/page/pausing.js";
 import { SPAN_MS, history, newest, series, sum } from "/page/history.js";
 
 const CHARTS = { settled: new Chart("Events settled a second", rate, SPAN_MS), lag: new Chart("Lag in events", count, SPAN_MS),
@@ -9,11 +10,12 @@ const CHARTS = { settled: new Chart("Events settled a second", rate, SPAN_MS), l
 
 byId("charts").append(...Object.values(CHARTS).map((chart) => chart.element));
 
-export function overview({ host, groups, plugins, troubled }) {
+export function overview({ host, groups, plugins, paused, troubled }, again) {
   attention(host, groups, plugins, troubled);
+  pauses(paused, again);
   tiles(groups);
   for (const [of, chart] of Object.entries(CHARTS)) chart.show(history.times, ordered(of));
-  keep(byId("groups"), groups, (group) => group.group, card);
+  keep(byId("groups"), groups, (group) => group.group, (group, old) => card(group, paused, again, old));
 }
 
 /** Colours belong to names, not to sizes: a line must not change its colour while somebody looks. */
@@ -71,12 +73,13 @@ function tiles(groups) {
       make(bad ? "div.bad" : "div", {}, make("dt", {}, name), make("dd", {}, value, make("small", {}, more)))));
 }
 
-function card(group, old) {
-  return redraw(old, { ...group, at_ms: 0 }, () => {
+function card(group, paused, again, old) {
+  const ofGroup = paused.filter((pause) => pause.group === group.group);
+  return redraw(old, { ...group, at_ms: 0, ofGroup }, () => {
     const fact = (name, value) => [make("dt", {}, name), make("dd", {}, value)];
     const troubled = group.stuck ? `, ${group.stuck} stuck` : group.waiting ? `, ${group.waiting} waiting` : "";
     return make("article.card", {},
-      make("header", {}, make("h3", {}, group.group), state(group.stuck ? "stuck" : group.state)),
+      make("header", {}, make("h3", {}, group.group), state(ofGroup.some((pause) => pause.what === "group") ? "paused" : group.stuck ? "stuck" : group.state)),
       make("dl.facts", {},
         ...fact("Partitions", `${group.partitions}${troubled}`),
         ...fact("Settles", `${rate(group.settled_per_second)} a second; ${rate(group.arriving_per_second)} arrive`),
@@ -86,7 +89,8 @@ function card(group, old) {
         ...fact("Dead letters", causes(group))),
       make("ul.route", {}, ...group.topics.map((topic) =>
         make("li", {}, make("span.code", {}, `${topic.topic} → ${topic.plugin}`), make("span.quiet", {}, count(topic.events.polled))))),
-      !group.ready && make("p.callout.bad", {}, group.says));
+      !group.ready && make("p.callout.bad", {}, group.says),
+      make("div.buttons", {}, pauseGroup(group.group, ofGroup, again)));
   });
 }
 

@@ -53,13 +53,14 @@ async function again() {
 
 async function once() {
   const now = view;
-  const [host, groups, all] = await Promise.all([ask("/v1/host"), ask("/v1/groups"), ask("/v1/plugins")]);
+  const asked = ["/v1/host", "/v1/groups", "/v1/plugins", "/v1/pauses"].map((path) => ask(path));
+  const [host, groups, all, paused] = await Promise.all(asked);
   look(groups, host.now_ms);
   const up = duration(Math.round((host.now_ms - host.started_at_ms) / 1_000));
   say(byId("host"), `${location.host} · ${host.version} · up ${up}${host.ready ? "" : " · not ready"}`);
-  if (now === "overview") overview({ host, groups, plugins: all, troubled: await troubled(groups) });
+  if (now === "overview") overview({ host, groups, plugins: all, paused, troubled: await troubled(groups) }, again);
   if (now === "partitions") partitions(await ask("/v1/partitions"));
-  if (now === "plugins") plugins(all, again);
+  if (now === "plugins") plugins(all, paused, again);
   if (now === "configuration") await configuration();
   if (now === "letters") await letters(again);
   if (now === "events") events({ groups, plugins: all });

@@ -2,17 +2,21 @@
 
 import { change } from "/page/confirm.js";
 import { byId, count, keep, make, redraw } from "/page/dom.js";
+import { pausePlugin } from "/page/pausing.js";
 
 const ago = (ms) => new Date(ms).toLocaleString("en-GB", { dateStyle: "medium", timeStyle: "short" });
 const short = (digest) => make("code", { title: digest }, digest.slice(0, 12));
 
 /** `again` looks at the host anew, after something was changed. */
-export function plugins(all, again) {
-  keep(byId("plugin-list"), all, (one) => one.plugin, (one, old) => redraw(old, one, () => card(one, again)));
+export function plugins(all, paused, again) {
+  keep(byId("plugin-list"), all, (one) => one.plugin, (one, old) => {
+    const ofPlugin = paused.filter((pause) => pause.plugin === one.plugin);
+    return redraw(old, { ...one, ofPlugin }, () => card(one, ofPlugin, again));
+  });
   if (!all.length) byId("plugin-list").replaceChildren(make("p.quiet", {}, "No plugin is configured."));
 }
 
-function card(one, again) {
+function card(one, paused, again) {
   const fact = (name, ...value) => [make("dt", {}, name), make("dd", {}, ...value)];
   const act = actions(one, again);
   return make("article.card", { "aria-label": `Plugin ${one.plugin}` },
@@ -26,7 +30,7 @@ function card(one, again) {
     one.waiting && make("div.callout", {}, make("strong", {}, `Version ${one.waiting.version} waits for you. `),
       `It asks for ${one.waiting.asks_for.join(", ")} besides.`, make("div.buttons", {}, act.approve())),
     one.trial && trial(one.trial, act),
-    make("div.buttons", {}, act.reload(), act.back()));
+    make("div.buttons", {}, act.reload(), act.back(), pausePlugin(one.plugin, paused, again)));
 }
 
 function trial(of, act) {
