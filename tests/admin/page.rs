@@ -174,9 +174,6 @@ fn pictures(browser: &Browser, trouble: &Trouble, folder: &Path) {
         browser.picture(&folder.join(format!("{name}.png")));
     };
     picture("overview", SCREEN, "light", "overview");
-    picture("overview", SCREEN, "dark", "overview-dark");
-    picture("partitions", SCREEN, "light", "partitions");
-    picture("plugins", SCREEN, "light", "plugins");
     picture("letters", SCREEN, "light", "dead-letters");
     picture("overview", PHONE, "dark", "overview-phone");
 }
