@@ -133,7 +133,7 @@ fn brokers_topics_and_rights_are_asked_for_all_at_once_and_nothing_is_made() {
                 "wrong",
                 "it does not exist, and the host makes no topic that it only reads",
             ),
-            ("group g", "ok", "this client may join it"),
+            ("group g", "unknown", "of a group that is not there yet"),
         ],
     );
     assert!(

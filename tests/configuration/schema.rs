@@ -105,7 +105,9 @@ fn no_section_of_the_schema_takes_a_key_that_it_does_not_name() {
     fn sections(schema: &Value) -> usize {
         match schema {
             Value::Object(keys) => {
-                let here = keys.contains_key("properties");
+                // A key may be called `properties` too, and then no type stands beside it.
+                let here = keys.get("type").is_some_and(|it| it == "object")
+                    && keys.contains_key("properties");
                 if here {
                     assert_eq!(keys["additionalProperties"], false, "{schema:#}");
                     for (name, key) in keys["properties"].as_object().expect("keys") {
