@@ -2,7 +2,7 @@
 //!
 //! Whoever records a span has decided before that it is sampled ([`Traces::begin`]), so an event that is not costs no
 //! more than reading its trace context. A span that has ended goes into a queue that never blocks; a task of the small
-//! runtime sends what gathers there ([`export`]).
+//! runtime sends what gathers there (`export`).
 
 mod collector;
 mod export;
