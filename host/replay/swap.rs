@@ -83,10 +83,10 @@ impl Swap<'_> {
             None => standings.iter().map(stood).collect(),
         };
         let setting = setting(&manifest, standings, wishes.back)?;
+        check_nobody_is_in(self.offsets, self.group)?;
         if begun.is_none() {
             self.check(&manifest, &setting, wishes)?;
         }
-        check_nobody_is_in(self.offsets, self.group)?;
         if wishes.dry_run {
             return Ok(setting);
         }
