@@ -147,7 +147,7 @@ fn dead_letters_are_described(trouble: &Trouble, host: &Host, document: &Documen
 
     trouble.witness.source.produce(&[
         Record::new("another", "not JSON").partition(1),
-        Record::new("yet another", "still not JSON").partition(1),
+        Record::new("yet another", "not JSON either").partition(1),
     ]);
     wait::eventually_some("letters that came since", TIMEOUT, || {
         let read = get(&format!("/v1/dead-letters/{topic}"), described);
