@@ -397,7 +397,7 @@ setup-browser: ## the browser that the page is tested in, and what tells it what
 
 .PHONY: screenshots
 screenshots: setup-build setup-kafka setup-browser plugins ## the page as it is now, into docs/images
-	@MILLRACE_SCREENSHOTS="$(CURDIR)/docs/images" cargo test --release --workspace --test integration admin::page
+	@MILLRACE_SCREENSHOTS="$(CURDIR)/docs/images" cargo test --release --workspace --test integration -- admin::page bad_night
 
 .PHONY: setup-clients
 setup-clients: ## clients of strangers that the HTTP gateway is tested with: the CloudEvents SDK, and schemathesis

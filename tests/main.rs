@@ -95,3 +95,5 @@ mod store_faults;
 mod quotas;
 // What a plugin's author types: `plugin new`, `plugin build`, and what they answer to mistakes.
 mod authoring;
+// An operator's bad night, from the alert to the closed books.
+mod bad_night;
