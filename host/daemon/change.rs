@@ -251,21 +251,19 @@ mod tests {
     use crate::config;
 
     fn parsed(text: &str) -> Config {
-        let folder = std::env::temp_dir();
-        let rules = folder.join("millrace-change-rules");
-        std::fs::create_dir_all(&rules).unwrap();
-        std::fs::write(folder.join("millrace-change.wasm"), "").unwrap();
-        config::parse(text, "m.yaml", &folder, std::iter::empty(), &[]).unwrap()
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("p.wasm"), "").unwrap();
+        config::parse(text, "m.yaml", folder.path(), std::iter::empty(), &[]).unwrap()
     }
 
     const FIRST: &str = "kafka: { brokers: b }\n\
-         plugins: { p: { path: millrace-change.wasm } }\n\
+         plugins: { p: { path: p.wasm } }\n\
          groups:\n  - { id: a, routes: { t: p }, store: a }\n";
 
     #[test]
     fn what_groups_plugins_and_topics_are_may_change_while_the_host_runs() {
         let after = "kafka: { brokers: b }\n\
-             plugins:\n  p: { path: millrace-change.wasm, grants: [logging] }\n  q: { path: millrace-change.wasm }\n\
+             plugins:\n  p: { path: p.wasm, grants: [logging] }\n  q: { path: p.wasm }\n\
              topics: { t: { partitions: 2 } }\n\
              groups:\n  - { id: b, routes: { t: q }, store: b, concurrency: 3 }\n";
         assert!(needs_restart(&parsed(FIRST), &parsed(after)).is_empty());
