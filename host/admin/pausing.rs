@@ -134,8 +134,8 @@ mod tests {
                 Target::Partition(topic(), 3),
             ),
             (
-                Some("topic=a%2Fb&key=%ff1"),
-                Target::Key(topic(), b"\xff1".to_vec()),
+                Some("topic=a%2Fb&key_base64=/w=="),
+                Target::Key(topic(), b"\xff".to_vec()),
             ),
             (Some("topic=a%2Fb&key="), Target::Key(topic(), Vec::new())),
         ] {
