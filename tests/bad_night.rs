@@ -124,7 +124,8 @@ fn a_version_that_refuses_everything_is_seen_understood_mended_and_leaves_nothin
     assert_eq!(cluster["message"], "this version rejects");
     let signature = cluster["signature"].as_str().expect("a text").to_owned();
     browser.script("location.hash = '#letters'");
-    browser.wait_for(&[&format!("{refused} × reject"), "this version rejects"]);
+    let shown = format!("{} × reject", as_the_page_writes(refused));
+    browser.wait_for(&[&shown, "this version rejects"]);
     picture("night-letters.png");
 
     // The version that serves would only fail again; the next one does not.
@@ -163,6 +164,13 @@ fn nothing_is_left(night: &Night, refused: u64) {
     assert!(stamps.values().all(|of_one| of_one.len() == 1));
     let open = night.dlq(&["clusters", "--open"]);
     assert_eq!(open["clusters"], json!([]), "{refused} were put back");
+}
+
+fn as_the_page_writes(number: u64) -> String {
+    match number {
+        0..1_000 => number.to_string(),
+        _ => format!("{},{:03}", number / 1_000, number % 1_000),
+    }
 }
 
 /// What is seen, once the charts have something to draw.

@@ -136,15 +136,13 @@ impl Browser {
     /// Types into the first element that a selector finds, as a person would.
     #[track_caller]
     pub(crate) fn types(&self, selector: &str, text: &str) {
-        let path = format!("/element/{}/value", self.find(selector));
-        self.ask("POST", &path, &json!({ "text": text }));
+        self.act_on(selector, "value", &json!({ "text": text }));
     }
 
     /// Clicks the first element that a selector finds.
     #[track_caller]
     pub(crate) fn click(&self, selector: &str) {
-        let path = format!("/element/{}/click", self.find(selector));
-        self.ask("POST", &path, &json!({}));
+        self.act_on(selector, "click", &json!({}));
     }
 
     /// What the browser has complained of since the last time: errors of scripts, refused loads, broken policies.
@@ -164,6 +162,20 @@ impl Browser {
         let answer = self.devtools("Page.captureScreenshot", &json!({ "format": "png" }));
         let png = STANDARD.decode(answer["data"].as_str().unwrap_or_default());
         fs::write(file, png.expect("it is base64")).expect("the folder can be written");
+    }
+
+    /// A page that is drawn anew between finding and acting has another element there, which is found again.
+    #[track_caller]
+    fn act_on(&self, selector: &str, action: &str, body: &Value) {
+        let what = format!("{action} on {selector}");
+        wait::eventually_some(&what, SHOWN_TIMEOUT, || {
+            let element = self.find(selector);
+            let path = format!("/session/{}/element/{element}/{action}", self.session);
+            match self.send("POST", &path, body) {
+                Err(error) if !error.contains("stale element") => panic!("{what}: {error}"),
+                done => done,
+            }
+        });
     }
 
     #[track_caller]
