@@ -98,7 +98,8 @@ fn assert_found(exit: &Exit, expected: &[(&str, &str, &str)]) {
             .iter()
             .zip(&expected)
             .all(|((about, state, message), (wanted, word, part))| {
-                (about.as_str(), state.as_str()) == (*wanted, *word) && message.contains(part)
+                let states: Vec<&str> = word.split('|').collect();
+                about == wanted && states.contains(&state.as_str()) && message.contains(part)
             });
     assert!(fits, "wanted {expected:#?}\nfound {found:#?}");
 }
@@ -133,7 +134,8 @@ fn brokers_topics_and_rights_are_asked_for_all_at_once_and_nothing_is_made() {
                 "wrong",
                 "it does not exist, and the host makes no topic that it only reads",
             ),
-            ("group g", "unknown", "of a group that is not there yet"),
+            // Of a group that is not there yet a cluster tells its rights at times, and at times not.
+            ("group g", "ok|unknown", "this client may join it"),
         ],
     );
     assert!(
