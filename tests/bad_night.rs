@@ -145,7 +145,7 @@ fn a_version_that_refuses_everything_is_seen_understood_mended_and_leaves_nothin
     assert_eq!(done["redriven"], refused, "{done}");
     night.versions.wait_until_committed();
     nothing_is_left(&night, refused);
-    browser.wait_for(&["0 open"]);
+    browser.wait_for(&[&format!("{} of them put back", as_the_page_writes(refused))]);
     picture("night-over.png");
     assert_eq!(browser.complaints(), Vec::<String>::new());
 

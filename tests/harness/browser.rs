@@ -170,6 +170,12 @@ impl Browser {
         let what = format!("{action} on {selector}");
         wait::eventually_some(&what, SHOWN_TIMEOUT, || {
             let element = self.find(selector);
+            // A person scrolls until nothing of the page lies over it.
+            let into_view = format!(
+                "document.querySelector({})?.scrollIntoView({{ block: 'center' }})",
+                json!(selector)
+            );
+            self.script(&into_view);
             let path = format!("/session/{}/element/{element}/{action}", self.session);
             match self.send("POST", &path, body) {
                 Err(error) if !error.contains("stale element") => panic!("{what}: {error}"),
