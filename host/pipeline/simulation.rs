@@ -8,6 +8,7 @@ mod broker;
 mod consumer;
 mod decoder;
 mod host;
+mod operator;
 mod plan;
 mod plugin;
 mod store;

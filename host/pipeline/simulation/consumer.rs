@@ -73,6 +73,12 @@ impl Consumer {
             .any(|reading| !reading.paused)
     }
 
+    /// Whether this partition is read at the moment.
+    pub(super) fn reads(&self, partition: i32) -> bool {
+        let reading = self.reading.borrow();
+        reading.get(&partition).is_some_and(|it| !it.paused)
+    }
+
     /// Whether there is a record to read.
     pub(super) fn has_next(&self, logs: &[Log]) -> bool {
         let reading = self.reading.borrow();

@@ -11,6 +11,7 @@ use fastrand::Rng;
 
 use super::broker::{Life, Log, Read, Wire};
 use super::consumer::Consumer;
+use super::operator::Operator;
 use super::plugin::SimulatedCallee;
 use super::store::Disk;
 use super::{PLUGIN, Shared, Surroundings};
@@ -47,6 +48,7 @@ pub(super) struct Host {
     disk: Shared<Disk>,
     wire: Arc<Wire>,
     consumer: Consumer,
+    pub(super) operator: Operator,
     versions: Arc<Versions>,
     callee: SimulatedCallee,
     leaving: Option<Leaving>,
@@ -96,6 +98,7 @@ impl Host {
         self.group.intake.refresh(self.consumer.membership());
         self.group.intake.regulate(&self.consumer);
         self.check_park();
+        self.check_pauses();
         commit(&self.consumer, &self.group.desk);
         read > 0 || self.consumer.changes() + self.group.waiting_batches() != before
     }
@@ -112,6 +115,19 @@ impl Host {
         if (over || paused) && self.consumer.reads_any() {
             let mut witness = self.around.witness.lock().unwrap();
             witness.wrong(|| "more is held back than may be, and reading goes on".to_owned());
+        }
+    }
+
+    /// Nothing is fetched of a partition that is paused, unless ids are read again that are to be known.
+    fn check_pauses(&self) {
+        let current = self.consumer.membership().assignments();
+        let mut read = current.iter().filter(|assignment| {
+            self.consumer.reads(assignment.partition) && !assignment.rebuild.is_running()
+        });
+        if let Some(read) = read.find(|it| self.operator.holds_partition(it.partition)) {
+            let (life, partition) = (self.life, read.partition);
+            let mut witness = self.around.witness.lock().unwrap();
+            witness.wrong(|| format!("{life:?} reads p{partition}, which is paused"));
         }
     }
 

@@ -86,6 +86,8 @@ pub(super) struct Chances {
     pub(super) no_instance: u32,
     pub(super) tick_fails: u32,
     pub(super) fetched_again: u32,
+    /// That an operator pauses or resumes something.
+    pub(super) pause: u32,
 }
 
 /// A run, planned.
@@ -248,6 +250,7 @@ fn chances(random: &mut Rng) -> Chances {
         no_instance: sometimes(100),
         tick_fails: sometimes(300),
         fetched_again: sometimes(500),
+        pause: sometimes(60),
         restart: 30,
     }
 }

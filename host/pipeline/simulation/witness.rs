@@ -1,6 +1,7 @@
 //! What must hold, kept apart from the code that has to keep it: the witness sees every call, every settlement,
 //! every record and every commit, and remembers the first thing that was wrong.
 
+mod pausing;
 mod promises;
 
 use std::collections::BTreeMap;
@@ -8,6 +9,7 @@ use std::sync::Arc;
 
 use super::broker::{self, Life, Log};
 use super::decoder;
+use super::operator::Paused;
 use super::plan::{Nature, Plan};
 use super::store::Disk;
 use crate::delivery::dead_letter;
@@ -128,6 +130,8 @@ pub(super) struct Witness {
     rewinds: Vec<i64>,
     /// Sums that the broker has, by the emission that brought them.
     emissions: BTreeMap<String, (i32, Vec<(String, i64)>)>,
+    /// What operators have paused, by the life that they told.
+    paused: Vec<(Life, Paused)>,
     /// What has taken effect since a lane began what it does.
     taking_effect: Vec<(i32, usize)>,
     /// The first thing that was wrong.
@@ -160,6 +164,7 @@ impl Witness {
             arriving: Vec::new(),
             rewinds: vec![0; logs.len()],
             emissions: BTreeMap::new(),
+            paused: Vec::new(),
             taking_effect: Vec::new(),
             wrong: None,
             trace: traced.then(Vec::new),

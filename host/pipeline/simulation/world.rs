@@ -115,6 +115,9 @@ impl World {
         }
         self.around.calm.store(true, Ordering::Relaxed);
         self.note(|| "calm".to_owned());
+        for host in self.slots.iter_mut().filter_map(|slot| slot.host.as_mut()) {
+            host.operator.resumes_all();
+        }
         for _ in 0..CALM_STEPS_MAX {
             for at in 0..self.slots.len() {
                 self.start(at);
@@ -233,6 +236,11 @@ impl World {
             self.give_up(at, true);
         } else if self.happens(chances.revoke) {
             self.give_up(at, false);
+        }
+        if self.happens(chances.pause)
+            && let Some(host) = &mut self.slots[at].host
+        {
+            host.operator.acts();
         }
         if self.happens(chances.lose) {
             // Its owner does not know yet.

@@ -12,7 +12,7 @@ use super::super::decoder::SimulatedDecoder;
 use super::super::plan::{Plan, TOPIC};
 use super::super::plugin::{Plugin, RECORD_BYTES_MAX, SimulatedCallee};
 use super::super::{DEAD_LETTERS, GROUP, PLUGIN};
-use super::{Consumer, Disk, Host, Life, Shared, Surroundings, Wire};
+use super::{Consumer, Disk, Host, Life, Operator, Shared, Surroundings, Wire};
 use crate::config::{self, IdSource, StartFrom};
 use crate::delivery::lanes::OrderBy;
 use crate::kafka::consumer::MemberLimits;
@@ -49,6 +49,7 @@ impl Host {
         let trial = trial(around, &plugin);
         let versions = Arc::new(Versions::new(first).with_trial(trial));
         let settings = (Arc::clone(&versions), plugin_settings(plan));
+        let operator = Operator::new(life, random.fork(), around);
         let correlation = config::Correlation::default();
         let parts = GroupParts {
             group: &group(plan),
@@ -61,7 +62,7 @@ impl Host {
             correlation: &correlation,
             preparations: preparation.into_iter().collect(),
             encoders: BTreeMap::new(),
-            pauses: Arc::default(),
+            pauses: Arc::clone(&operator.desk),
             drain_timeout: Duration::from_millis(plan.drain_timeout_ms),
             metrics: &around.metrics,
             aside: None,
@@ -91,6 +92,7 @@ impl Host {
             disk: Arc::clone(disk),
             wire,
             consumer,
+            operator,
             versions,
             callee: plugin,
             leaving: None,

@@ -10,7 +10,7 @@ use crate::pipeline::simulation::store::Disk;
 
 impl Witness {
     /// An event is handed to the plugin: the partition is the host's, nobody has finished the event in this
-    /// assignment, it is the attempt that it should be, and its wait is over.
+    /// assignment, it is the attempt that it should be, its wait is over, and no operator has paused it.
     pub(in crate::pipeline::simulation) fn called(
         &mut self,
         life: Life,
@@ -42,6 +42,8 @@ impl Witness {
             Some("with a wrong number of attempts")
         } else if now < run.not_before {
             Some("before its wait is over")
+        } else if self.is_paused(life, place, at) {
+            Some("though it is paused")
         } else if self.plan.remembers_all_ids() && self.knows_id(tenure, place, at) {
             Some("though its id is settled")
         } else {
@@ -224,6 +226,9 @@ impl Witness {
         }
         if !true_ {
             return Some("which is not what it came to");
+        }
+        if settled == Settled::Dead && given_up && self.is_paused(life, place, at) {
+            return Some("and gives up what is paused");
         }
         let tenure = self.tenures.get_mut(&(life, assignment))?;
         if tenure.runs[at].settled.replace(settled).is_some() {
