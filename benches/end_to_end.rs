@@ -2,8 +2,11 @@
 //!
 //! - `bare`: a `BaseConsumer` loop that counts;
 //! - `native`: that loop with the analytics handler compiled natively, and every offset stored;
-//! - `millrace`: `millrace run` with the analytics plugin and everything on;
+//! - `millrace`: `millrace run` with the analytics plugin and everything on but tracing;
 //! - `no-dedup`: the same without dedup;
+//! - `traced-1`, `traced-100`: `millrace` with tracing on, of 1 % and of all events, to a collector that takes
+//!   everything. What that costs is the difference to `millrace`, most surely in processor time, because the
+//!   collector runs in this process and shares the cores;
 //! - `franz-go`, `sarama`, `kafka-go`: the same work in Go, where `MILLRACE_BENCH_RIVALS` names the program
 //!   that `make bench-rivals` builds.
 //!
@@ -35,6 +38,8 @@ mod harness {
     pub(crate) mod yaml;
 }
 
+#[path = "end_to_end/collector.rs"]
+mod collector;
 #[path = "end_to_end/table.rs"]
 mod table;
 
@@ -53,10 +58,12 @@ use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use rdkafka::{ClientConfig, Message};
 use serde_json::{Value, json};
 
+use collector::Collector;
 use table::table;
 
 use harness::host::Setup;
 use harness::kafka::{Node, Speed};
+use harness::metrics::Metrics;
 use harness::process::{self, setting};
 use harness::topic::{Topic, unique};
 
@@ -81,16 +88,20 @@ enum Row {
     Native,
     Millrace,
     NoDedup,
+    TracedOne,
+    TracedAll,
     FranzGo,
     Sarama,
     KafkaGo,
 }
 
-const ROWS: [Row; 7] = [
+const ROWS: [Row; 9] = [
     Row::Bare,
     Row::Native,
     Row::Millrace,
     Row::NoDedup,
+    Row::TracedOne,
+    Row::TracedAll,
     Row::FranzGo,
     Row::Sarama,
     Row::KafkaGo,
@@ -103,6 +114,8 @@ impl Row {
             Self::Native => "native",
             Self::Millrace => "millrace",
             Self::NoDedup => "no-dedup",
+            Self::TracedOne => "traced-1",
+            Self::TracedAll => "traced-100",
             Self::FranzGo => "franz-go",
             Self::Sarama => "sarama",
             Self::KafkaGo => "kafka-go",
@@ -113,11 +126,22 @@ impl Row {
         match self {
             Self::Bare => "(a) bare `BaseConsumer` loop",
             Self::Native => "(b) the loop with the native handler, offsets stored",
-            Self::Millrace => "(c) `millrace run`, everything on",
+            Self::Millrace => "(c) `millrace run`, everything on but tracing",
             Self::NoDedup => "(c2) the same without dedup",
+            Self::TracedOne => "(c3) the same as (c) with tracing, 1 % sampled",
+            Self::TracedAll => "(c4) with tracing, everything sampled",
             Self::FranzGo => "Go: franz-go, JSON parsed and counted, commits each second",
             Self::Sarama => "Go: sarama, the same",
             Self::KafkaGo => "Go: kafka-go, the same",
+        }
+    }
+
+    /// The share of traces that is recorded; none where tracing is off.
+    fn traced(self) -> Option<&'static str> {
+        match self {
+            Self::TracedOne => Some("0.01"),
+            Self::TracedAll => Some("1"),
+            _ => None,
         }
     }
 
@@ -140,6 +164,7 @@ struct Course {
     brokers: String,
     topic: Topic,
     events: u64,
+    collector: Collector,
 }
 
 fn main() {
@@ -252,6 +277,7 @@ impl Course {
             brokers,
             topic,
             events,
+            collector: Collector::start(),
         }
     }
 
@@ -279,7 +305,7 @@ impl Course {
         let cpu_before = children_cpu_seconds();
         let seconds = match row {
             Row::Bare | Row::Native => self.loop_in_child(row),
-            Row::Millrace | Row::NoDedup => self.host(row),
+            Row::Millrace | Row::NoDedup | Row::TracedOne | Row::TracedAll => self.host(row),
             Row::FranzGo | Row::Sarama | Row::KafkaGo => self.rival(row),
         };
         Run {
@@ -318,10 +344,10 @@ impl Course {
     fn host(&self, row: Row) -> f64 {
         let (topic, group) = (self.topic.name(), unique(row.name()));
         let plugin = Path::new(env!("CARGO_MANIFEST_DIR")).join("plugins/dist/analytics.wasm");
-        let dedup = if row == Row::Millrace {
-            "dedup: { id: \"json:/id\", window: 24h }"
-        } else {
+        let dedup = if row == Row::NoDedup {
             ""
+        } else {
+            "dedup: { id: \"json:/id\", window: 24h }"
         };
         let config = format!(
             "plugins:\n  analytics:\n    path: {}\n    \
@@ -330,7 +356,7 @@ impl Course {
                  dead_letter: {{ topic: {topic}.dlq }}\n    store: ./data\n    {dedup}\n",
             plugin.display()
         );
-        let host = Setup::new(&self.brokers, &config).spawn();
+        let host = self.set_up(row, &config).spawn();
         let began = Instant::now();
         let settled = || {
             let (_, body) = host.get("/metrics").ok()?;
@@ -345,7 +371,9 @@ impl Course {
             );
             std::thread::sleep(LOOK_INTERVAL);
         }
+        let metrics = host.metrics();
         let exit = host.sigterm().expect_code(0);
+        self.tell_of_spans(row, &metrics);
         let summary = exit.json();
         let of_group = &summary["groups"][0];
         assert_eq!(of_group["total"]["processed"], self.events, "{summary}");
@@ -355,6 +383,35 @@ impl Course {
                 .unwrap_or_else(|| panic!("{summary}"))
         };
         (ms("last_settled_at_ms") - ms("first_event_at_ms")) as f64 / 1e3
+    }
+
+    /// A host of this configuration, traced as the row says, whatever this process has in its environment.
+    fn set_up(&self, row: Row, config: &str) -> Setup {
+        let setup = Setup::new(&self.brokers, config);
+        match row.traced() {
+            None => setup.env("OTEL_TRACES_EXPORTER", "none"),
+            Some(share) => setup
+                .env("OTEL_TRACES_EXPORTER", "otlp")
+                .env("OTEL_EXPORTER_OTLP_ENDPOINT", &self.collector.endpoint())
+                .env("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf")
+                .env("OTEL_TRACES_SAMPLER", "parentbased_traceidratio")
+                .env("OTEL_TRACES_SAMPLER_ARG", share),
+        }
+    }
+
+    /// How many spans left the host, because a queue that is full drops those that would hold events up.
+    fn tell_of_spans(&self, row: Row, metrics: &Metrics) {
+        if row.traced().is_none() {
+            return;
+        }
+        let [sent, dropped] = ["exported", "dropped"]
+            .map(|outcome| metrics.sum("millrace_spans_total", &[("outcome", outcome)]));
+        let bytes = self.collector.take_bytes();
+        assert!(bytes > 0, "no span has reached the collector");
+        eprintln!(
+            "{}: {sent} spans sent before its end, {dropped} dropped by a full queue, {bytes} bytes",
+            row.name()
+        );
     }
 }
 

@@ -54,5 +54,13 @@ pub(crate) fn table(rows: &[Row], runs: &[Run], events: u64) -> String {
             "\nDedup takes {cost:.0} % of the throughput; at most 15 % is the aim.\n"
         ));
     }
+    for (row, traced) in [(Row::TracedOne, "1 %"), (Row::TracedAll, "all")] {
+        if let (Some(with), Some(without)) = (rate(row), rate(Row::Millrace)) {
+            let cost = (1.0 - with / without) * 100.0;
+            text.push_str(&format!(
+                "\nTracing {traced} of the events takes {cost:.0} % of the throughput.\n"
+            ));
+        }
+    }
     text
 }
