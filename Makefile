@@ -190,6 +190,10 @@ fuzz: setup-build ## what reads the bytes of others, FUZZ_FOR=60 seconds for eac
 bench-ingest-doors: setup-build setup-kafka ## what 2 000 slow connections cost a good client of the gateway
 	@cargo bench --bench ingest_doors
 
+.PHONY: bench-page
+bench-page: setup-build setup-kafka plugins ## how long the admin page waits with 1 000 partitions and 100 000 dead letters
+	@cargo bench --bench page
+
 .PHONY: bench-rivals
 bench-rivals: setup plugins ## the same beside franz-go, sarama and kafka-go; needs Go
 	cd benches/rivals && go build -o $(CARGO_TARGET_DIR)/rivals .

@@ -200,7 +200,7 @@ impl Run {
         let (code, report) = self.judge(bounds);
         self.keep_report(done, &report, None);
         eprintln!("{}: {done}: {}", self.row, told(&report));
-        assert_eq!(code, 0, "{}: {report:#}", self.row);
+        assert_eq!(code, 0, "{}: {report:#}\n{}", self.row, violated(&report));
         report
     }
 
@@ -473,6 +473,17 @@ fn told(report: &Value) -> String {
         report["late"],
         report["recover_ms"],
     )
+}
+
+/// What does not hold, alone: what is printed last is what is seen of a long report.
+fn violated(report: &Value) -> String {
+    let findings = report["invariants"].as_object().into_iter().flatten();
+    let violated = findings.filter(|(_, finding)| finding["state"] == "violated");
+    let told = violated.map(|(name, finding)| {
+        let (count, examples) = (&finding["count"], &finding["examples"]);
+        format!("{name} violated {count} times, such as {}", examples[0])
+    });
+    told.collect::<Vec<_>>().join("\n")
 }
 
 /// The checker stands beside the host's binary.

@@ -36,6 +36,8 @@ impl SecurePublisher {
             let connector = connector.clone();
             async move {
                 let stream = TcpStream::connect(gateway).await?;
+                // A call is two small writes, and the second would wait for the first to be acknowledged.
+                stream.set_nodelay(true)?;
                 let name = ServerName::from(LOCALHOST);
                 connector.connect(name, stream).await.map(TokioIo::new)
             }
