@@ -279,6 +279,11 @@ fn read_from(
 /// Commits what has settled. An assignment that has ended meanwhile is left out: its last commit has been
 /// made, and a later one would take it back.
 fn commit(consumer: &impl Source, commit_desk: &CommitDesk) {
+    // One after the other: of two on their way, the client may try the older one again after the newer one, and
+    // the group's offset would go back. What waits on the desk is replaced by what comes after it.
+    if consumer.commit_under_way() {
+        return;
+    }
     let mut asked =
         std::mem::take(&mut *commit_desk.lock().unwrap_or_else(PoisonError::into_inner));
     if asked.is_empty() {

@@ -291,7 +291,16 @@ impl<M: Membership> GroupConsumer<M> {
         if answer != RDKafkaRespErr::RD_KAFKA_RESP_ERR_NO_ERROR {
             let code = RDKafkaErrorCode::from(answer);
             self.membership().commit_failed(&code.to_string());
+        } else {
+            self.context().commit_asked();
         }
+    }
+
+    /// Whether a commit that was not waited for has no answer yet. librdkafka tries a commit again by itself, after a
+    /// pause of random length, so that of two on their way the older one may be the last that the broker hears of.
+    #[must_use]
+    pub fn commit_under_way(&self) -> bool {
+        self.context().commit_under_way()
     }
 
     /// Commits and waits for the broker's answer.

@@ -38,6 +38,8 @@ pub(crate) trait Source {
     fn end_offset(&self, topic: &str, partition: i32) -> Option<Offset>;
     /// Commits without waiting; the membership hears of it.
     fn commit(&self, commits: &[Commit]);
+    /// Whether a commit that was not waited for has no answer yet. Another beside it could reach the broker first.
+    fn commit_under_way(&self) -> bool;
 }
 
 /// Takes records to the broker.
@@ -137,6 +139,10 @@ impl Source for GroupConsumer<Member> {
 
     fn commit(&self, commits: &[Commit]) {
         self.commit(commits);
+    }
+
+    fn commit_under_way(&self) -> bool {
+        self.commit_under_way()
     }
 }
 

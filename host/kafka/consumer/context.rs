@@ -3,7 +3,7 @@
 
 use std::error::Error;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -29,6 +29,10 @@ const QUESTION_TIME: Duration = Duration::from_secs(30);
 /// Between two times: a broker that refuses does so at once.
 const QUESTION_PAUSE: Duration = Duration::from_millis(200);
 
+/// A commit without an answer for so long counts as answered: longer than librdkafka tries a request, or keeps one for a
+/// coordinator that is away. Commits must not end for ever with an answer that was lost.
+const COMMIT_TIMEOUT: Duration = Duration::from_mins(2);
+
 /// The consumer's ears.
 pub(super) struct Context<M> {
     membership: M,
@@ -36,6 +40,8 @@ pub(super) struct Context<M> {
     failed: Mutex<Option<String>>,
     /// The broker takes less metadata than Kafka's default; commits go without it.
     metadata_refused: AtomicBool,
+    /// When the commit was asked for that has no answer yet.
+    commit_asked: Mutex<Option<Instant>>,
     tokens: Option<Arc<Keeper>>,
 }
 
@@ -45,6 +51,7 @@ impl<M: Membership> Context<M> {
             membership,
             failed: Mutex::new(None),
             metadata_refused: AtomicBool::new(false),
+            commit_asked: Mutex::new(None),
             tokens,
         }
     }
@@ -69,6 +76,21 @@ impl<M: Membership> Context<M> {
             );
         }
         refused
+    }
+
+    /// A commit is under way from now on.
+    pub(super) fn commit_asked(&self) {
+        *self.asked() = Some(Instant::now());
+    }
+
+    /// Whether a commit is under way.
+    pub(super) fn commit_under_way(&self) -> bool {
+        self.asked().is_some_and(|at| at.elapsed() < COMMIT_TIMEOUT)
+    }
+
+    fn asked(&self) -> MutexGuard<'_, Option<Instant>> {
+        let asked = self.commit_asked.lock();
+        asked.unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn take_failure(&self) -> Option<String> {
@@ -150,6 +172,7 @@ impl<M: Membership> ConsumerContext for Context<M> {
     }
 
     fn commit_callback(&self, result: Result<(), ClientError>, offsets: &TopicPartitionList) {
+        *self.asked() = None;
         let failed = |error: ClientError| match error.rdkafka_error_code() {
             // Nothing was stored since the last commit.
             Some(RDKafkaErrorCode::NoOffset) => {}

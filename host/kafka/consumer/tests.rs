@@ -61,9 +61,11 @@ fn a_commit_that_nobody_waits_for_is_heard_of_when_the_broker_has_it() {
                 offset: Offset(1),
                 metadata: "anything".to_owned(),
             }]);
+            assert!(consumer.commit_under_way(), "its answer comes in a poll");
             asked = true;
         }
     }
+    assert!(!consumer.commit_under_way());
     let heard = hears.0.lock().unwrap().clone();
     assert_eq!(heard, [("events".to_owned(), 0, Offset(1))]);
 }

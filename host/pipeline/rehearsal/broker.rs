@@ -377,6 +377,10 @@ impl Source for Consumer {
     fn commit(&self, commits: &[Commit]) {
         self.unanswered.borrow_mut().push_back(commits.to_vec());
     }
+
+    fn commit_under_way(&self) -> bool {
+        !self.unanswered.borrow().is_empty()
+    }
 }
 
 #[cfg(test)]

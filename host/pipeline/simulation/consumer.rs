@@ -2,7 +2,7 @@
 //! refused, or stored without an answer.
 
 use std::cell::{Cell, RefCell};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use fastrand::Rng;
@@ -32,7 +32,7 @@ pub(super) struct Consumer {
     around: Arc<Surroundings>,
     disk: Shared<Disk>,
     reading: RefCell<BTreeMap<i32, Reading>>,
-    unanswered: RefCell<VecDeque<Vec<Commit>>>,
+    unanswered: RefCell<Vec<Vec<Commit>>>,
     /// Rises with everything that is asked of it.
     changes: Cell<usize>,
 }
@@ -139,11 +139,16 @@ impl Consumer {
         self.changed();
     }
 
-    /// The broker answers the oldest commit that it has not answered.
+    /// The broker answers one of the commits that it has not answered, in no order: the client tries each of them again
+    /// in its own time.
     pub(super) fn answer_commit(&self, logs: &mut [Log]) -> bool {
-        let Some(commit) = self.unanswered.borrow_mut().pop_front() else {
+        let mut unanswered = self.unanswered.borrow_mut();
+        if unanswered.is_empty() {
             return false;
-        };
+        }
+        let which = self.random.borrow_mut().usize(..unanswered.len());
+        let commit = unanswered.swap_remove(which);
+        drop(unanswered);
         self.store_commit(&commit, logs);
         true
     }
@@ -164,9 +169,14 @@ impl Consumer {
         let owned = |commit: &Commit| logs[commit.partition as usize].owner == Some(self.life);
         let refused = !commits.iter().all(owned) || (fails && self.random.borrow_mut().bool());
         if !refused {
+            let mut witness = self.around.witness.lock().unwrap();
             for commit in commits {
                 let log = &mut logs[commit.partition as usize];
-                log.committed = Some(commit.offset.0);
+                let (before, now) = (log.committed, Some(commit.offset.0));
+                if now < before {
+                    witness.wrong(|| format!("{commit:?} goes back from {before:?}"));
+                }
+                log.committed = now;
                 log.metadata = commit.metadata.clone().into_bytes();
             }
         }
@@ -238,7 +248,11 @@ impl Source for Consumer {
 
     fn commit(&self, commits: &[Commit]) {
         self.check(commits, false);
-        self.unanswered.borrow_mut().push_back(commits.to_vec());
+        self.unanswered.borrow_mut().push(commits.to_vec());
         self.changed();
+    }
+
+    fn commit_under_way(&self) -> bool {
+        !self.unanswered.borrow().is_empty()
     }
 }
