@@ -40,6 +40,8 @@ mod harness {
 
 #[path = "end_to_end/collector.rs"]
 mod collector;
+#[path = "end_to_end/row.rs"]
+mod row;
 #[path = "end_to_end/table.rs"]
 mod table;
 
@@ -59,6 +61,7 @@ use rdkafka::{ClientConfig, Message};
 use serde_json::{Value, json};
 
 use collector::Collector;
+use row::{ROWS, Row};
 use table::table;
 
 use harness::host::Setup;
@@ -80,75 +83,6 @@ const TICK: Duration = Duration::from_secs(10);
 
 /// The kernel counts processor time in hundredths of a second, on every architecture that Rust knows.
 const CPU_TICKS_PER_SECOND: f64 = 100.0;
-
-/// A row of the table.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Row {
-    Bare,
-    Native,
-    Millrace,
-    NoDedup,
-    TracedOne,
-    TracedAll,
-    FranzGo,
-    Sarama,
-    KafkaGo,
-}
-
-const ROWS: [Row; 9] = [
-    Row::Bare,
-    Row::Native,
-    Row::Millrace,
-    Row::NoDedup,
-    Row::TracedOne,
-    Row::TracedAll,
-    Row::FranzGo,
-    Row::Sarama,
-    Row::KafkaGo,
-];
-
-impl Row {
-    fn name(self) -> &'static str {
-        match self {
-            Self::Bare => "bare",
-            Self::Native => "native",
-            Self::Millrace => "millrace",
-            Self::NoDedup => "no-dedup",
-            Self::TracedOne => "traced-1",
-            Self::TracedAll => "traced-100",
-            Self::FranzGo => "franz-go",
-            Self::Sarama => "sarama",
-            Self::KafkaGo => "kafka-go",
-        }
-    }
-
-    fn about(self) -> &'static str {
-        match self {
-            Self::Bare => "(a) bare `BaseConsumer` loop",
-            Self::Native => "(b) the loop with the native handler, offsets stored",
-            Self::Millrace => "(c) `millrace run`, everything on but tracing",
-            Self::NoDedup => "(c2) the same without dedup",
-            Self::TracedOne => "(c3) the same as (c) with tracing, 1 % sampled",
-            Self::TracedAll => "(c4) with tracing, everything sampled",
-            Self::FranzGo => "Go: franz-go, JSON parsed and counted, commits each second",
-            Self::Sarama => "Go: sarama, the same",
-            Self::KafkaGo => "Go: kafka-go, the same",
-        }
-    }
-
-    /// The share of traces that is recorded; none where tracing is off.
-    fn traced(self) -> Option<&'static str> {
-        match self {
-            Self::TracedOne => Some("0.01"),
-            Self::TracedAll => Some("1"),
-            _ => None,
-        }
-    }
-
-    fn is_rival(self) -> bool {
-        matches!(self, Self::FranzGo | Self::Sarama | Self::KafkaGo)
-    }
-}
 
 /// What one run of one row read.
 #[derive(Debug, Clone, Copy)]

@@ -1,6 +1,7 @@
 //! The table of the end-to-end bench: medians, and ratios within the run.
 
-use super::{PARTITIONS, Row, Run};
+use super::row::Row;
+use super::{PARTITIONS, Run};
 
 fn median(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);
