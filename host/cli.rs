@@ -10,6 +10,7 @@ pub mod dlq;
 pub mod explain;
 pub mod lag;
 pub mod offsets;
+pub mod pause;
 pub mod plugin;
 pub mod produce;
 pub mod replay;

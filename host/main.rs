@@ -4,8 +4,8 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use millrace::authoring::manifest::ManifestError;
-use millrace::cli::{compile_component, dev, dlq, explain, lag, offsets, plugin, produce, replay};
-use millrace::cli::{run, schema, tap, topics, validate};
+use millrace::cli::{compile_component, dev, dlq, explain, lag, offsets, pause, plugin, produce};
+use millrace::cli::{replay, run, schema, tap, topics, validate};
 use millrace::config::ConfigError;
 use millrace::daemon::DaemonError;
 use millrace::daemon::online::Trouble;
@@ -73,6 +73,10 @@ enum Command {
     Lag(lag::LagArgs),
     /// Watches events of a running host, with what becomes of them.
     Tap(tap::TapArgs),
+    /// Makes a group, some of it or a plugin of a running host wait, or shows what does.
+    Pause(pause::PauseArgs),
+    /// Lets what was paused go on.
+    Resume(pause::ResumeArgs),
     /// Lists, groups, shows, exports, puts back and removes dead letters.
     Dlq(dlq::DlqArgs),
     /// Shows where a group stands, and sets the offsets of one that is stopped.
@@ -97,6 +101,8 @@ pub(crate) fn main() -> ExitCode {
         Command::Plugin(args) => return ended(plugin::run(args)),
         Command::Lag(args) => lag::run(&args),
         Command::Tap(args) => tap::run(&args),
+        Command::Pause(args) => pause::pause(&args),
+        Command::Resume(args) => pause::resume(&args),
         Command::Dlq(args) => dlq::run(&args),
         Command::Offsets(args) => offsets::run(&args),
         Command::Replay(args) => return ended(replay::run(&args)),

@@ -1,5 +1,7 @@
 //! What operators pause waits in its order, is never given up, and goes on when it is resumed; nothing else waits.
 
+mod commands;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::time::Duration;

@@ -170,7 +170,7 @@ fn drained(lag: Option<f64>, drains_in_s: Option<f64>) -> String {
 }
 
 /// A time as people read it.
-fn seconds(value: Option<f64>) -> String {
+pub(super) fn seconds(value: Option<f64>) -> String {
     match value {
         None => "-".to_owned(),
         Some(s) if s < 120.0 => format!("{s:.1} s"),

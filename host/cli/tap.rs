@@ -138,7 +138,7 @@ fn shown(event: &Value, name: &str) -> String {
 }
 
 /// What could drive a terminal is shown and not sent.
-fn printable(text: &str) -> String {
+pub(super) fn printable(text: &str) -> String {
     let safe = |char: char| match char {
         char if char.is_control() => char.escape_default().to_string(),
         char => char.to_string(),

@@ -69,7 +69,7 @@ impl Paused {
         }
         if !pause && !desk.resume(target) {
             return Err(Refused::Conflict(format!(
-                "nothing was resumed: {} of group {id} is not paused by itself; /v1/pauses lists what is",
+                "nothing was resumed: {} of group {id} is not paused by itself; `millrace pause --list` or /v1/pauses tells what is",
                 said(target)
             )));
         }
