@@ -18,7 +18,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use criterion::{Criterion, Throughput};
-use millrace::config::{Grants, Limits, Origin, Plugin, Recycle, Reload};
+use millrace::config::{Grants, Plugin};
 use millrace::sample::{SampleSettings, Sampler};
 use millrace::sandbox::{
     Instance, LoadedPlugin, SLOT_WORDS, Sandbox, SandboxSettings, Span, encode_topics,
@@ -165,19 +165,8 @@ fn instance(sandbox: &Sandbox, name: &str) -> Instance {
         ..Grants::default()
     };
     let config = Plugin {
-        path: component(name),
-        origin: Origin::default(),
         grants,
-        tick: Duration::from_secs(10),
-        settings: [].into(),
-        journal: None,
-        state_quota_bytes: 64 << 20,
-        limits: Limits::default(),
-        reload: Reload::default(),
-        recycle: Recycle::default(),
-        trial: None,
-        transcripts: false,
-        only_watches: false,
+        ..Plugin::of_component(component(name))
     };
     let plugin = LoadedPlugin::load(sandbox, name, &config).unwrap_or_else(|e| panic!("{e}"));
     Instance::new(&Arc::new(plugin)).unwrap_or_else(|e| panic!("{e}"))

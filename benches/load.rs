@@ -16,7 +16,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use millrace::config::{Grants, Limits, Origin, Plugin, Recycle, Reload};
+use millrace::config::{Grants, Plugin};
 use millrace::sandbox::{Compiler, Instance, LoadedPlugin, Sandbox, SandboxSettings};
 
 /// The guests whose loading is measured. All that is granted below is all that they import.
@@ -49,8 +49,6 @@ fn component(name: &str) -> PathBuf {
 
 fn plugin(path: PathBuf) -> Plugin {
     Plugin {
-        path,
-        origin: Origin::default(),
         grants: Grants {
             logging: true,
             config: true,
@@ -58,19 +56,9 @@ fn plugin(path: PathBuf) -> Plugin {
             state: true,
             tally: true,
             journal: true,
-            output_topics: Vec::new(),
             ..Grants::default()
         },
-        tick: Duration::from_secs(10),
-        settings: [].into(),
-        journal: None,
-        state_quota_bytes: 64 << 20,
-        limits: Limits::default(),
-        recycle: Recycle::default(),
-        reload: Reload::default(),
-        trial: None,
-        transcripts: false,
-        only_watches: false,
+        ..Plugin::of_component(path)
     }
 }
 

@@ -53,7 +53,7 @@ pub use read::{add_grant, connection, explain, load, load_explained, manifest, p
 pub use remote::{OciReference, Origin, Remote, WebReference, is_loopback};
 pub use routes::{Decode, PatternRoute, Route, Routes, redriven_topic};
 pub use schema_registry::{Encode, RegistryLogin, SchemaFormat, SchemaRegistry, WantedSchema};
-pub use secret::{Digested, Secret};
+pub use secret::{Digested, Secret, Secrets, is_secret_name};
 pub use topic_pattern::TopicPattern;
 pub use validation::{EventTypes, TopicRules, TypeSchemas, TypeSource, Validation};
 pub use web::{Network, WebHost, WebTarget};

@@ -14,9 +14,8 @@ mod web;
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, LazyLock};
-use std::time::Duration;
 
-use millrace::config::{Grants, Limits, Origin, Plugin, Recycle, Reload};
+use millrace::config::{Grants, Limits, Plugin};
 use millrace::sandbox::{
     BatchAnswer, Effects, Fault, Instance, LoadError, LoadedPlugin, SLOT_WORDS, Sandbox,
     SandboxSettings, Span, encode_topics,
@@ -51,8 +50,6 @@ pub(crate) fn guest(name: &str) -> PathBuf {
 /// A configuration with everything granted that the guests use, and the default limits.
 pub(crate) fn everything_granted(path: PathBuf) -> Plugin {
     Plugin {
-        path,
-        origin: Origin::default(),
         grants: Grants {
             logging: true,
             config: true,
@@ -65,16 +62,9 @@ pub(crate) fn everything_granted(path: PathBuf) -> Plugin {
                 .to_vec(),
             ..Grants::default()
         },
-        tick: Duration::from_secs(10),
         settings: [("window".to_owned(), "60s".to_owned())].into(),
-        journal: None,
         state_quota_bytes: 1 << 20,
-        limits: Limits::default(),
-        reload: Reload::default(),
-        recycle: Recycle::default(),
-        trial: None,
-        transcripts: false,
-        only_watches: false,
+        ..Plugin::of_component(path)
     }
 }
 

@@ -11,17 +11,14 @@ use xxhash_rust::xxh3::xxh3_64;
 use super::fixture::Fixture;
 use super::rig::{Circumstances, Outcome, Ran, Rig};
 use super::subject::{Subject, SubjectError};
-use crate::config;
+use crate::config::{self, Secrets};
 use crate::delivery::dead_letter::{Account, Cause, Header, PREFIX, REDRIVES, is_error_header};
 use crate::sandbox::{LoadError, LoadedPlugin, Sandbox, Transcript};
 
 /// Lines of the plugin that are kept, the last ones; each is bounded by the log of the host.
 const LINES_MAX: usize = 100;
 
-/// A shorter setting may stand in any text by chance, and hides nothing.
-const SECRET_CHARS_MIN: usize = 6;
-
-/// What stands in the place of a setting's value.
+/// What stands in the place of a secret of the settings.
 const HIDDEN: &str = "***";
 
 /// Causes behind which stands that the plugin asked for one more attempt.
@@ -94,7 +91,7 @@ pub struct Repro {
     pub fuel: Option<u64>,
     /// The last of what the plugin logged.
     pub lines: Vec<String>,
-    /// The plugin's own settings by name; what they are set to is hidden here and everywhere else.
+    /// The plugin's own settings by name; what is secret of them is hidden everywhere else too.
     pub settings: Vec<String>,
     /// What was otherwise then, as far as can be told.
     pub not_reproduced: Vec<&'static str>,
@@ -175,16 +172,16 @@ fn told(
     (account, transcript): (&Account, Option<&Transcript>),
     (ran, again): (&Ran, &Ran),
 ) -> Repro {
-    let settings = &subject.plugin.settings;
+    let secrets = &subject.plugin.secrets();
     let then = Ending {
         cause: account.cause.clone(),
         code: account.code.clone(),
-        message: hidden(&account.message, settings),
+        message: hidden(&account.message, secrets),
         frames: account.frames().to_owned(),
     };
     let (now, then_again) = (
-        ending(&ran.outcome, settings),
-        ending(&again.outcome, settings),
+        ending(&ran.outcome, secrets),
+        ending(&again.outcome, secrets),
     );
     let first = ran.lines.len().saturating_sub(LINES_MAX);
     let lines = ran.lines[first..].iter();
@@ -198,9 +195,9 @@ fn told(
         fuel_then: transcript.and_then(|told| told.fuel),
         fuel: ran.fuel,
         lines: lines
-            .map(|line| format!("{} {}", line.level, hidden(&line.text, settings)))
+            .map(|line| format!("{} {}", line.level, hidden(&line.text, secrets)))
             .collect(),
-        settings: settings.keys().cloned().collect(),
+        settings: subject.plugin.settings.keys().cloned().collect(),
         not_reproduced: match transcript {
             Some(told) => not_told(told, ran, account),
             None => not_reproduced(subject, loaded, account),
@@ -208,12 +205,12 @@ fn told(
     }
 }
 
-fn ending(outcome: &Outcome, settings: &BTreeMap<String, String>) -> Ending {
+fn ending(outcome: &Outcome, secrets: &Secrets) -> Ending {
     let (code, message) = outcome.why().unwrap_or_default();
     Ending {
         cause: outcome.word().to_owned(),
         code: code.to_owned(),
-        message: hidden(message, settings),
+        message: hidden(message, secrets),
         frames: outcome.frames().join("<"),
     }
 }
@@ -269,11 +266,10 @@ fn put_back(account: &Account) -> Option<&'static str> {
     )
 }
 
-/// The text without what the plugin's settings are set to.
-fn hidden(text: &str, settings: &BTreeMap<String, String>) -> String {
-    let secrets = settings.values();
-    let secrets = secrets.filter(|value| value.chars().count() >= SECRET_CHARS_MIN);
-    secrets.fold(text.to_owned(), |text, secret| text.replace(secret, HIDDEN))
+/// The text without what is secret of the plugin's settings.
+fn hidden(text: &str, secrets: &Secrets) -> String {
+    let left = secrets.taken_out_of_text(text, HIDDEN);
+    left.unwrap_or_else(|| text.to_owned())
 }
 
 impl Ending {

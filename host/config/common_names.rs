@@ -148,6 +148,7 @@ fn text(text: &str) -> Value {
     Value::Scalar(Scalar {
         text: text.to_owned(),
         quoted: false,
+        secrets: Vec::new(),
     })
 }
 

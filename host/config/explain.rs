@@ -14,19 +14,8 @@ use super::finding::Place;
 use super::interpolate;
 use super::keys::{Key, Kind, TOP, Unless};
 use super::places::Environment;
+use super::secret::is_secret_source;
 use super::tree::{self, Node};
-
-/// Parts of a name that say that nobody may read the value.
-const SECRET_WORDS: [&str; 8] = [
-    "password",
-    "passwd",
-    "secret",
-    "token",
-    "credential",
-    "api_key",
-    "apikey",
-    "private",
-];
 
 /// What there is to be told of a configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -174,10 +163,8 @@ impl Walk<'_> {
         // The operator chose the names of these, so that a name may tell what the value is.
         let free = matches!(key.kind, Kind::Named(_, Kind::Text));
         let hidden = key.secret
-            || (free && (is_secret(name) || Kafka::is_secret_property(name)))
-            || through
-                .iter()
-                .any(|from| from.starts_with("file:") || is_secret(from));
+            || (free && Kafka::is_secret_property(name))
+            || through.iter().any(|from| is_secret_source(from));
         let came = match &node.place {
             Place::File { line, column } => Came::File {
                 line: *line,
@@ -267,9 +254,4 @@ fn shown(node: &Node) -> String {
         tree::Value::Map(_) => "{}".to_owned(),
         tree::Value::Null | tree::Value::Bad => String::new(),
     }
-}
-
-fn is_secret(name: &str) -> bool {
-    let name = name.to_lowercase().replace(['-', '.'], "_");
-    SECRET_WORDS.iter().any(|word| name.contains(word))
 }

@@ -8,6 +8,7 @@ use std::path::Path;
 
 use super::finding::{Findings, Place};
 use super::places::Environment;
+use super::secret::is_secret_source;
 use super::tree::{Node, Scalar, Value};
 
 /// `${file:...}` is for passwords and certificates; more than this was not meant.
@@ -29,13 +30,7 @@ pub(super) fn interpolate(node: &mut Node, source: &Source<'_>, findings: &mut F
                 return;
             }
             match expand(&scalar.text, source) {
-                // No longer a literal string: `"${N}"` may well be a number.
-                Ok(text) => {
-                    *scalar = Scalar {
-                        text,
-                        quoted: false,
-                    }
-                }
+                Ok(expanded) => *scalar = expanded,
                 Err(message) => {
                     findings.add(&node.place, message);
                     node.value = Value::Bad;
@@ -69,19 +64,15 @@ pub(super) fn taken_from(text: &str) -> Vec<&str> {
         let Some(end) = after.find('}') else {
             break;
         };
-        let inner = &after[..end];
-        let name = match inner.starts_with("file:") {
-            true => inner,
-            false => inner.split(':').next().unwrap_or_default(),
-        };
-        taken.push(name);
+        taken.push(name_of(&after[..end]));
         rest = &after[end + 1..];
     }
     taken
 }
 
-fn expand(text: &str, source: &Source<'_>) -> Result<String, String> {
+fn expand(text: &str, source: &Source<'_>) -> Result<Scalar, String> {
     let mut expanded = String::with_capacity(text.len());
+    let mut secrets = Vec::new();
     let mut rest = text;
     while let Some(start) = rest.find("${") {
         let before = &rest[..start];
@@ -98,11 +89,29 @@ fn expand(text: &str, source: &Source<'_>) -> Result<String, String> {
             ));
         };
         expanded.push_str(before);
-        expanded.push_str(&one(&after[..end], source)?);
+        let inner = &after[..end];
+        let value = one(inner, source)?;
+        expanded.push_str(&value);
+        if is_secret_source(name_of(inner)) {
+            secrets.push(value);
+        }
         rest = &after[end + 1..];
     }
     expanded.push_str(rest);
-    Ok(expanded)
+    Ok(Scalar {
+        text: expanded,
+        // No longer a literal string: `"${N}"` may well be a number.
+        quoted: false,
+        secrets,
+    })
+}
+
+/// Where it comes from, of what stands between the braces: `file:PATH`, or the name of a variable.
+fn name_of(inner: &str) -> &str {
+    match inner.starts_with("file:") {
+        true => inner,
+        false => inner.split(':').next().unwrap_or_default(),
+    }
 }
 
 /// The value of what stands between the braces. As in a shell, `:-` and `:?` take a variable that is
@@ -177,8 +186,8 @@ fn file(path: &Path) -> Result<String, String> {
 mod tests {
     use super::*;
 
-    fn expanded(text: &str) -> Result<String, String> {
-        let env = [("HOST", "kafka"), ("EMPTY", "")]
+    fn expanded(text: &str) -> Result<Scalar, String> {
+        let env = [("HOST", "kafka"), ("EMPTY", ""), ("DB_PASSWORD", "hush")]
             .map(|(name, value)| (name.to_owned(), value.to_owned()))
             .into();
         expand(
@@ -203,8 +212,15 @@ mod tests {
             ("$${HOST}", "${HOST}"),
             ("cost $5", "cost $5"),
         ] {
-            assert_eq!(expanded(text).as_deref(), Ok(result), "{text}");
+            assert_eq!(expanded(text).unwrap().text, result, "{text}");
         }
+    }
+
+    #[test]
+    fn what_came_from_a_secret_place_is_told_apart_from_what_stands_around_it() {
+        let expanded = expanded("${HOST} as ${DB_PASSWORD}!").unwrap();
+        assert_eq!(expanded.text, "kafka as hush!");
+        assert_eq!(expanded.secrets, ["hush"]);
     }
 
     #[test]
@@ -250,10 +266,9 @@ mod tests {
             env: &env,
             base: folder.path(),
         };
-        assert_eq!(
-            expand("<${file:secret}>", &source).as_deref(),
-            Ok("<s3\ncret>")
-        );
+        let expanded = expand("<${file:secret}>", &source).unwrap();
+        assert_eq!(expanded.text, "<s3\ncret>");
+        assert_eq!(expanded.secrets, ["s3\ncret"]);
         assert!(
             expand("${file:absent}", &source)
                 .unwrap_err()

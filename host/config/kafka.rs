@@ -6,13 +6,10 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
 
-use super::Secret;
+use super::{Secret, is_secret_name};
 
 /// librdkafka's own default of `message.max.bytes`, which brokers accept as they come.
 pub(crate) const MESSAGE_MAX_DEFAULT_BYTES: usize = 1_000_000;
-
-/// Parts of names of properties whose values must not be printed.
-const SECRET_PROPERTIES: [&str; 4] = ["password", "secret", ".pem", "oauthbearer.config"];
 
 /// Connection to the Kafka cluster.
 #[derive(Clone, PartialEq)]
@@ -41,10 +38,11 @@ impl Kafka {
         }
     }
 
-    /// Whether the value of a property must not be printed.
+    /// Whether the value of a property must not be printed. Beside what other names tell, librdkafka takes a token in
+    /// one whose name does not.
     #[must_use]
     pub fn is_secret_property(name: &str) -> bool {
-        SECRET_PROPERTIES.iter().any(|part| name.contains(part))
+        is_secret_name(name) || name.contains("oauthbearer.config")
     }
 }
 

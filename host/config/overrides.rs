@@ -25,6 +25,7 @@ pub(super) fn apply(root: &mut Node, env: &Environment, sets: &[String], finding
         let value = Scalar {
             text: value.clone(),
             quoted: false,
+            secrets: Vec::new(),
         };
         let node = Node {
             place: place.clone(),

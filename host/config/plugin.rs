@@ -1,10 +1,10 @@
 //! What the operator configured for one plugin: its file, its grants, its limits, and how it is replaced.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::{Network, Origin, WebTarget};
+use super::{Network, Origin, Secrets, WebTarget, is_secret_name};
 
 /// How often `on-tick` is called where nothing is said.
 pub(super) const TICK_DEFAULT: Duration = Duration::from_secs(10);
@@ -25,6 +25,8 @@ pub struct Plugin {
     pub tick: Duration,
     /// The plugin's own settings, served by `wasi:config/store`.
     pub settings: BTreeMap<String, String>,
+    /// What in the settings came from a file, or from a variable whose name says that nobody may read it.
+    pub secret_parts: BTreeSet<String>,
     /// The journal file; present exactly when the journal is granted.
     pub journal: Option<Journal>,
     /// What the plugin's state may take in each topic-partition, keys included, in bytes.
@@ -54,6 +56,7 @@ impl Plugin {
             grants: Grants::default(),
             tick: TICK_DEFAULT,
             settings: BTreeMap::new(),
+            secret_parts: BTreeSet::new(),
             journal: None,
             state_quota_bytes: STATE_QUOTA_DEFAULT_BYTES,
             limits: Limits::default(),
@@ -63,6 +66,22 @@ impl Plugin {
             transcripts: false,
             only_watches: false,
         }
+    }
+
+    /// What nobody may read of its settings, by their names and by where their values came from.
+    #[must_use]
+    pub fn secrets(&self) -> Secrets {
+        let named = self
+            .settings
+            .iter()
+            .filter(|(name, _)| is_secret_name(name));
+        let parts = self.secret_parts.iter();
+        Secrets::new(
+            named
+                .map(|(_, value)| value)
+                .chain(parts)
+                .map(String::as_str),
+        )
     }
 
     /// What the candidate for its next version is loaded by: the same with another file. It does not serve, so

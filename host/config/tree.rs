@@ -44,6 +44,8 @@ pub(crate) struct Scalar {
     pub(crate) text: String,
     /// Written as a string, in quotes or as a block, so that it is no number.
     pub(crate) quoted: bool,
+    /// What in it nobody may read, because it came from a file or from a variable with such a name.
+    pub(crate) secrets: Vec<String>,
 }
 
 /// A key with its value.
@@ -251,6 +253,7 @@ impl<'a, 'input> Builder<'a, 'input> {
         Value::Scalar(Scalar {
             text: text.to_owned(),
             quoted,
+            secrets: Vec::new(),
         })
     }
 
@@ -392,6 +395,7 @@ mod tests {
         let scalar = Scalar {
             text: "1.10".to_owned(),
             quoted: false,
+            secrets: Vec::new(),
         };
         assert_eq!(items[1].value, Value::Scalar(scalar));
     }

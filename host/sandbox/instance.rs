@@ -190,10 +190,7 @@ impl Instance {
     pub fn transcript(&mut self) -> Option<Transcript> {
         let tape = self.store.data().tape.clone()?;
         let mut transcript = tape.transcript(self.fuel_used())?;
-        let settings = self.plugin.settings.iter();
-        let secrets = settings.filter(|(name, value)| is_secret(name, value));
-        let secrets: Vec<&str> = secrets.map(|(_, value)| value.as_str()).collect();
-        transcript.redact(&secrets);
+        transcript.redact(&self.plugin.secrets);
         Some(transcript)
     }
 
@@ -330,17 +327,6 @@ impl Instance {
     fn fault(&self, error: &wasmtime::Error) -> Fault {
         fault_of(error, &self.plugin, self.store.data())
     }
-}
-
-/// Words in the name of a setting whose value lets somebody in.
-const SECRET_WORDS: [&str; 6] = ["password", "passwd", "secret", "token", "key", "credential"];
-
-/// A shorter one would be found in what has nothing to do with it.
-const SECRET_BYTES_MIN: usize = 6;
-
-fn is_secret(name: &str, value: &str) -> bool {
-    let name = name.to_ascii_lowercase();
-    value.len() >= SECRET_BYTES_MIN && SECRET_WORDS.iter().any(|word| name.contains(word))
 }
 
 /// Why a call ended. A trap says nothing of why, and what the guest said before it does.

@@ -74,6 +74,8 @@ pub struct LoadedPlugin {
     pub(super) init: Option<ComponentExportIndex>,
     pub(super) pre: InstancePre<HostState>,
     pub(super) settings: Arc<Vec<(String, String)>>,
+    /// What nobody may read of the settings.
+    pub(super) secrets: config::Secrets,
     /// What HTTP requests may do; none where no host is granted.
     pub(super) web: Option<Arc<interfaces::WebAccess>>,
     pub(super) log: Arc<PluginLog>,
@@ -271,6 +273,7 @@ impl LoadedPlugin {
             init: export(LIFECYCLE, "init"),
             pre,
             settings: Arc::new(config.settings.clone().into_iter().collect()),
+            secrets: config.secrets(),
             web,
             log: Arc::new(PluginLog::new(name, &config.limits)),
             _ticker: sandbox.ticker(),

@@ -7,6 +7,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use crate::config::Secrets;
+
 /// The version of the form. Another one is not read.
 const VERSION: u32 = 1;
 
@@ -162,58 +164,50 @@ impl Transcript {
         })
     }
 
-    /// Takes out what lets somebody in: headers that are made for it, and every place where one of these texts
+    /// Takes out what lets somebody in: headers that are made for it, and every place where one of these secrets
     /// stands.
-    pub(super) fn redact(&mut self, secrets: &[&str]) {
-        let mut redacted = false;
-        let mut text = |text: &mut String| {
-            for secret in secrets {
-                if text.contains(secret) {
-                    *text = text.replace(secret, REDACTED);
-                    redacted = true;
-                }
-            }
-        };
+    pub(super) fn redact(&mut self, secrets: &Secrets) {
         for answer in &mut self.answers {
-            match answer {
-                HostAnswer::Log(line) | HostAnswer::HttpFailed(line) => text(line),
-                HostAnswer::NoRoom { message, .. } => text(message),
-                HostAnswer::State(Some(bytes)) => in_bytes(bytes, &mut text),
-                HostAnswer::Http { headers, body, .. } => {
-                    in_bytes(body, &mut text);
-                    for (_, value) in headers.iter_mut() {
-                        in_bytes(value, &mut text);
+            self.redacted |= match answer {
+                HostAnswer::Log(line) | HostAnswer::HttpFailed(line) => of_text(line, secrets),
+                HostAnswer::NoRoom { message, .. } => of_text(message, secrets),
+                HostAnswer::State(Some(value)) => of_bytes(value, secrets),
+                HostAnswer::Http {
+                    headers,
+                    body,
+                    failed,
+                    ..
+                } => {
+                    let mut redacted = of_bytes(body, secrets);
+                    redacted |= failed.as_mut().is_some_and(|why| of_text(why, secrets));
+                    for (name, value) in headers {
+                        let is_secret = SECRET_HEADERS.contains(&name.as_str());
+                        if is_secret {
+                            value.0 = REDACTED.into();
+                        }
+                        redacted |= is_secret || of_bytes(value, secrets);
                     }
+                    redacted
                 }
                 HostAnswer::WallClock(_)
                 | HostAnswer::MonotonicClock(_)
                 | HostAnswer::Random(_)
-                | HostAnswer::State(None) => {}
-            }
-        }
-        for answer in &mut self.answers {
-            let HostAnswer::Http { headers, .. } = answer else {
-                continue;
+                | HostAnswer::State(None) => false,
             };
-            for (_, value) in headers
-                .iter_mut()
-                .filter(|(name, _)| SECRET_HEADERS.contains(&name.as_str()))
-            {
-                value.0 = REDACTED.into();
-                redacted = true;
-            }
         }
-        self.redacted |= redacted;
     }
 }
 
-/// Bytes that are no text hold no secret of the configuration, which is text.
-fn in_bytes(bytes: &mut Bytes, change: &mut impl FnMut(&mut String)) {
-    if let Ok(text) = std::str::from_utf8(&bytes.0) {
-        let mut text = text.to_owned();
-        change(&mut text);
-        bytes.0 = text.into_bytes();
-    }
+/// Takes secrets out of bytes, and tells whether there were any.
+fn of_bytes(bytes: &mut Bytes, secrets: &Secrets) -> bool {
+    let left = secrets.taken_out_of(&bytes.0, REDACTED);
+    left.map(|left| bytes.0 = left).is_some()
+}
+
+/// The same of a text.
+fn of_text(text: &mut String, secrets: &Secrets) -> bool {
+    let left = secrets.taken_out_of_text(text, REDACTED);
+    left.map(|left| *text = left).is_some()
 }
 
 #[cfg(test)]
@@ -228,7 +222,7 @@ mod tests {
                 ("server".to_owned(), Bytes(b"s".to_vec())),
             ],
             body: Bytes(b"the token is hunter2hunter2".to_vec()),
-            failed: None,
+            failed: Some("no more after hunter2hunter2".to_owned()),
         };
         Transcript::new(
             7,
@@ -239,6 +233,7 @@ mod tests {
                 HostAnswer::State(None),
                 HostAnswer::State(Some(Bytes(vec![0xff, 0xfe]))),
                 http,
+                HostAnswer::State(Some(Bytes(b"\xff\xfehunter2hunter2\0".to_vec()))),
                 HostAnswer::Log("asks with hunter2hunter2".to_owned()),
             ],
         )
@@ -262,22 +257,32 @@ mod tests {
     }
 
     #[test]
-    fn what_lets_somebody_in_is_taken_out_and_what_is_no_text_stays() {
+    fn what_lets_somebody_in_is_taken_out_of_text_and_of_bytes_and_the_rest_stays() {
         let mut told = told();
-        told.redact(&["hunter2hunter2"]);
+        told.redact(&Secrets::new(["hunter2hunter2"].into_iter()));
         let text = String::from_utf8(told.to_bytes()).unwrap();
-        assert!(told.redacted && !text.contains("hunter2"), "{text}");
+        assert!(told.redacted, "{text}");
+        assert!(!format!("{told:?}").contains("hunter2"), "{told:?}");
         let lines: Vec<_> = told.log_lines().collect();
         assert_eq!(lines, ["asks with [redacted]"]);
-        let HostAnswer::Http { headers, body, .. } = &told.answers[4] else {
+        let HostAnswer::Http {
+            headers,
+            body,
+            failed,
+            ..
+        } = &told.answers[4]
+        else {
             panic!("{told:?}");
         };
         assert_eq!(body.0, b"the token is [redacted]");
         assert_eq!(headers[0].1.0, b"[redacted]");
         assert_eq!(headers[1].1.0, b"s");
+        assert_eq!(failed.as_deref(), Some("no more after [redacted]"));
         assert_eq!(
             told.answers[3],
             HostAnswer::State(Some(Bytes(vec![0xff, 0xfe])))
         );
+        let value = Bytes(b"\xff\xfe[redacted]\0".to_vec());
+        assert_eq!(told.answers[5], HostAnswer::State(Some(value)));
     }
 }

@@ -123,15 +123,27 @@ fn a_write_that_found_no_room_finds_none_again() {
 
 #[test]
 fn the_value_of_a_secret_setting_is_not_in_a_transcript() {
+    let settings = [
+        ("api_token", "k-very-secret"),
+        ("partition_key", "customer"),
+        ("database", "postgres://us:hush@db"),
+    ];
     let plugin = load("asks", |config| {
-        let setting = ("api_token".to_owned(), "k-very-secret".to_owned());
-        config.settings = [setting].into();
+        let settings = settings.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        config.settings = settings.into();
+        config.secret_parts = ["hush".to_owned()].into();
     });
-    let mut instance = recorded(&plugin);
-    let event = Event::of_value("{}").with_key("k-very-secret");
-    refused(&run(&mut instance, &[event]).expect("it answers"));
-    let told = instance.transcript().expect("it was recorded");
-    let expected = HostAnswer::Log("[redacted] was refused".to_owned());
-    assert!(told.answers.contains(&expected), "{told:?}");
-    assert!(told.redacted);
+    for (key, shown) in [
+        ("k-very-secret", "[redacted]"),
+        ("to postgres://us:hush@db", "to postgres://us:[redacted]@db"),
+        ("customer", "customer"),
+    ] {
+        let mut instance = recorded(&plugin);
+        let event = Event::of_value("{}").with_key(key);
+        refused(&run(&mut instance, &[event]).expect("it answers"));
+        let told = instance.transcript().expect("it was recorded");
+        let expected = HostAnswer::Log(format!("{shown} was refused"));
+        assert!(told.answers.contains(&expected), "{told:?}");
+        assert_eq!(told.redacted, key != shown, "{key}");
+    }
 }

@@ -141,6 +141,14 @@ impl<'t> Field<'t> {
             .map(|scalar| scalar.text.as_str())
     }
 
+    /// What in its text nobody may read, whatever its key.
+    pub(crate) fn secrets(&self) -> &'t [String] {
+        match self.node.map(|node| &node.value) {
+            Some(Value::Scalar(scalar)) => &scalar.secrets,
+            _ => &[],
+        }
+    }
+
     /// A text that says something.
     pub(crate) fn name(&self, context: &mut Context<'_>) -> Option<&'t str> {
         let text = self.scalar(context, "a name")?.text.as_str();

@@ -125,9 +125,12 @@ pub(super) fn one<'t>(
         TICK_DEFAULT,
         Duration::from_millis(100)..=Duration::from_hours(24),
     );
-    let settings = section
-        .take("config")
-        .entries(context)
+    let entries = section.take("config").entries(context);
+    let secret_parts = entries
+        .iter()
+        .flat_map(|(_, value)| value.secrets().iter().cloned());
+    let secret_parts = secret_parts.collect();
+    let settings = entries
         .into_iter()
         .filter_map(|(key, value)| Some((key.to_owned(), value.text(context)?.to_owned())))
         .collect();
@@ -170,6 +173,7 @@ pub(super) fn one<'t>(
             grants,
             tick,
             settings,
+            secret_parts,
             journal,
             state_quota_bytes,
             limits,

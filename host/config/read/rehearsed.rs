@@ -140,7 +140,10 @@ pub(crate) fn plugin(
         match key.as_str() {
             "grants" => plugin.grants = own.grants.clone(),
             "tick" => plugin.tick = own.tick,
-            "config" => plugin.settings.extend(own.settings.clone()),
+            "config" => {
+                plugin.settings.extend(own.settings.clone());
+                plugin.secret_parts.extend(own.secret_parts.clone());
+            }
             "journal" => plugin.journal = own.journal.clone(),
             "state" => plugin.state_quota_bytes = own.state_quota_bytes,
             "limits" => plugin.limits = own.limits.clone(),
@@ -213,6 +216,7 @@ fn scalar(text: &str) -> Scalar {
     Scalar {
         text: text.to_owned(),
         quoted: false,
+        secrets: Vec::new(),
     }
 }
 

@@ -160,6 +160,7 @@ fn default_plugin(base: &Path) -> Plugin {
         },
         tick: Duration::from_secs(10),
         settings: [].into(),
+        secret_parts: [].into(),
         journal: Some(Journal {
             path: base.join("j.log"),
             rotate_bytes: 100 << 20,
