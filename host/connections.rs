@@ -3,6 +3,7 @@
 //! The gateways and the admin server share it: a limit of connections, TLS with a limit of time, a limit of time to
 //! the first request, and an orderly end. It must not know what is asked for.
 
+mod drain;
 mod places;
 mod unread;
 
@@ -25,6 +26,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
+pub(crate) use self::drain::{Drain, serve_until};
 pub(crate) use self::places::Peer;
 use self::places::Places;
 use self::unread::RequestBody;

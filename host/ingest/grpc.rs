@@ -9,7 +9,6 @@ mod service;
 mod status;
 
 use std::net::{SocketAddr, TcpListener};
-use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -27,16 +26,12 @@ use super::proto::DESCRIPTORS;
 use super::proto::ingest_server::IngestServer;
 use super::reception::{Limits, Reception, Shared};
 use crate::config;
-use crate::connections::{self, Protocol, Serving, listen};
+use crate::connections::{self, Drain, Protocol, Serving, listen};
 use crate::tls::server::{HTTP2, ServerTls};
 
 /// Messages may be this large, and always hold four events of the largest size: batches of ordinary
 /// events have room, and a single event that is too large gets a proper answer instead of a reset.
 const MESSAGE_MIN_BYTES: usize = 4 << 20;
-
-/// After the last answer is ready, how long connections may take to carry it out and close. Clients
-/// that watch the health service would otherwise keep theirs open to the end of the drain.
-const CLOSE_GRACE: Duration = Duration::from_millis(500);
 
 /// A gateway that listens, and serves once it is told to.
 #[derive(Debug)]
@@ -141,26 +136,23 @@ impl GrpcGateway {
             .into_axum_router()
             .layer(from_fn_with_state(Arc::clone(&self.calls), calls::pass));
 
-        let mut server = pin!(connections::serve(listener, router, self.serving, stopping));
+        let server = connections::serve(listener, router, self.serving, stopping);
         tracing::info!(%address, "gRPC gateway listens");
-        tokio::select! {
-            () = &mut server => {}
-            () = shutdown => {}
-        }
-        health
-            .set_not_serving::<IngestServer<IngestService>>()
-            .await;
-        health
-            .set_service_status("", ServingStatus::NotServing)
-            .await;
-        stop.send_replace(true);
-        tokio::select! {
-            () = &mut server => {}
-            () = drained(&self.calls, drain_timeout) => {
-                // Connections that outlive the grace hold nothing that was not answered.
-                drop(tokio::time::timeout(CLOSE_GRACE, server).await);
-            }
-        }
+        let shutdown = async {
+            shutdown.await;
+            health
+                .set_not_serving::<IngestServer<IngestService>>()
+                .await;
+            health
+                .set_service_status("", ServingStatus::NotServing)
+                .await;
+        };
+        let drain = Drain {
+            of: "calls",
+            all_ended: self.calls.all_ended(),
+            within: drain_timeout,
+        };
+        connections::serve_until(shutdown, server, stop, drain).await;
         self.reception.flush(drain_timeout).await;
         Ok(())
     }
@@ -172,19 +164,6 @@ fn cannot_listen(address: SocketAddr) -> impl FnOnce(std::io::Error) -> GatewayE
         key: "ingest.grpc.listen",
         address,
         source,
-    }
-}
-
-/// Ends when every call has its answer, or the time for that is over.
-async fn drained(calls: &Calls, within: Duration) {
-    if tokio::time::timeout(within, calls.all_ended())
-        .await
-        .is_err()
-    {
-        tracing::warn!(
-            ?within,
-            "publishers were cut off: their calls did not end in time"
-        );
     }
 }
 

@@ -12,7 +12,6 @@ mod publish;
 mod request;
 
 use std::net::{SocketAddr, TcpListener};
-use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -28,7 +27,7 @@ use super::GatewayError;
 use super::counts::Counts;
 use super::reception::{Limits, Reception, Shared};
 use crate::config;
-use crate::connections::{self, Protocol, Serving, listen};
+use crate::connections::{self, Drain, Protocol, Serving, listen};
 use crate::tls::server::{HTTP1, HTTP2, ServerTls};
 
 /// Where events are published.
@@ -42,9 +41,6 @@ const REQUESTS_OF_CONNECTION_MAX: u32 = 64;
 
 /// The bodies of all requests together may hold this much, and always four of the largest.
 const BODIES_MIN_BYTES: usize = 256 << 20;
-
-/// After the last answer is ready, how long connections may take to carry it out and close.
-const CLOSE_GRACE: Duration = Duration::from_millis(500);
 
 /// A gateway that listens, and serves once it is told to.
 #[derive(Debug)]
@@ -140,20 +136,14 @@ impl HttpGateway {
         let listener = listener.map_err(cannot_listen(address))?;
         let (stop, stopping) = watch::channel(false);
         let router = router(Arc::clone(&self.desk));
-        let mut server = pin!(connections::serve(listener, router, self.serving, stopping));
+        let server = connections::serve(listener, router, self.serving, stopping);
         tracing::info!(%address, "HTTP gateway listens");
-        tokio::select! {
-            () = &mut server => {}
-            () = shutdown => {}
-        }
-        stop.send_replace(true);
-        tokio::select! {
-            () = &mut server => {}
-            () = drained(&self.desk, drain_timeout) => {
-                // Connections that outlive the grace hold nothing that was not answered.
-                drop(tokio::time::timeout(CLOSE_GRACE, server).await);
-            }
-        }
+        let drain = Drain {
+            of: "requests",
+            all_ended: self.desk.all_ended(),
+            within: drain_timeout,
+        };
+        connections::serve_until(shutdown, server, stop, drain).await;
         self.desk.reception.flush(drain_timeout).await;
         Ok(())
     }
@@ -168,15 +158,11 @@ fn cannot_listen(address: SocketAddr) -> impl FnOnce(std::io::Error) -> GatewayE
     }
 }
 
-/// Ends when every request has its answer, or the time for that is over.
-async fn drained(desk: &Desk, within: Duration) {
-    // It is never closed.
-    let all_ended = desk.places.acquire_many(desk.places_max);
-    if tokio::time::timeout(within, all_ended).await.is_err() {
-        tracing::warn!(
-            ?within,
-            "publishers were cut off: their requests did not end in time"
-        );
+impl Desk {
+    /// Ends when no request has a place any more.
+    async fn all_ended(&self) {
+        // It is never closed.
+        drop(self.places.acquire_many(self.places_max).await);
     }
 }
 
