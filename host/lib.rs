@@ -32,3 +32,4 @@ pub mod telemetry;
 mod tls;
 mod watched;
 mod web;
+mod whole_file;

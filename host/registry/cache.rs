@@ -1,24 +1,20 @@
 //! Components and manifests on disk, each under its own digest. Whoever reads one checks it, so what was changed is as
 //! good as absent. It must not know what they mean.
 
-use std::fs::{self, DirBuilder, File, OpenOptions};
-use std::io::{self, Read as _, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
-use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, SystemTime};
+use std::fs::{self, DirBuilder, File};
+use std::io::{self, Read as _};
+use std::os::unix::fs::DirBuilderExt as _;
+use std::path::PathBuf;
+use std::time::SystemTime;
 
 use super::RegistryError;
 use crate::sandbox::digest_of;
+use crate::whole_file;
 
 /// What all entries together may take: a hundred of the largest components that the default limits allow.
 const BYTES_MAX: u64 = 4 << 30;
 
-/// Half-written files of hosts that ended meanwhile are removed after this; no write takes as long.
-const UNFINISHED_MAX: Duration = Duration::from_hours(1);
-
 const ENTRY: &str = "blob";
-const UNFINISHED: &str = "new";
 
 #[derive(Debug)]
 pub(super) struct Cache {
@@ -72,7 +68,7 @@ impl Cache {
         builder.recursive(true).mode(0o700);
         let written = builder
             .create(&self.folder)
-            .and_then(|()| write_whole(&path, bytes));
+            .and_then(|()| whole_file::write(&path, bytes));
         written.map_err(|source| RegistryError::Cache { path, source })?;
         if let Err(error) = self.make_room(BYTES_MAX) {
             tracing::warn!(folder = %self.folder.display(), %error, "old components cannot be removed");
@@ -90,12 +86,9 @@ impl Cache {
                 continue;
             };
             let modified = metadata.modified()?;
-            let extension = path.extension().unwrap_or_default();
-            if extension == ENTRY {
+            if path.extension().is_some_and(|it| it == ENTRY) {
                 entries.push((modified, metadata.len(), path));
-            } else if extension == UNFINISHED
-                && modified.elapsed().unwrap_or_default() > UNFINISHED_MAX
-            {
+            } else if whole_file::is_left_behind(&path, &metadata)? {
                 fs::remove_file(&path)?;
             }
         }
@@ -114,26 +107,11 @@ impl Cache {
     }
 }
 
-/// Writes a file so that it is there in full or not at all.
-fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    static WRITES: AtomicU64 = AtomicU64::new(0);
-    let number = WRITES.fetch_add(1, Ordering::Relaxed);
-    let name = format!("{}-{number}.{UNFINISHED}", std::process::id());
-    let unfinished = path.with_file_name(name);
-    let written = OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(0o600)
-        .open(&unfinished)
-        .and_then(|mut file| file.write_all(bytes))
-        .and_then(|()| fs::rename(&unfinished, path));
-    written.inspect_err(|_| drop(fs::remove_file(&unfinished)))
-}
-
 #[cfg(test)]
 mod tests {
     use std::os::unix::fs::PermissionsExt as _;
+    use std::path::Path;
+    use std::time::Duration;
 
     use super::*;
 

@@ -5,35 +5,29 @@
 //! that was changed, cut short or copied from elsewhere does not have it and is as good as absent. Nothing that
 //! is wrong with the cache keeps a host from starting. It must not know what an entry means.
 
-use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
+use std::fs::{self, DirBuilder, File};
 use std::hash::{Hash as _, Hasher};
-use std::io::{self, Read as _, Write as _};
-use std::os::unix::fs::{
-    DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _,
-};
+use std::io::{self, Read as _};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha2::{Digest as _, Sha256};
 use wasmtime::Engine;
 
 use super::load::hex;
+use crate::whole_file;
 
 /// What all entries together may take. Compiled components have about a megabyte, so this is more than a
 /// thousand versions of plugins, and no disk is filled by a year of new ones.
 const BYTES_MAX: u64 = 2 << 30;
-
-/// Half-written files of hosts that ended meanwhile are removed after this; no write takes as long.
-const UNFINISHED_MAX: Duration = Duration::from_hours(1);
 
 const KEY_FILE: &str = "key";
 /// As long as a block of the hash, so that it goes in as it is.
 const KEY_BYTES: usize = 64;
 const CODE: &str = "cwasm";
 const MARK: &str = "mac";
-const UNFINISHED: &str = "new";
 
 /// Compiled components by what they were made of and for.
 #[derive(Debug)]
@@ -149,8 +143,8 @@ impl CompileCache {
         let mark = self.mark(entry, code).finalize().into_bytes();
         let code_path = self.path(entry, CODE);
         // Between the two the entry has the wrong mark, and is as good as absent.
-        let written = write(&code_path, code)
-            .and_then(|()| write(&self.path(entry, MARK), &mark))
+        let written = whole_file::write(&code_path, code)
+            .and_then(|()| whole_file::write(&self.path(entry, MARK), &mark))
             .and_then(|()| self.make_room());
         if let Err(error) = written {
             tracing::warn!(path = %code_path.display(), %error, "the compile cache cannot be written");
@@ -178,13 +172,9 @@ impl CompileCache {
             let Ok(metadata) = path.metadata() else {
                 continue;
             };
-            let extension = path.extension().unwrap_or_default();
-            let modified = metadata.modified()?;
-            if extension == CODE {
-                entries.push((modified, metadata.len(), path));
-            } else if extension == UNFINISHED
-                && modified.elapsed().unwrap_or_default() > UNFINISHED_MAX
-            {
+            if path.extension().is_some_and(|it| it == CODE) {
+                entries.push((metadata.modified()?, metadata.len(), path));
+            } else if whole_file::is_left_behind(&path, &metadata)? {
                 remove(&path)?;
             }
         }
@@ -257,7 +247,7 @@ fn read_key(path: &Path) -> Result<Key, Unusable> {
         let mut key = [0; KEY_BYTES];
         let random = File::open("/dev/urandom").and_then(|mut file| file.read_exact(&mut key));
         random.map_err(failed)?;
-        let unfinished = write_unfinished(path, &key).map_err(failed)?;
+        let unfinished = whole_file::write_unfinished(path, &key).map_err(failed)?;
         // Of two hosts that start at once, the first one's key holds.
         let linked = fs::hard_link(&unfinished, path);
         let removed = remove(&unfinished);
@@ -277,35 +267,6 @@ fn read_key(path: &Path) -> Result<Key, Unusable> {
     Ok(Key(key))
 }
 
-/// Writes a file so that it is there in full or not at all.
-fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let unfinished = write_unfinished(path, bytes)?;
-    fs::rename(&unfinished, path).inspect_err(|_| drop(remove(&unfinished)))
-}
-
-fn write_unfinished(path: &Path, bytes: &[u8]) -> io::Result<PathBuf> {
-    static WRITES: AtomicU64 = AtomicU64::new(0);
-    let number = WRITES.fetch_add(1, Ordering::Relaxed);
-    let name = format!("{}-{number}.{UNFINISHED}", std::process::id());
-    let unfinished = path.with_file_name(name);
-    let written = OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(0o600)
-        .open(&unfinished)
-        .and_then(|mut file| file.write_all(bytes))
-        // Where a file of this name was left behind, it may have another mode.
-        .and_then(|()| fs::set_permissions(&unfinished, Permissions::from_mode(0o600)));
-    match written {
-        Ok(()) => Ok(unfinished),
-        Err(error) => {
-            drop(remove(&unfinished));
-            Err(error)
-        }
-    }
-}
-
 /// Makes a name of everything that is hashed into it, in full length.
 struct NameHasher(Sha256);
 
@@ -322,6 +283,9 @@ impl Hasher for NameHasher {
 
 #[cfg(test)]
 mod tests {
+    use std::fs::{OpenOptions, Permissions};
+    use std::time::Duration;
+
     use super::*;
 
     fn cache(folder: &Path) -> CompileCache {
@@ -431,13 +395,14 @@ mod tests {
 
     #[test]
     fn unfinished_files_of_hosts_that_ended_are_removed() {
+        const LONG: Duration = Duration::from_hours(2);
         let folder = tempfile::tempdir().unwrap();
         let cache = cache(folder.path());
         let (old, young) = (cache.folder.join("1-1.new"), cache.folder.join("1-2.new"));
         for path in [&old, &young] {
             fs::write(path, b"half").unwrap();
         }
-        let long_ago = SystemTime::now() - UNFINISHED_MAX * 2;
+        let long_ago = SystemTime::now() - LONG;
         let file = OpenOptions::new().write(true).open(&old).unwrap();
         file.set_modified(long_ago).unwrap();
         cache.put(&entry("a"), b"code");
