@@ -15,7 +15,7 @@ use super::interfaces::{WebCounts, WebState};
 use super::limits::InstanceLimits;
 use super::load::LoadedPlugin;
 use super::stdio::{PluginLog, Stdio};
-use super::tape::{Tape, TapedMonotonicClock, TapedRandom, TapedWallClock};
+use super::tape::{self, Tape};
 
 /// What an effect takes in the host's memory besides its text, counted so that many empty ones end too.
 const EFFECT_OVERHEAD_BYTES: usize = 64;
@@ -131,7 +131,7 @@ impl HostState {
         let stderr = Stdio::new(&log, tracing::Level::WARN);
         let mut wasi = WasiCtx::builder();
         match (&tape, clock) {
-            (Some(tape), clock) => answer_from(tape, clock, &mut wasi),
+            (Some(tape), clock) => tape::answer_from(tape, clock, &mut wasi),
             (None, Some(clock)) => {
                 wasi.wall_clock(Shown(clock));
             }
@@ -366,21 +366,6 @@ impl HostState {
         });
         Ok(())
     }
-}
-
-/// Lets the clocks and random numbers of WASI go by way of a tape.
-fn answer_from(tape: &Tape, clock: Option<Arc<dyn WallClock>>, wasi: &mut WasiCtxBuilder) {
-    wasi.wall_clock(TapedWallClock {
-        tape: tape.clone(),
-        clock,
-    })
-    .monotonic_clock(TapedMonotonicClock {
-        tape: tape.clone(),
-        since: Instant::now(),
-    })
-    .secure_random(TapedRandom(tape.clone()))
-    .insecure_random(TapedRandom(tape.clone()))
-    .insecure_random_seed(tape.seed());
 }
 
 impl Drop for HostState {

@@ -3,15 +3,14 @@
 //! Every answer that could be another the next time goes through here: clocks, random numbers, state, HTTP. A call
 //! has its own beginning on it, so that it holds what the last call was told. It must not know what is done with it.
 
+mod wasi;
+
 use std::collections::{BTreeMap, VecDeque};
-use std::convert::Infallible;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use rand::{Rng as _, RngExt as _, TryRng};
-use wasmtime_wasi::{HostMonotonicClock, HostWallClock};
+use rand::{Rng as _, RngExt as _};
 
-use super::host_state::WallClock;
+pub(super) use self::wasi::answer_from;
 use super::transcript::{Bytes, HostAnswer, Transcript};
 
 /// What the answers of one call may take. A dead letter carries them, and a record is at most 1 MiB by default.
@@ -317,73 +316,16 @@ impl Tape {
     }
 }
 
-/// The time of day by way of a tape.
-pub(super) struct TapedWallClock {
-    pub(super) tape: Tape,
-    /// The machine's where there is none.
-    pub(super) clock: Option<Arc<dyn WallClock>>,
-}
-
-impl HostWallClock for TapedWallClock {
-    fn resolution(&self) -> Duration {
-        Duration::from_millis(1)
-    }
-
-    fn now(&self) -> Duration {
-        let live = || match &self.clock {
-            Some(clock) => clock.now_ms().saturating_mul(1_000_000),
-            None => SystemTime::now()
-                .duration_since(UNIX_EPOCH)
-                .map_or(0, |since| since.as_nanos() as u64),
-        };
-        Duration::from_nanos(self.tape.wall_ns(live))
-    }
-}
-
-/// The clock that only measures, by way of a tape.
-pub(super) struct TapedMonotonicClock {
-    pub(super) tape: Tape,
-    pub(super) since: Instant,
-}
-
-impl HostMonotonicClock for TapedMonotonicClock {
-    fn resolution(&self) -> u64 {
-        1
-    }
-
-    fn now(&self) -> u64 {
-        self.tape
-            .monotonic_ns(|| self.since.elapsed().as_nanos() as u64)
-    }
-}
-
-/// Random numbers by way of a tape.
-pub(super) struct TapedRandom(pub(super) Tape);
-
-impl TryRng for TapedRandom {
-    type Error = Infallible;
-
-    fn try_next_u32(&mut self) -> Result<u32, Infallible> {
-        let mut bytes = [0; 4];
-        self.0.fill(&mut bytes);
-        Ok(u32::from_le_bytes(bytes))
-    }
-
-    fn try_next_u64(&mut self) -> Result<u64, Infallible> {
-        let mut bytes = [0; 8];
-        self.0.fill(&mut bytes);
-        Ok(u64::from_le_bytes(bytes))
-    }
-
-    fn try_fill_bytes(&mut self, bytes: &mut [u8]) -> Result<(), Infallible> {
-        self.0.fill(bytes);
-        Ok(())
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::convert::Infallible;
+    use std::time::Duration;
+
+    use wasmtime_wasi::HostWallClock as _;
+
+    use super::wasi::{TapedRandom, TapedWallClock};
     use super::*;
+    use crate::sandbox::WallClock;
 
     fn asked(tape: &Tape, wall: u64, state: &[u8]) -> (Duration, u32, Option<Vec<u8>>) {
         #[derive(Debug)]
