@@ -51,7 +51,7 @@ use crate::delivery::park::{Allowance, Park};
 use crate::delivery::restarts::Restarts;
 use crate::delivery::retry::{Millis, RetryPolicy};
 use crate::delivery::trial::Record;
-use crate::sandbox::Problem;
+use crate::sandbox::{Problem, Transcript};
 use crate::schema::Preparation;
 use crate::telemetry::metrics::LaneMetrics;
 use crate::telemetry::traces::Traces;
@@ -186,8 +186,9 @@ pub(crate) struct Lane {
     record: Record,
     /// Whether events of the current batch have waited here; others cannot have failed before.
     waited: bool,
-    /// What the host answered in the call whose event is judged now, where that is recorded.
-    told: Option<Vec<u8>>,
+    /// What the host answered in the call whose event is judged now, where that is recorded. Only a dead letter has it
+    /// written down.
+    told: Option<Transcript>,
     /// Whether the one event that runs now probes whether an outage is over.
     probing: bool,
     random: fastrand::Rng,

@@ -9,7 +9,7 @@ use super::super::versions::Version;
 use super::callee::{CalleeInstance, TakenUp};
 use super::{CALL_GOAL, Lane, encoding, outputs};
 use crate::delivery::restarts::Restarts;
-use crate::sandbox::{BatchAnswer, Fault};
+use crate::sandbox::{BatchAnswer, Fault, Transcript};
 
 /// A settlement that has grown past this is handed over while its batch runs on, event by event: each event may write
 /// as much as a whole batch.
@@ -170,7 +170,7 @@ impl Lane {
     }
 
     /// What the host answered in the call for one event that may yet become a dead letter, where that is recorded.
-    fn told_in_call(&mut self, events: usize, answer: Option<&BatchAnswer>) -> Option<Vec<u8>> {
+    fn told_in_call(&mut self, events: usize, answer: Option<&BatchAnswer>) -> Option<Transcript> {
         // The host may refuse what an event made.
         let is_well = answer.is_some_and(|a| a.answers.is_empty() && a.outputs.is_empty());
         if events > 1 || is_well || !self.called.version().transcripts {

@@ -8,7 +8,7 @@ use crate::pipeline::messages::TickJob;
 use crate::pipeline::versions::{Version, Versions};
 use crate::sandbox::{
     BatchAnswer, Effects, Fault, FaultKind, Instance, LoadError, LoadedPlugin, StateSource,
-    TickAnswer, WebCounts, Worn,
+    TickAnswer, Transcript, WebCounts, Worn,
 };
 
 /// What instances are made of.
@@ -43,8 +43,8 @@ pub(crate) trait CalleeInstance: Debug + Send {
     /// HTTP requests since this was last asked, however their calls ended.
     fn web_requests(&mut self) -> WebCounts;
 
-    /// What the host answered in the last call, as a dead letter carries it; none where that is not recorded.
-    fn transcript(&mut self) -> Option<Vec<u8>> {
+    /// What the host answered in the last call; none where that is not recorded.
+    fn transcript(&mut self) -> Option<Transcript> {
         None
     }
 }
@@ -193,8 +193,8 @@ impl CalleeInstance for Instance {
         Instance::web_requests(self)
     }
 
-    fn transcript(&mut self) -> Option<Vec<u8>> {
-        Instance::transcript(self).map(|told| told.to_bytes())
+    fn transcript(&mut self) -> Option<Transcript> {
+        Instance::transcript(self)
     }
 }
 

@@ -13,7 +13,9 @@ use crate::delivery::park::Allowance;
 use crate::delivery::retry::{Failing, Next};
 use crate::delivery::retry_copy::RetryCopy;
 use crate::kafka::producer::OutgoingRecord;
-use crate::sandbox::{Answer, BatchAnswer, Fault, FaultKind, Output, Problem, WAITING_DEADLINE};
+use crate::sandbox::{
+    Answer, BatchAnswer, Fault, FaultKind, Output, Problem, Transcript, WAITING_DEADLINE,
+};
 
 /// The longest wait after an overload, which counts as no attempt. A key that waits holds the commit back, so
 /// this bounds what runs again after a crash.
@@ -376,6 +378,7 @@ impl Lane {
         let failed = self.failed_before.remove(&(assignment.id, meta.seq));
         let first_ms = failed.map_or(now_ms, |failed| failed.first_ms);
         let version = self.called.version();
+        let told = self.told.as_ref().map(Transcript::to_bytes);
         let facts = Facts {
             origin: (
                 &self.settings.routing.now.topics[event.topic_index() as usize],
@@ -393,7 +396,7 @@ impl Lane {
             frames: &problem.frames,
             attempts,
             failed_at_ms: (first_ms, now_ms),
-            transcript: self.told.as_deref(),
+            transcript: told.as_deref(),
         };
         let mut record = OutgoingRecord {
             topic: self.settings.dead_letter_topic.clone(),
