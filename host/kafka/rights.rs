@@ -8,7 +8,8 @@
 
 use std::collections::BTreeMap;
 use std::ffi::{CStr, CString, c_char, c_int};
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use rdkafka::error::RDKafkaErrorCode as Code;
 use rdkafka::producer::Producer as _;
@@ -31,6 +32,9 @@ pub type RightsByName = BTreeMap<String, Option<Rights>>;
 
 /// Beyond its own limit of time, what librdkafka may take to tell that it is over.
 const SPARE: Duration = Duration::from_secs(1);
+
+/// Until a coordinator is asked again that has not begun yet.
+const COORDINATOR_PAUSE: Duration = Duration::from_millis(200);
 
 impl Topics {
     /// What this client may do with each of these topics. One that the cluster does not show may nothing.
@@ -70,18 +74,35 @@ impl Topics {
                     );
                     let error = sys::rd_kafka_TopicDescription_error(*topic);
                     let name = sys::rd_kafka_TopicDescription_name(*topic);
-                    (text(name), rights(error, all, count))
+                    (text(name), rights(error, all, count).unwrap_or_default())
                 })
                 .collect()
         };
         Ok(rights)
     }
 
-    /// What this client may do with each of these groups.
+    /// What this client may do with each of these groups, whether or not they are there yet. The first who asks for a
+    /// group has the cluster make what it keeps groups in, and is told nothing until that can be read: the question is
+    /// repeated for as long as one may take.
     ///
     /// # Errors
     /// As of [`Topics::rights_to_topics`].
     pub fn rights_to_groups(&self, ids: &[String]) -> Result<RightsByName, KafkaError> {
+        let until = Instant::now() + self.timeout();
+        loop {
+            let told = self.told_of_groups(ids)?;
+            let begins = |told: &Told| told.as_ref().is_err_and(|code| may_begin(*code));
+            if !told.iter().any(|(_, told)| begins(told)) || Instant::now() >= until {
+                let told = told.into_iter();
+                return Ok(told
+                    .map(|(id, told)| (id, told.unwrap_or_default()))
+                    .collect());
+            }
+            thread::sleep(COORDINATOR_PAUSE);
+        }
+    }
+
+    fn told_of_groups(&self, ids: &[String]) -> Result<Vec<(String, Told)>, KafkaError> {
         let strings = Strings::new(ids);
         let event = self.ask_rights(
             Operation::RD_KAFKA_ADMIN_OP_DESCRIBECONSUMERGROUPS,
@@ -172,7 +193,18 @@ impl Topics {
     }
 }
 
-/// What the cluster says of one topic or group.
+/// What the cluster says of one topic or group; none where it says nothing of rights.
+type Told = Result<Option<Rights>, Code>;
+
+/// Whether a coordinator that says this may answer in a moment.
+fn may_begin(code: Code) -> bool {
+    matches!(
+        code,
+        Code::CoordinatorLoadInProgress | Code::CoordinatorNotAvailable | Code::NotCoordinator
+    )
+}
+
+/// Reads what the cluster says of one topic or group.
 ///
 /// # Safety
 /// `error` is null or lives; `operations` is null, or `count` of them live.
@@ -180,29 +212,32 @@ unsafe fn rights(
     error: *const sys::rd_kafka_error_t,
     operations: *const sys::rd_kafka_AclOperation_t,
     count: usize,
-) -> Option<Rights> {
+) -> Told {
     // SAFETY: by the caller.
     let code = match error.is_null() {
         true => Code::NoError,
         false => Code::from(unsafe { sys::rd_kafka_error_code(error) }),
     };
     match code {
-        Code::NoError if operations.is_null() => None,
+        Code::NoError if operations.is_null() => Ok(None),
         Code::NoError => {
             // A broker may name an operation that this library does not know, so they are read as numbers.
             // SAFETY: by the caller; an operation is a C enumeration, of the size of an int.
             let all = unsafe { slice(operations.cast::<c_int>(), count) };
             let may = |one: sys::rd_kafka_AclOperation_t| all.contains(&(one as c_int));
-            Some(Rights {
+            Ok(Some(Rights {
                 read: may(sys::rd_kafka_AclOperation_t::RD_KAFKA_ACL_OPERATION_READ),
                 write: may(sys::rd_kafka_AclOperation_t::RD_KAFKA_ACL_OPERATION_WRITE),
-            })
+            }))
         }
-        Code::TopicAuthorizationFailed | Code::GroupAuthorizationFailed => Some(Rights {
+        Code::TopicAuthorizationFailed | Code::GroupAuthorizationFailed => Ok(Some(Rights {
             read: false,
             write: false,
-        }),
-        _ => None,
+        })),
+        code => {
+            tracing::debug!(%code, "the cluster does not say what this client may do");
+            Err(code)
+        }
     }
 }
 

@@ -198,7 +198,7 @@ impl Asking {
             let (state, message) = match rights.get(id).copied().flatten() {
                 None => (
                     State::Unknown,
-                    "the cluster does not say whether this client may join it, as of a group that is not there yet",
+                    "the cluster does not say whether this client may join it",
                 ),
                 Some(Rights { read: true, .. }) => (State::Fine, "this client may join it"),
                 Some(_) => (
