@@ -16,18 +16,8 @@
     reason = "a bench that cannot go on ends, and its answer is what it prints"
 )]
 
-#[path = "../tests/harness"]
-#[allow(dead_code, reason = "tests and benches each use a part of the harness")]
-mod harness {
-    pub(crate) mod config_schema;
-    pub(crate) mod host;
-    pub(crate) mod kafka;
-    pub(crate) mod metrics;
-    pub(crate) mod process;
-    pub(crate) mod topic;
-    pub(crate) mod wait;
-    pub(crate) mod yaml;
-}
+#[path = "shared.rs"]
+mod shared;
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -36,13 +26,10 @@ use rdkafka::ClientConfig;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 
-use harness::host::Setup;
-use harness::kafka::{Node, Speed};
-use harness::process::setting;
-use harness::topic::{Topic, unique};
-
-/// For everything that ends by itself on a working machine.
-const PATIENCE: Duration = Duration::from_secs(300);
+use shared::harness::host::Setup;
+use shared::harness::metrics::Metrics;
+use shared::harness::topic::{Topic, unique};
+use shared::{PATIENCE, cluster, leave, median, number};
 
 /// How often the host is asked how far it is. Its own figures are as old as its commit interval.
 const LOOK_INTERVAL: Duration = Duration::from_millis(20);
@@ -76,16 +63,8 @@ struct Row {
 }
 
 fn main() {
-    let rounds = setting("MILLRACE_BENCH_ROUNDS").map_or(3, |text| text.parse().expect("rounds"));
-    let (_node, brokers) = match setting("MILLRACE_TEST_BROKERS") {
-        Some(brokers) => (None, brokers),
-        None => {
-            eprintln!("starting Kafka");
-            let node = Node::start(Speed::Throughput);
-            let brokers = node.brokers();
-            (Some(node), brokers)
-        }
-    };
+    let rounds = number("MILLRACE_BENCH_ROUNDS", 3);
+    let (_node, brokers) = cluster();
     let rows = rows(&brokers);
     eprintln!("warming up");
     rows[0].course.run(&brokers);
@@ -109,10 +88,7 @@ fn main() {
         let (name, bound) = (row.name, row.bound);
         table.push_str(&format!("| {name} | {median:.0} | {ratio} | {bound} |\n"));
     }
-    println!("\n{table}");
-    let file = Path::new(env!("CARGO_TARGET_TMPDIR")).with_file_name("bench-delivery.md");
-    std::fs::write(&file, table).expect("the target folder can be written");
-    eprintln!("the table is in {}", file.display());
+    leave("delivery", &table);
 }
 
 /// Fills the topics, and says what is measured on each.
@@ -219,7 +195,7 @@ impl Course {
         let asked = Instant::now();
         let settled = || {
             let (_, body) = host.get("/metrics").ok()?;
-            let metrics = harness::metrics::Metrics::parse(&body);
+            let metrics = Metrics::parse(&body);
             metrics
                 .outcomes(&group)
                 .get("processed")
@@ -241,9 +217,4 @@ impl Course {
             std::thread::sleep(LOOK_INTERVAL);
         }
     }
-}
-
-fn median(mut rates: Vec<f64>) -> f64 {
-    rates.sort_by(f64::total_cmp);
-    rates[rates.len() / 2]
 }

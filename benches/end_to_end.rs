@@ -25,18 +25,8 @@
     reason = "a bench that cannot go on ends, and its answer is what it prints"
 )]
 
-#[path = "../tests/harness"]
-#[allow(dead_code, reason = "tests and benches each use a part of the harness")]
-mod harness {
-    pub(crate) mod config_schema;
-    pub(crate) mod host;
-    pub(crate) mod kafka;
-    pub(crate) mod metrics;
-    pub(crate) mod process;
-    pub(crate) mod topic;
-    pub(crate) mod wait;
-    pub(crate) mod yaml;
-}
+#[path = "shared.rs"]
+mod shared;
 
 #[path = "end_to_end/collector.rs"]
 mod collector;
@@ -45,7 +35,6 @@ mod row;
 #[path = "end_to_end/table.rs"]
 mod table;
 
-use std::io::Read as _;
 use std::path::Path;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
@@ -64,25 +53,19 @@ use collector::Collector;
 use row::{ROWS, Row};
 use table::table;
 
-use harness::host::Setup;
-use harness::kafka::{Node, Speed};
-use harness::metrics::Metrics;
-use harness::process::{self, setting};
-use harness::topic::{Topic, unique};
+use shared::harness::host::Setup;
+use shared::harness::metrics::Metrics;
+use shared::harness::process::setting;
+use shared::harness::topic::{Topic, unique};
+use shared::{PATIENCE, chosen, cluster, cpu_of_children, in_child, leave, number};
 
 const PARTITIONS: i32 = 4;
-
-/// For everything that ends by itself on a working machine.
-const PATIENCE: Duration = Duration::from_secs(300);
 
 /// How often the host is asked whether it is done. Its own figures are as old as its commit interval.
 const LOOK_INTERVAL: Duration = Duration::from_millis(200);
 
 /// How often the native handler's effects are taken: the plugin's tick.
 const TICK: Duration = Duration::from_secs(10);
-
-/// The kernel counts processor time in hundredths of a second, on every architecture that Rust knows.
-const CPU_TICKS_PER_SECOND: f64 = 100.0;
 
 /// What one run of one row read.
 #[derive(Debug, Clone, Copy)]
@@ -102,38 +85,16 @@ struct Course {
 }
 
 fn main() {
-    if let Some(order) = setting("MILLRACE_BENCH_CHILD") {
-        let order: Value = serde_json::from_str(&order).expect("the parent writes JSON");
+    if let Some(order) = shared::order() {
         println!("{}", consume(&order));
         return;
     }
-    let number = |name: &str, default: u64| {
-        setting(name).map_or(default, |text| text.replace('_', "").parse().expect(name))
-    };
     let events = number("MILLRACE_BENCH_EVENTS", 2_000_000);
     let rounds = number("MILLRACE_BENCH_ROUNDS", 3).max(1);
-    let chosen = setting("MILLRACE_BENCH_ROWS");
-    let is_chosen = |row: &Row| {
-        let name = |chosen: &String| chosen.split(',').any(|name| name.trim() == row.name());
-        let can_run = !row.is_rival() || setting("MILLRACE_BENCH_RIVALS").is_some();
-        can_run && chosen.as_ref().is_none_or(name)
-    };
-    let rows: Vec<Row> = ROWS.into_iter().filter(is_chosen).collect();
-    assert!(
-        !rows.is_empty(),
-        "MILLRACE_BENCH_ROWS names none of {}",
-        ROWS.map(Row::name).join(", ")
-    );
-
-    let (_node, brokers) = match setting("MILLRACE_TEST_BROKERS") {
-        Some(brokers) => (None, brokers),
-        None => {
-            eprintln!("starting Kafka");
-            let node = Node::start(Speed::Throughput);
-            let brokers = node.brokers();
-            (Some(node), brokers)
-        }
-    };
+    let can_run = |row: &Row| !row.is_rival() || setting("MILLRACE_BENCH_RIVALS").is_some();
+    let rows: Vec<Row> = ROWS.into_iter().filter(can_run).collect();
+    let rows = chosen(&rows, Row::name);
+    let (_node, brokers) = cluster();
     let course = Course::new(brokers, events);
     // The broker's own code is compiled as it runs; the first reader would pay for all.
     eprintln!("warming up");
@@ -151,10 +112,7 @@ fn main() {
         }
     }
     let table = table(&rows, &runs, events);
-    println!("\n{table}");
-    let file = Path::new(env!("CARGO_TARGET_TMPDIR")).with_file_name("bench-end-to-end.md");
-    std::fs::write(&file, table).expect("the target folder can be written");
-    eprintln!("the table is in {}", file.display());
+    leave("end-to-end", &table);
 }
 
 impl Course {
@@ -236,7 +194,7 @@ impl Course {
     }
 
     fn run(&self, row: Row) -> Run {
-        let cpu_before = children_cpu_seconds();
+        let cpu_before = cpu_of_children();
         let seconds = match row {
             Row::Bare | Row::Native => self.loop_in_child(row),
             Row::Millrace | Row::NoDedup | Row::TracedOne | Row::TracedAll => self.host(row),
@@ -245,7 +203,7 @@ impl Course {
         Run {
             row,
             events_per_second: self.events as f64 / seconds,
-            cpu_seconds: children_cpu_seconds() - cpu_before,
+            cpu_seconds: cpu_of_children() - cpu_before,
         }
     }
 
@@ -258,19 +216,7 @@ impl Course {
             "events": self.events,
             "native": row == Row::Native,
         });
-        let program = std::env::current_exe().expect("this program has a path");
-        let mut command = process::tethered(program);
-        command
-            .env("MILLRACE_BENCH_CHILD", order.to_string())
-            .stdout(Stdio::piped());
-        let mut child = process::spawn(command).expect("this program can be started");
-        let mut answer = String::new();
-        let stdout = child.stdout.as_mut().expect("it is piped");
-        stdout
-            .read_to_string(&mut answer)
-            .expect("the child writes text");
-        let status = process::wait_for_exit(&mut child, row.name(), PATIENCE);
-        assert!(status.success(), "{} ended with {status}", row.name());
+        let answer = in_child(&order);
         answer.trim().parse().expect("the child prints seconds")
     }
 
@@ -294,7 +240,7 @@ impl Course {
         let began = Instant::now();
         let settled = || {
             let (_, body) = host.get("/metrics").ok()?;
-            let metrics = harness::metrics::Metrics::parse(&body);
+            let metrics = Metrics::parse(&body);
             Some(metrics.sum("millrace_events_total", &[("group", &group)]) as u64)
         };
         while settled().unwrap_or(0) < self.events {
@@ -436,18 +382,4 @@ fn native_loop(consumer: &BaseConsumer, events: u64) -> f64 {
         "the handler counted another number of events"
     );
     seconds
-}
-
-/// User and system time of all children that have ended and were waited for.
-fn children_cpu_seconds() -> f64 {
-    let stat = std::fs::read_to_string("/proc/self/stat").expect("this is Linux");
-    // The name of the program may hold anything, so fields are counted from behind it.
-    let (_, fields) = stat.rsplit_once(')').expect("the name is in brackets");
-    let ticks: u64 = fields
-        .split_whitespace()
-        .skip(13)
-        .take(2)
-        .map(|field| field.parse::<u64>().unwrap())
-        .sum();
-    ticks as f64 / CPU_TICKS_PER_SECOND
 }

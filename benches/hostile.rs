@@ -20,23 +20,12 @@
     reason = "a bench that cannot go on ends, and its answer is what it prints"
 )]
 
-#[path = "../tests/harness"]
-#[allow(dead_code, reason = "tests and benches each use a part of the harness")]
-mod harness {
-    pub(crate) mod config_schema;
-    pub(crate) mod host;
-    pub(crate) mod kafka;
-    pub(crate) mod metrics;
-    pub(crate) mod process;
-    pub(crate) mod topic;
-    pub(crate) mod wait;
-    pub(crate) mod yaml;
-}
+#[path = "shared.rs"]
+mod shared;
 
 #[path = "hostile/watch.rs"]
 mod watch;
 
-use std::path::Path;
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -47,11 +36,10 @@ use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use rdkafka::{ClientConfig, Message, Offset, TopicPartitionList};
 
-use harness::host::Setup;
-use harness::kafka::{Node, Speed};
-use harness::process::setting;
-use harness::topic::{Record, Topic, unique};
-use harness::wait;
+use shared::harness::host::Setup;
+use shared::harness::topic::{Record, Topic, unique};
+use shared::harness::wait;
+use shared::{cluster, leave, number};
 
 const RATE: u64 = 1_000;
 
@@ -93,16 +81,8 @@ struct Figures {
 }
 
 fn main() -> ExitCode {
-    let seconds =
-        setting("MILLRACE_BENCH_SECONDS").map_or(20, |text| text.parse().expect("seconds"));
-    let (_node, brokers) = match setting("MILLRACE_TEST_BROKERS") {
-        Some(brokers) => (None, brokers),
-        None => {
-            let node = Node::start(Speed::Throughput);
-            let brokers = node.brokers();
-            (Some(node), brokers)
-        }
-    };
+    let seconds = number("MILLRACE_BENCH_SECONDS", 20);
+    let (_node, brokers) = cluster();
     let cores = thread::available_parallelism().map_or(2, usize::from);
     let mut table = format!(
         "{cores} cores, {cores} loops, {RATE} healthy events a second for {seconds} s\n\n\
@@ -119,10 +99,7 @@ fn main() -> ExitCode {
         table.push_str(&row);
         held &= holds || loops == Loops::None;
     }
-    println!("\n{table}");
-    let file = Path::new(env!("CARGO_TARGET_TMPDIR")).with_file_name("bench-hostile.md");
-    std::fs::write(&file, table).expect("the target folder can be written");
-    eprintln!("the table is in {}", file.display());
+    leave("hostile", &table);
     if held {
         ExitCode::SUCCESS
     } else {

@@ -23,27 +23,13 @@
     reason = "a bench that cannot go on ends, and its answer is what it prints"
 )]
 
-#[path = "../tests/harness"]
-#[allow(dead_code, reason = "tests and benches each use a part of the harness")]
-mod harness {
-    pub(crate) mod config_schema;
-    pub(crate) mod host;
-    pub(crate) mod ingest;
-    pub(crate) mod kafka;
-    pub(crate) mod metrics;
-    pub(crate) mod process;
-    pub(crate) mod topic;
-    pub(crate) mod wait;
-    pub(crate) mod yaml;
-}
+#[path = "shared.rs"]
+mod shared;
 
 #[path = "ingest/clients.rs"]
 mod clients;
 
-use std::io::Read as _;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::path::Path;
-use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use millrace::config::Kafka;
@@ -52,18 +38,12 @@ use millrace::sample::{SampleSettings, Sampler};
 use rdkafka::producer::{BaseRecord, DefaultProducerContext, Producer, ThreadedProducer};
 use serde_json::{Value, json};
 
-use harness::host::{Host, Setup};
-use harness::kafka::{Node, Speed};
-use harness::process::{self, setting};
-use harness::topic::Topic;
+use shared::harness::host::{Host, Setup};
+use shared::harness::process;
+use shared::harness::topic::Topic;
+use shared::{PATIENCE, chosen, cluster, cpu_of, in_child, leave, median, number, own_cpu};
 
 const PARTITIONS: i32 = 4;
-
-/// For everything that ends by itself on a working machine.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(300);
-
-/// The kernel counts processor time in hundredths of a second, on every architecture that Rust knows.
-const CPU_TICKS_PER_SECOND: f64 = 100.0;
 
 /// A row of the table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -140,37 +120,14 @@ struct Run {
 }
 
 fn main() {
-    if let Some(order) = setting("MILLRACE_BENCH_CHILD") {
-        let order: Value = serde_json::from_str(&order).expect("the parent writes JSON");
+    if let Some(order) = shared::order() {
         println!("{}", produce(&order));
         return;
     }
-    let number = |name: &str, default: u64| {
-        setting(name).map_or(default, |text| text.replace('_', "").parse().expect(name))
-    };
     let events = number("MILLRACE_BENCH_EVENTS", 400_000);
     let rounds = number("MILLRACE_BENCH_ROUNDS", 5).max(1);
-    let chosen = setting("MILLRACE_BENCH_ROWS");
-    let is_chosen = |row: &Row| {
-        let name = |chosen: &String| chosen.split(',').any(|name| name.trim() == row.name());
-        chosen.as_ref().is_none_or(name)
-    };
-    let rows: Vec<Row> = ROWS.into_iter().filter(is_chosen).collect();
-    assert!(
-        !rows.is_empty(),
-        "MILLRACE_BENCH_ROWS names none of {}",
-        ROWS.map(Row::name).join(", ")
-    );
-
-    let (_node, brokers) = match setting("MILLRACE_TEST_BROKERS") {
-        Some(brokers) => (None, brokers),
-        None => {
-            eprintln!("starting Kafka");
-            let node = Node::start(Speed::Throughput);
-            let brokers = node.brokers();
-            (Some(node), brokers)
-        }
-    };
+    let rows = chosen(&ROWS, Row::name);
+    let (_node, brokers) = cluster();
     // The broker's own code is compiled as it runs; the first would pay for all.
     eprintln!("warming up");
     run(&brokers, Row::Bare, events);
@@ -188,10 +145,7 @@ fn main() {
         }
     }
     let table = table(&rows, &runs, events);
-    println!("\n{table}");
-    let file = Path::new(env!("CARGO_TARGET_TMPDIR")).with_file_name("bench-ingest.md");
-    std::fs::write(&file, table).expect("the target folder can be written");
-    eprintln!("the table is in {}", file.display());
+    leave("ingest", &table);
 }
 
 fn run(brokers: &str, row: Row, events: u64) -> Run {
@@ -208,10 +162,10 @@ fn run(brokers: &str, row: Row, events: u64) -> Run {
         "address": address.map(ToString::to_string),
     });
     let host = started.as_ref().map(|(_, host, ..)| host);
-    let before = host.map(cpu_of);
+    let before = host.map(|host| cpu_of(host.pid()));
     let (seconds, own) = child(&order);
     let cpu_seconds = match (host, before) {
-        (Some(host), Some(before)) => cpu_of(host) - before,
+        (Some(host), Some(before)) => cpu_of(host.pid()) - before,
         _ => own,
     };
     let written: i64 = topic.end_offsets().values().sum();
@@ -247,23 +201,7 @@ fn start(row: Row, topic: &Topic) -> (Setup, Host, SocketAddr, SocketAddr) {
 
 /// Runs one of the clients in this binary, in a process of its own; its seconds, and those of its processor.
 fn child(order: &Value) -> (f64, f64) {
-    let program = std::env::current_exe().expect("this program has a path");
-    let mut command = process::tethered(program);
-    command
-        .env("MILLRACE_BENCH_CHILD", order.to_string())
-        .stdout(Stdio::piped());
-    let mut child = process::spawn(command).expect("this program can be started");
-    let mut answer = String::new();
-    let stdout = child.stdout.as_mut().expect("it is piped");
-    stdout
-        .read_to_string(&mut answer)
-        .expect("the child writes text");
-    let status = process::wait_for_exit(&mut child, "a client", PATIENCE);
-    assert!(
-        status.success(),
-        "the client of {order} ended with {status}"
-    );
-    let answer: Value = serde_json::from_str(&answer).expect("the child prints JSON");
+    let answer: Value = serde_json::from_str(&in_child(order)).expect("the child prints JSON");
     let seconds = |name: &str| answer[name].as_f64().expect("the child prints seconds");
     (seconds("seconds"), seconds("cpu_seconds"))
 }
@@ -350,34 +288,4 @@ fn table(rows: &[Row], runs: &[Run], events: u64) -> String {
         ));
     }
     text
-}
-
-fn median(mut values: Vec<f64>) -> f64 {
-    values.sort_by(f64::total_cmp);
-    let middle = values.len() / 2;
-    match values.len() {
-        0 => 0.0,
-        odd if odd % 2 == 1 => values[middle],
-        _ => (values[middle - 1] + values[middle]) / 2.0,
-    }
-}
-
-pub(crate) fn own_cpu() -> f64 {
-    cpu_in("/proc/self/stat")
-}
-
-fn cpu_of(host: &Host) -> f64 {
-    cpu_in(&format!("/proc/{}/stat", host.pid()))
-}
-
-/// User and system time.
-fn cpu_in(file: &str) -> f64 {
-    let stat = std::fs::read_to_string(file).expect("this is Linux");
-    // The name of the program may hold anything, so fields are counted from behind it.
-    let (_, fields) = stat.rsplit_once(')').expect("the name is in brackets");
-    let ticks = fields.split_whitespace().skip(11).take(2);
-    ticks
-        .map(|field| field.parse::<f64>().expect("it is a number"))
-        .sum::<f64>()
-        / CPU_TICKS_PER_SECOND
 }

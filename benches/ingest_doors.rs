@@ -14,35 +14,20 @@
     reason = "a bench that cannot go on ends, and its answer is what it prints"
 )]
 
-#[path = "../tests/harness"]
-#[allow(dead_code, reason = "tests and benches each use a part of the harness")]
-mod harness {
-    pub(crate) mod certificates;
-    pub(crate) mod config_schema;
-    pub(crate) mod frames;
-    pub(crate) mod host;
-    pub(crate) mod ingest;
-    pub(crate) mod kafka;
-    pub(crate) mod metrics;
-    pub(crate) mod process;
-    pub(crate) mod secure;
-    pub(crate) mod slow;
-    pub(crate) mod topic;
-    pub(crate) mod wait;
-    pub(crate) mod yaml;
-}
+#[path = "shared.rs"]
+mod shared;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use harness::certificates::Authority;
-use harness::host::Setup;
-use harness::process::setting;
-use harness::secure::SecurePublisher;
-use harness::slow::SlowCrowd;
-use harness::topic::Topic;
-use harness::{kafka, process, wait};
+use shared::harness::certificates::Authority;
+use shared::harness::host::Setup;
+use shared::harness::secure::SecurePublisher;
+use shared::harness::slow::SlowCrowd;
+use shared::harness::topic::Topic;
+use shared::harness::{kafka, process, wait};
+use shared::number;
 
 const CROWD: usize = 2_000;
 const TOKEN: &str = "a-token-of-the-good-client";
@@ -87,9 +72,7 @@ impl Times {
 }
 
 fn main() -> ExitCode {
-    let seconds = setting("MILLRACE_BENCH_SECONDS").map_or(20, |text| {
-        text.parse().expect("MILLRACE_BENCH_SECONDS is a number")
-    });
+    let seconds = number("MILLRACE_BENCH_SECONDS", 20);
     let topic = Topic::create(kafka::shared(), "doors", 1);
     let authority = Authority::new();
     let folder = process::folder("tls");

@@ -9,13 +9,8 @@
     reason = "a bench that cannot go on ends, and its answer is what it prints"
 )]
 
-#[path = "../tests/harness"]
-#[allow(dead_code, reason = "tests and benches each use a part of the harness")]
-mod harness {
-    pub(crate) mod process;
-    pub(crate) mod toolchains;
-    pub(crate) mod wait;
-}
+#[path = "shared.rs"]
+mod shared;
 
 use std::fmt::Write as _;
 use std::fs;
@@ -24,7 +19,7 @@ use std::process::Command;
 
 use serde_json::Value;
 
-use harness::toolchains::equip;
+use shared::harness::toolchains::equip;
 
 /// Around the part of the document that is made.
 const BEGIN: &str = "<!-- made by `make bench-languages`: begin -->";

@@ -13,20 +13,8 @@
     reason = "a bench that cannot go on ends, and its answer is what it prints"
 )]
 
-#[path = "../tests/harness"]
-#[allow(dead_code, reason = "tests and benches each use a part of the harness")]
-mod harness {
-    pub(crate) mod config_schema;
-    pub(crate) mod host;
-    pub(crate) mod http;
-    pub(crate) mod kafka;
-    pub(crate) mod load;
-    pub(crate) mod metrics;
-    pub(crate) mod process;
-    pub(crate) mod topic;
-    pub(crate) mod wait;
-    pub(crate) mod yaml;
-}
+#[path = "shared.rs"]
+mod shared;
 
 use std::process::ExitCode;
 use std::thread;
@@ -34,12 +22,11 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use harness::host::{Host, Setup};
-use harness::kafka::{Node, Speed};
-use harness::load::{ENDLESS, Load, Plan};
-use harness::process::setting;
-use harness::topic::{Topic, unique};
-use harness::{http, wait};
+use shared::harness::host::{Host, Setup};
+use shared::harness::load::{ENDLESS, Load, Plan};
+use shared::harness::topic::{Topic, unique};
+use shared::harness::{http, wait};
+use shared::{PATIENCE, cluster, number};
 
 const PARTITIONS: i32 = 1_000;
 const LETTERS: u64 = 100_000;
@@ -52,9 +39,6 @@ const ANSWER_MAX: Duration = Duration::from_millis(100);
 
 /// Between two looks: the page looks less often, and several people may have it open.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
-
-/// For everything that ends by itself on a working machine.
-const PATIENCE: Duration = Duration::from_secs(300);
 
 /// What makes a dead letter of an event: rejected with a code, given up on after its attempts, and, where the text is none
 /// that the handler reads, rejected with another code.
@@ -98,16 +82,8 @@ fn asked(host: &Host, path: &str, until: Instant) -> (Vec<Duration>, usize) {
 }
 
 fn main() -> ExitCode {
-    let seconds =
-        setting("MILLRACE_BENCH_SECONDS").map_or(20, |text| text.parse().expect("seconds"));
-    let (_node, brokers) = match setting("MILLRACE_TEST_BROKERS") {
-        Some(brokers) => (None, brokers),
-        None => {
-            let node = Node::start(Speed::Throughput);
-            let brokers = node.brokers();
-            (Some(node), brokers)
-        }
-    };
+    let seconds = number("MILLRACE_BENCH_SECONDS", 20);
+    let (_node, brokers) = cluster();
     let events = Topic::create(&brokers, "events", PARTITIONS);
     let letters = Topic::create(&brokers, "letters", 4);
     let setup = setup(&events, &letters);

@@ -1,17 +1,8 @@
 //! The table of the end-to-end bench: medians, and ratios within the run.
 
 use super::row::Row;
+use super::shared::median;
 use super::{PARTITIONS, Run};
-
-fn median(mut values: Vec<f64>) -> f64 {
-    values.sort_by(f64::total_cmp);
-    let middle = values.len() / 2;
-    if values.len() % 2 == 1 {
-        values[middle]
-    } else {
-        (values[middle - 1] + values[middle]) / 2.0
-    }
-}
 
 pub(crate) fn table(rows: &[Row], runs: &[Run], events: u64) -> String {
     let of = |row: Row, figure: fn(&Run) -> f64| -> Vec<f64> {

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::harness::host::Host;
+use crate::shared::harness::host::Host;
 
 /// Between two looks.
 const LOOK_INTERVAL: Duration = Duration::from_millis(5);

@@ -13,11 +13,11 @@ use h2::{RecvStream, SendStream};
 use http::Request;
 use prost::Message;
 
-use super::harness::ingest::proto::{
+use super::shared::harness::ingest::proto::{
     Event, PublishBatchRequest, PublishBatchResponse, PublishStreamRequest, PublishStreamResponse,
     StatusCode,
 };
-use super::{PATIENCE, own_cpu};
+use super::shared::{PATIENCE, own_cpu};
 
 /// What one write to a stream holds; several frames.
 const WRITE_BYTES: usize = 64 << 10;
