@@ -18,6 +18,7 @@ pub mod delivery;
 pub mod fuzzing;
 pub mod ingest;
 pub mod kafka;
+mod latest;
 pub mod pipeline;
 pub mod registry;
 pub mod reload;

@@ -2,12 +2,12 @@
 //! looks between two batches, at the price of one atomic load. It outlives the group's threads, so that a pause holds
 //! over a rebalance and over another configuration. It must not know who pauses.
 
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::assignment::Assignment;
 use crate::delivery::offsets::Offset;
 use crate::delivery::pauses::{Pauses, Target};
+use crate::latest::{Latest, Seen};
 
 /// Pauses of one group at most. Each key that is paused is one, and a plugin or a topic is paused as a whole.
 pub const PAUSES_MAX: usize = 1_000;
@@ -15,9 +15,7 @@ pub const PAUSES_MAX: usize = 1_000;
 /// Where the pauses lie that hold from now on.
 #[derive(Debug, Default)]
 pub struct PauseDesk {
-    current: Mutex<Arc<Pauses>>,
-    /// Rises with every change.
-    generation: AtomicU64,
+    pauses: Arc<Latest<Pauses>>,
     /// Partitions of which nothing is fetched for that.
     stopped: Mutex<Vec<Arc<Assignment>>>,
 }
@@ -26,12 +24,12 @@ impl PauseDesk {
     /// What is paused.
     #[must_use]
     pub fn current(&self) -> Arc<Pauses> {
-        Arc::clone(&self.current.lock().unwrap_or_else(PoisonError::into_inner))
+        self.pauses.current()
     }
 
     /// Pauses this from the next batch of every lane on. False where there is no room for a further pause.
     pub fn pause(&self, target: Target, since_ms: u64) -> bool {
-        self.change(|pauses| {
+        self.pauses.change(|pauses| {
             let next = pauses.with(target, since_ms);
             let has_room = next.all().len() <= PAUSES_MAX;
             has_room.then_some(next)
@@ -40,7 +38,7 @@ impl PauseDesk {
 
     /// Ends a pause. False where there is none.
     pub fn resume(&self, target: &Target) -> bool {
-        self.change(|pauses| {
+        self.pauses.change(|pauses| {
             let next = pauses.without(target);
             (next != *pauses).then_some(next)
         })
@@ -62,21 +60,10 @@ impl PauseDesk {
         }
     }
 
-    fn change(&self, change: impl FnOnce(&Pauses) -> Option<Pauses>) -> bool {
-        let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(next) = change(&current) else {
-            return false;
-        };
-        *current = Arc::new(next);
-        self.generation.fetch_add(1, Ordering::Release);
-        true
-    }
-
     /// As a thread of the group with these plugins sees it.
     pub(crate) fn view(self: &Arc<Self>, plugins: &[String]) -> PauseView {
         PauseView {
-            generation: self.generation.load(Ordering::Acquire),
-            now: self.current(),
+            seen: self.pauses.seen(),
             desk: Arc::clone(self),
             plugins: plugins.into(),
         }
@@ -87,8 +74,7 @@ impl PauseDesk {
 #[derive(Debug)]
 pub(crate) struct PauseView {
     desk: Arc<PauseDesk>,
-    generation: u64,
-    pub(crate) now: Arc<Pauses>,
+    seen: Seen<Pauses>,
     /// In the order of their places.
     plugins: Arc<[String]>,
 }
@@ -97,13 +83,12 @@ impl PauseView {
     /// Takes up what is paused from now on. Says whether that is something else.
     #[inline]
     pub(crate) fn refresh(&mut self) -> bool {
-        let generation = self.desk.generation.load(Ordering::Acquire);
-        if generation == self.generation {
-            return false;
-        }
-        self.generation = generation;
-        self.now = self.desk.current();
-        true
+        self.seen.refresh()
+    }
+
+    /// What is paused, as of the last look.
+    pub(crate) fn now(&self) -> &Arc<Pauses> {
+        &self.seen.now
     }
 
     /// Nothing is fetched of these, because they are paused.
@@ -118,6 +103,6 @@ impl PauseView {
     /// Whether a whole partition of a source topic is paused, by the place of its plugin.
     pub(crate) fn hold_partition(&self, plugin_index: usize, topic: &str, partition: i32) -> bool {
         let plugin = self.plugins.get(plugin_index);
-        plugin.is_some_and(|plugin| self.now.hold_partition(plugin, topic, partition))
+        plugin.is_some_and(|plugin| self.now().hold_partition(plugin, topic, partition))
     }
 }

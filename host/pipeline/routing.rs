@@ -3,12 +3,12 @@
 //! a topic is read, nor ask a broker anything.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use super::lane::OutputPartitions;
 use super::status::GroupStatus;
 use crate::config;
+use crate::latest::{Latest, Seen};
 use crate::sandbox::encode_topics;
 use crate::schema::Preparation;
 
@@ -110,41 +110,13 @@ impl Routing {
     }
 }
 
-/// Where the table lies that holds from now on.
-#[derive(Debug)]
-pub(crate) struct RoutingDesk {
-    current: Mutex<Arc<Routing>>,
-    /// Rises with every table.
-    generation: AtomicU64,
-}
-
 /// The table as one thread sees it.
-#[derive(Debug)]
-pub(crate) struct RoutingView {
-    desk: Arc<RoutingDesk>,
-    generation: u64,
-    pub(crate) now: Arc<Routing>,
-}
-
-impl RoutingView {
-    /// Takes up the table that holds from now on. Says whether it is another one.
-    #[inline]
-    pub(crate) fn refresh(&mut self) -> bool {
-        let generation = self.desk.generation.load(Ordering::Acquire);
-        if generation == self.generation {
-            return false;
-        }
-        self.generation = generation;
-        let current = self.desk.current.lock();
-        self.now = Arc::clone(&current.unwrap_or_else(PoisonError::into_inner));
-        true
-    }
-}
+pub(crate) type RoutingView = Seen<Routing>;
 
 /// What a group reads, as whoever follows its topics changes it.
 #[derive(Debug, Clone)]
 pub struct Sources {
-    desk: Arc<RoutingDesk>,
+    routing: Arc<Latest<Routing>>,
     /// In the order of their places.
     plugins: Arc<[String]>,
     status: Arc<GroupStatus>,
@@ -160,26 +132,14 @@ impl Sources {
         let mut first = Routing::default().followed_by(group, plugins, known);
         first.at_start = first.topics.len();
         Self {
-            desk: Arc::new(RoutingDesk {
-                current: Mutex::new(Arc::new(first)),
-                generation: AtomicU64::new(0),
-            }),
+            routing: Arc::new(Latest::new(first)),
             plugins: plugins.into(),
             status: Arc::clone(status),
         }
     }
 
     pub(super) fn view(&self) -> RoutingView {
-        RoutingView {
-            generation: self.desk.generation.load(Ordering::Acquire),
-            now: self.current(),
-            desk: Arc::clone(&self.desk),
-        }
-    }
-
-    fn current(&self) -> Arc<Routing> {
-        let current = self.desk.current.lock();
-        Arc::clone(&current.unwrap_or_else(PoisonError::into_inner))
+        self.routing.seen()
     }
 
     /// The plugins that its routes lead to.
@@ -191,31 +151,29 @@ impl Sources {
     /// Whether a topic has a place in the table, whether or not it is read now.
     #[must_use]
     pub fn knows(&self, topic: &str) -> bool {
-        self.current().topics.iter().any(|known| **known == *topic)
+        self.routing
+            .current()
+            .topics
+            .iter()
+            .any(|known| **known == *topic)
     }
 
     /// How many topics the table may take beyond those that it has.
     #[must_use]
     pub fn room(&self) -> usize {
-        TOPICS_MAX.saturating_sub(self.current().topics.len())
+        TOPICS_MAX.saturating_sub(self.routing.current().topics.len())
     }
 
     /// Reads what this group reads from now on, which has the same plugins. Where topics are added or gone, the group
     /// gives its partitions up in order and takes them up again with the others.
     pub fn follow(&self, group: &config::Group, known: OfTopics<'_>) {
-        let mut current = self
-            .desk
-            .current
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        let next = current.followed_by(group, &self.plugins, known);
-        let same = current.subscribed == next.subscribed
-            && current.retry_topics == next.retry_topics
-            && current.output_partitions == next.output_partitions;
-        if !same {
-            *current = Arc::new(next);
-            self.desk.generation.fetch_add(1, Ordering::Release);
-        }
+        self.routing.change(|current| {
+            let next = current.followed_by(group, &self.plugins, known);
+            let same = current.subscribed == next.subscribed
+                && current.retry_topics == next.retry_topics
+                && current.output_partitions == next.output_partitions;
+            (!same).then_some(next)
+        });
     }
 
     /// What a person should know about the topics of the group; none where all is well.

@@ -148,11 +148,11 @@ impl Fault {
                 return Self::of_limit(FaultKind::Fuel, "fuel", "fuel", message);
             }
             // What was refused matters only to what gave up over it.
-            Some(_) if refused.memory_refused => {
+            Some(_) if refused.memory.refused => {
                 let message = format!("needs more memory than {} bytes", limits.memory_bytes);
                 return Self::of_limit(FaultKind::Memory, "memory", "memory", message);
             }
-            Some(_) if refused.table_refused => return too_many_elements(limits),
+            Some(_) if refused.table_elements.refused => return too_many_elements(limits),
             _ => {}
         }
         let text = format!("{:#}", error.root_cause());
@@ -210,7 +210,7 @@ fn told_in_words(
     if error.is::<Trap>() {
         return None;
     }
-    if refused.memory_refused {
+    if refused.memory.refused {
         let message = format!("needs more memory than {} bytes", limits.memory_bytes);
         return Some(Fault::of_limit(
             FaultKind::Memory,
@@ -219,7 +219,7 @@ fn told_in_words(
             message,
         ));
     }
-    if refused.table_refused {
+    if refused.table_elements.refused {
         return Some(too_many_elements(limits));
     }
     let counted = [

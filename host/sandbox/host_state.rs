@@ -198,7 +198,8 @@ impl HostState {
         effect_bytes_max: usize,
     ) {
         self.effects.clear();
-        (self.limits.memory_refused, self.limits.table_refused) = (false, false);
+        self.limits.memory.refused = false;
+        self.limits.table_elements.refused = false;
         (self.event_index, self.events) = (0, events);
         (self.effect_bytes_left, self.effect_bytes_max) = (effect_bytes_max, effect_bytes_max);
         (self.calls_left, self.calls_max) = (calls_max, calls_max);

@@ -7,33 +7,53 @@ use crate::config::Limits;
 /// Counts what an instance has and refuses what goes past its limits.
 #[derive(Debug)]
 pub(super) struct InstanceLimits {
-    memory_bytes_max: usize,
-    memory_bytes: usize,
-    table_elements_max: usize,
-    table_elements: usize,
+    /// Bytes of linear memory.
+    pub(super) memory: Sum,
+    pub(super) table_elements: Sum,
     counts_max: [u32; 3],
-    /// Set when memory was refused, to tell an allocation failure from any other trap.
-    pub(super) memory_refused: bool,
-    /// The same for table elements.
-    pub(super) table_refused: bool,
+}
+
+/// What an instance has of one kind, in all places together.
+#[derive(Debug, Default)]
+pub(super) struct Sum {
+    now: usize,
+    max: usize,
+    /// Set when more was refused, to tell that from any other reason for a trap.
+    pub(super) refused: bool,
+}
+
+impl Sum {
+    fn of_at_most(max: usize) -> Self {
+        Self {
+            max,
+            ..Self::default()
+        }
+    }
+
+    /// Counts one place that is to grow, where there is room for it.
+    fn grow(&mut self, current: usize, desired: usize) -> bool {
+        let sum = self.now.saturating_add(desired.saturating_sub(current));
+        if sum > self.max {
+            self.refused = true;
+            return false;
+        }
+        self.now = sum;
+        true
+    }
 }
 
 impl InstanceLimits {
     pub(super) fn new(limits: &Limits) -> Self {
         Self {
-            memory_bytes_max: limits.memory_bytes,
-            memory_bytes: 0,
-            table_elements_max: limits.table_elements,
-            table_elements: 0,
+            memory: Sum::of_at_most(limits.memory_bytes),
+            table_elements: Sum::of_at_most(limits.table_elements),
             counts_max: [limits.instances, limits.tables, limits.memories],
-            memory_refused: false,
-            table_refused: false,
         }
     }
 
     /// Linear memory of the instance, in bytes.
     pub(super) fn memory_bytes(&self) -> usize {
-        self.memory_bytes
+        self.memory.now
     }
 }
 
@@ -44,15 +64,7 @@ impl ResourceLimiter for InstanceLimits {
         desired: usize,
         _maximum: Option<usize>,
     ) -> wasmtime::Result<bool> {
-        let sum = self
-            .memory_bytes
-            .saturating_add(desired.saturating_sub(current));
-        if sum > self.memory_bytes_max {
-            self.memory_refused = true;
-            return Ok(false);
-        }
-        self.memory_bytes = sum;
-        Ok(true)
+        Ok(self.memory.grow(current, desired))
     }
 
     fn table_growing(
@@ -61,15 +73,7 @@ impl ResourceLimiter for InstanceLimits {
         desired: usize,
         _maximum: Option<usize>,
     ) -> wasmtime::Result<bool> {
-        let sum = self
-            .table_elements
-            .saturating_add(desired.saturating_sub(current));
-        if sum > self.table_elements_max {
-            self.table_refused = true;
-            return Ok(false);
-        }
-        self.table_elements = sum;
-        Ok(true)
+        Ok(self.table_elements.grow(current, desired))
     }
 
     fn instances(&self) -> usize {
@@ -102,9 +106,9 @@ mod tests {
         let mut limits = limits();
         assert!(limits.memory_growing(0, 60, None).unwrap());
         assert!(limits.memory_growing(0, 40, None).unwrap());
-        assert!(!limits.memory_refused);
+        assert!(!limits.memory.refused);
         assert!(!limits.memory_growing(40, 41, None).unwrap());
-        assert!(limits.memory_refused);
+        assert!(limits.memory.refused);
         assert_eq!(limits.memory_bytes(), 100);
     }
 
@@ -113,8 +117,8 @@ mod tests {
         let mut limits = limits();
         assert!(limits.table_growing(0, 150, None).unwrap());
         assert!(limits.table_growing(0, 50, None).unwrap());
-        assert!(!limits.table_refused);
+        assert!(!limits.table_elements.refused);
         assert!(!limits.table_growing(0, 1, None).unwrap());
-        assert!(limits.table_refused);
+        assert!(limits.table_elements.refused);
     }
 }

@@ -2,21 +2,20 @@
 //! changed. Who checks events looks for another set between two of them, at the price of one atomic load.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use super::load::{SchemaError, load};
 use super::{Event, Flaw, RuleSet, Stage, View};
 use crate::config::Validation;
 use crate::delivery::dead_letter::Cause;
+use crate::latest::{Latest, Seen};
 
 /// Rules by name, shared by all who check events.
 #[derive(Debug)]
 pub struct Rules {
     name: String,
     validation: Validation,
-    /// Rises with every change of what serves.
-    generation: AtomicU64,
-    serving: RwLock<Arc<RuleSet>>,
+    serving: Arc<Latest<RuleSet>>,
     /// Held while the files are read, so that two who find them changed do not overtake each other.
     reloading: Mutex<()>,
     /// Shared with the rules of this name before, so that what is counted only rises.
@@ -73,8 +72,7 @@ impl Rules {
         Ok(Self {
             name: name.to_owned(),
             validation: validation.clone(),
-            generation: AtomicU64::new(0),
-            serving: RwLock::new(Arc::new(load(name, validation)?)),
+            serving: Arc::new(Latest::new(load(name, validation)?)),
             reloading: Mutex::default(),
             counts: Arc::default(),
         })
@@ -104,8 +102,7 @@ impl Rules {
     /// The set that serves.
     #[must_use]
     pub fn serving(&self) -> Arc<RuleSet> {
-        let serving = self.serving.read().unwrap_or_else(PoisonError::into_inner);
-        Arc::clone(&serving)
+        self.serving.current()
     }
 
     /// Reads the files again, and lets what they say serve.
@@ -123,8 +120,7 @@ impl Rules {
         if set.digest == self.serving().digest {
             return Ok(Reloaded::Unchanged);
         }
-        *self.serving.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(set);
-        self.generation.fetch_add(1, Ordering::Release);
+        self.serving.change(|_| Some(set));
         self.counts.reloaded.fetch_add(1, Ordering::Relaxed);
         Ok(Reloaded::Taken)
     }
@@ -171,8 +167,7 @@ impl Rules {
 pub struct Checker {
     rules: Arc<Rules>,
     place: Place,
-    generation: u64,
-    set: Arc<RuleSet>,
+    set: Seen<RuleSet>,
 }
 
 impl Checker {
@@ -180,8 +175,7 @@ impl Checker {
     #[must_use]
     pub fn new(rules: Arc<Rules>, place: Place) -> Self {
         Self {
-            generation: rules.generation.load(Ordering::Acquire),
-            set: rules.serving(),
+            set: rules.serving.seen(),
             rules,
             place,
         }
@@ -189,11 +183,7 @@ impl Checker {
 
     /// Takes up the set that serves now. One atomic load where it is the same.
     pub fn take_up(&mut self) {
-        let generation = self.rules.generation.load(Ordering::Acquire);
-        if generation != self.generation {
-            self.generation = generation;
-            self.set = self.rules.serving();
-        }
+        self.set.refresh();
     }
 
     /// Checks an event, of which `view` stands in the place of value and headers where there is one.
@@ -201,7 +191,7 @@ impl Checker {
     /// # Errors
     /// What is wrong with it.
     pub fn check(&self, event: &Event<'_>, view: Option<&View>) -> Result<(), Flaw> {
-        self.set.check(event, view)
+        self.set.now.check(event, view)
     }
 
     /// Counts an event that is refused or given up for this.

@@ -70,6 +70,19 @@ pub(crate) fn ask(
     read(&mut stream).map_err(|error| sent.err().unwrap_or(error))
 }
 
+/// Sends a request of HTTP/1.0, whose answer ends with the connection however the server would frame it, to a port of
+/// this machine: status and body.
+pub(crate) fn exchange(port: u16, request: &str) -> io::Result<(u16, String)> {
+    let mut stream = connect(SocketAddr::from(([127, 0, 0, 1], port)))?;
+    stream.write_all(request.as_bytes())?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer)?;
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((&answer, ""));
+    let status = head.split(' ').nth(1);
+    let status = status.and_then(|status| status.parse().ok());
+    Ok((status.unwrap_or_default(), body.to_owned()))
+}
+
 /// A connection that gives up in time.
 pub(crate) fn connect(server: SocketAddr) -> io::Result<TcpStream> {
     let stream = TcpStream::connect_timeout(&server, TIMEOUT)?;

@@ -2,15 +2,13 @@
 //! own, and what it says over HTTP.
 
 use std::fs;
-use std::io::{Read, Write};
-use std::net::TcpStream;
 use std::path::PathBuf;
 use std::process::{Child, Stdio};
 use std::time::Duration;
 
 use serde_json::Value;
 
-use super::{process, wait};
+use super::{http, process, wait};
 
 /// It starts in well under a second, on a machine that may be compiling.
 const READY_TIMEOUT: Duration = Duration::from_secs(60);
@@ -104,21 +102,12 @@ impl Registry {
     }
 
     fn get(&self, path: &str) -> std::io::Result<(u16, String)> {
-        let mut stream = TcpStream::connect(("127.0.0.1", self.port))?;
         let manifest = "application/vnd.oci.image.manifest.v1+json";
         let request = format!(
             "GET /v2/{path} HTTP/1.0\r\nHost: {}\r\nAccept: {manifest}, */*\r\n\r\n",
             self.host()
         );
-        stream.write_all(request.as_bytes())?;
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer)?;
-        let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((&answer, ""));
-        let status = head
-            .split(' ')
-            .nth(1)
-            .and_then(|status| status.parse().ok());
-        Ok((status.unwrap_or_default(), body.to_owned()))
+        http::exchange(self.port, &request)
     }
 }
 

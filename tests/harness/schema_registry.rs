@@ -2,8 +2,7 @@
 //! encrypted, and what it says over HTTP. It must not know what the tests do with it.
 
 use std::fs;
-use std::io::{Read, Write};
-use std::net::{Ipv4Addr, TcpStream};
+use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::process::Child;
 use std::sync::LazyLock;
@@ -12,7 +11,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::certificates::Authority;
-use super::{process, wait};
+use super::{http, process, wait};
 
 /// It was up in 4 s on two idle cores; a busy machine gets time.
 const READY_TIMEOUT: Duration = Duration::from_secs(120);
@@ -143,21 +142,12 @@ impl SchemaRegistry {
     }
 
     fn exchange(&self, method: &str, path: &str, body: &str) -> std::io::Result<(u16, String)> {
-        let mut stream = TcpStream::connect(("127.0.0.1", self.port))?;
         let request = format!(
             "{method} {BASE}{path} HTTP/1.0\r\nHost: 127.0.0.1\r\n\
              Content-Type: application/vnd.schemaregistry.v1+json\r\nContent-Length: {}\r\n\r\n{body}",
             body.len()
         );
-        stream.write_all(request.as_bytes())?;
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer)?;
-        let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((&answer, ""));
-        let status = head
-            .split(' ')
-            .nth(1)
-            .and_then(|status| status.parse().ok());
-        Ok((status.unwrap_or_default(), body.to_owned()))
+        http::exchange(self.port, &request)
     }
 }
 

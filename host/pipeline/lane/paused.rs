@@ -61,7 +61,7 @@ impl Lane {
 
     /// What is paused; none where nothing of the group is.
     pub(super) fn pausing(&self) -> Option<Pausing> {
-        let pauses = &self.settings.pauses.now;
+        let pauses = self.settings.pauses.now();
         (!pauses.is_empty()).then(|| Pausing {
             pauses: Arc::clone(pauses),
             plugin: self.plugin().to_owned(),

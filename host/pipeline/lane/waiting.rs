@@ -179,7 +179,7 @@ impl Lane {
     /// Whether what is held back takes so much of its budget that something has to go. Nothing goes because of what an
     /// operator has paused: partitions wait instead.
     pub(super) fn pressed(&self) -> bool {
-        if !self.settings.pauses.now.is_empty() {
+        if !self.settings.pauses.now().is_empty() {
             return false;
         }
         let (events_max, bytes_max) = self.settings.park_budget;

@@ -144,13 +144,13 @@ impl Settling {
         {
             return Some("an operator has paused it");
         }
-        let key = books.ledger.parked > 0 && self.pauses.now.hold_keys_of(source);
+        let key = books.ledger.parked > 0 && self.pauses.now().hold_keys_of(source);
         key.then_some("an operator has paused a key of its topic, and events of it wait")
     }
 
     /// What is paused, where anything is.
     fn pause_note(&self) -> Option<String> {
-        let pauses = self.pauses.now.all();
+        let pauses = self.pauses.now().all();
         let words: Vec<&str> = pauses.map(|(target, _)| target.word()).collect();
         (!words.is_empty()).then(|| {
             format!(
