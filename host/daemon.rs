@@ -10,6 +10,7 @@ pub mod online;
 mod pausing;
 mod ready;
 mod replaying;
+mod rising;
 mod rules;
 mod shown;
 mod summary;
@@ -33,8 +34,11 @@ use self::groups::{Common, Groups};
 use self::pausing::Paused;
 use self::ready::{Plugins, Ready, load_plugins};
 pub use self::replaying::Replaying;
+use self::rising::Rises;
 use self::rules::AllRules;
-use self::shown::{Shown, show_producer, show_rules, show_schema_registry, show_versions};
+use self::shown::{
+    LettersOf, Shown, show_producer, show_rules, show_schema_registry, show_versions,
+};
 pub use self::summary::{GroupSummary, Summary};
 use self::topics::Broker;
 pub use self::topics::matched_group;
@@ -150,7 +154,11 @@ impl Daemon {
         let rules = self.ready.rules.values().cloned().collect();
         self.reloader.look_after(plugins, rules);
         let groups = self.ready.config.groups.iter();
-        let letters = groups.map(|group| (group.id.clone(), group.dead_letter.topic.clone()));
+        let letters = groups.map(|group| LettersOf {
+            id: group.id.clone(),
+            topic: group.dead_letter.topic.clone(),
+            plugins: group.plugins().into_iter().map(str::to_owned).collect(),
+        });
         self.shown.dead_letters_go_to(letters.collect());
     }
 
@@ -254,7 +262,12 @@ impl Daemon {
                 .render()
                 .unwrap_or_else(|error| format!("# {error}\n"))
         };
+        let rises = Rises::new(Arc::clone(&self.shown), self.metrics.clone());
+        let rises = Arc::new(rises);
+        let watching = Arc::clone(&rises).watch(stopped.clone());
+        self.servers.push(self.runtime.spawn(watching));
         let views = Arc::new(views::HostViews {
+            rises,
             started: SystemTime::now(),
             shown: Arc::clone(&self.shown),
             schema_registry: self.schema_registry.clone(),

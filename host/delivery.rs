@@ -21,5 +21,6 @@ pub mod progress;
 pub mod restarts;
 pub mod retry;
 pub mod retry_copy;
+pub mod rise;
 pub mod trace_context;
 pub mod trial;

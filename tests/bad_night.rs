@@ -109,7 +109,8 @@ fn a_version_that_refuses_everything_is_seen_understood_mended_and_leaves_nothin
     });
     night.versions.wait_until_committed();
     let refused = night.events - EVENTS;
-    browser.wait_for(&[&group, "Dead letters", "reject"]);
+    let attention = format!("Dead letters of {group}");
+    browser.wait_for(&[&attention, "rise: ", "; reject.", "Look at them"]);
     picture("night-overview.png");
 
     // All of it is one thing.

@@ -33,8 +33,8 @@ impl HostLetters {
 impl Letters for HostLetters {
     fn topics(&self) -> Value {
         let mut topics: BTreeMap<String, Vec<String>> = BTreeMap::new();
-        for (group, topic) in self.shown.dead_letter_topics() {
-            topics.entry(topic).or_default().push(group);
+        for group in self.shown.dead_letters() {
+            topics.entry(group.topic).or_default().push(group.id);
         }
         let told = topics.into_iter();
         told.map(|(topic, groups)| json!({ "topic": topic, "groups": groups }))
@@ -42,9 +42,9 @@ impl Letters for HostLetters {
     }
 
     fn of(&self, topic: &str) -> Result<Value, Refused> {
-        let known = self.shown.dead_letter_topics();
-        if !known.iter().any(|(_, known)| known == topic) {
-            let known: Vec<&str> = known.iter().map(|(_, topic)| topic.as_str()).collect();
+        let known = self.shown.dead_letters();
+        if !known.iter().any(|known| known.topic == topic) {
+            let known: Vec<&str> = known.iter().map(|known| known.topic.as_str()).collect();
             return Err(Refused::Unknown(format!(
                 "no group sends its dead letters to {topic}; there are {}",
                 known.join(", ")

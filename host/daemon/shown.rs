@@ -17,8 +17,16 @@ pub(super) struct Shown {
     groups: Mutex<Vec<(String, Arc<GroupStatus>)>>,
     refused: Mutex<Option<String>>,
     explained: Mutex<Option<Value>>,
-    /// By group.
-    dead_letter_topics: Mutex<Vec<(String, String)>>,
+    dead_letters: Mutex<Vec<LettersOf>>,
+}
+
+/// Where a group sends its dead letters, and which plugins give events up.
+#[derive(Debug, Clone)]
+pub(super) struct LettersOf {
+    /// The group.
+    pub(super) id: String,
+    pub(super) topic: String,
+    pub(super) plugins: Vec<String>,
 }
 
 impl Shown {
@@ -38,18 +46,15 @@ impl Shown {
         *self.refused.lock().unwrap_or_else(PoisonError::into_inner) = reason;
     }
 
-    /// Where the groups of the configuration that serves send their dead letters.
-    pub(super) fn dead_letters_go_to(&self, topics: Vec<(String, String)>) {
-        let mut known = self
-            .dead_letter_topics
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        *known = topics;
+    /// The groups of the configuration that serves send their dead letters there.
+    pub(super) fn dead_letters_go_to(&self, groups: Vec<LettersOf>) {
+        let known = self.dead_letters.lock();
+        *known.unwrap_or_else(PoisonError::into_inner) = groups;
     }
 
-    /// Groups, each with the topic of its dead letters.
-    pub(super) fn dead_letter_topics(&self) -> Vec<(String, String)> {
-        let known = self.dead_letter_topics.lock();
+    /// Where each group of the configuration that serves sends its dead letters.
+    pub(super) fn dead_letters(&self) -> Vec<LettersOf> {
+        let known = self.dead_letters.lock();
         known.unwrap_or_else(PoisonError::into_inner).clone()
     }
 

@@ -1,12 +1,14 @@
 //! Answers the admin server's questions about groups, from what each group has drawn of itself. It translates and adds
 //! up, and decides nothing but how a partition's state is called.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::SystemTime;
 
 use serde::Serialize;
 
 use super::desk::unix_ms;
+use super::rising::Rises;
 use super::rules;
 use super::shown::{Shown, health_of};
 use super::summary::Counts;
@@ -22,6 +24,7 @@ use crate::telemetry::metrics::{Metrics, PluginCounts};
 pub(super) struct HostViews {
     pub(super) started: SystemTime,
     pub(super) shown: Arc<Shown>,
+    pub(super) rises: Arc<Rises>,
     pub(super) schema_registry: Option<Arc<SchemaRegistry>>,
     pub(super) metrics: Metrics,
 }
@@ -49,7 +52,10 @@ impl Views for HostViews {
         let groups = self.shown.running();
         let groups = groups.iter();
         let groups: Vec<_> = groups
-            .map(|(id, status)| group(id, status, &self.metrics))
+            .map(|(id, status)| Group {
+                dead_letters_rise: self.rise(id),
+                ..group(id, status, &self.metrics)
+            })
             .collect();
         written(&groups)
     }
@@ -101,6 +107,20 @@ impl HostViews {
         let mut parts = self.shown.health();
         parts.extend(registry.map(|registry| rules::health(registry)));
         parts
+    }
+
+    /// The dead letters of a group that came within the last minutes.
+    fn rise(&self, group: &str) -> Option<Rise> {
+        let rising = self.rises.of(group)?;
+        let groups = self.shown.dead_letters();
+        let topic = groups.into_iter().find(|known| known.id == group)?.topic;
+        Some(Rise {
+            topic,
+            events: rising.by.values().sum(),
+            since_ms: rising.since.0,
+            last_ms: rising.last.0,
+            causes: rising.by,
+        })
     }
 
     fn views(&self, wanted: &Wanted) -> Vec<(String, Arc<GroupView>)> {
@@ -204,12 +224,27 @@ struct Group {
     events: Events,
     topics: Vec<Topic>,
     plugins: Vec<Plugin>,
+    /// None where none came for minutes.
+    dead_letters_rise: Option<Rise>,
+}
+
+/// Dead letters that came one after the other within minutes.
+#[derive(Serialize)]
+struct Rise {
+    /// Where they lie.
+    topic: String,
+    events: u64,
+    causes: BTreeMap<&'static str, u64>,
+    since_ms: u64,
+    last_ms: u64,
 }
 
 #[derive(Serialize)]
 struct Topic {
     topic: String,
     plugin: String,
+    /// Whether it is a retry topic, which is paused with the topic that its events came from.
+    retry_topic: bool,
     partitions: usize,
     #[serde(flatten)]
     lag: Lag,
@@ -225,7 +260,7 @@ struct Plugin {
     retries: u64,
     traps: u64,
     restart_delays: u64,
-    dead_letters: std::collections::BTreeMap<&'static str, u64>,
+    dead_letters: BTreeMap<&'static str, u64>,
     calls: u64,
     events_called: f64,
     event_seconds: f64,
@@ -330,6 +365,7 @@ fn group(id: &str, status: &GroupStatus, metrics: &Metrics) -> Group {
         events: Events::of(&total),
         topics: topics(&view),
         plugins: plugins(id, &view, metrics),
+        dead_letters_rise: None,
     }
 }
 
@@ -340,6 +376,7 @@ fn topics(view: &GroupView) -> Vec<Topic> {
         Topic {
             topic: of.topic.to_string(),
             plugin: of.plugin.to_string(),
+            retry_topic: partitions.clone().any(|partition| partition.retries),
             partitions: partitions.clone().count(),
             lag: Lag::of(partitions),
             events: Events::of(&of.ledger),

@@ -81,20 +81,7 @@ fn what_is_answered_is_what_the_document_describes() {
     ));
     assert_eq!(all.as_array().map(Vec::len), Some(2));
     assert_eq!(get("/v1/partitions?group=another"), json!([]));
-    let groups = wait::eventually_some("the sums", TIMEOUT, || {
-        let groups = get("/v1/groups");
-        let sums = &groups[0]["events"];
-        let expected = (&json!(1), &json!(1), &json!(1));
-        let is = (&sums["processed"], &sums["dead"], &sums["parked"]) == expected;
-        is.then(|| groups.clone()).ok_or(groups)
-    });
-    assert_eq!(groups[0]["group"], group);
-    assert_eq!(groups[0]["waiting"], 1);
-    assert_eq!(
-        groups[0]["plugins"][0]["dead_letters"],
-        json!({ "reject": 1 })
-    );
-    assert_eq!(groups[0]["topics"][0]["events"]["polled"], 3);
+    groups_are_described(&trouble, &host, &document);
     assert_eq!(get("/v1/lanes")[0]["plugin"], "witness");
     assert_eq!(get("/v1/plugins")[0]["plugin"], "witness");
     assert_eq!(get("/v1/host")["ready"], true);
@@ -122,6 +109,33 @@ fn what_is_answered_is_what_the_document_describes() {
     }
     changes_are_described(&host, &document);
     host.sigterm().expect_code(0);
+}
+
+/// The sums of the group, and its dead letters that rise.
+fn groups_are_described(trouble: &Trouble, host: &Host, document: &Document) {
+    let get = |path: &str| {
+        let (status, text) = host.get(path).expect("it is served");
+        document.holds("get", path, (status, &text))
+    };
+    let groups = wait::eventually_some("the sums", TIMEOUT, || {
+        let groups = get("/v1/groups");
+        let sums = &groups[0]["events"];
+        let expected = (&json!(1), &json!(1), &json!(1));
+        let is = (&sums["processed"], &sums["dead"], &sums["parked"]) == expected;
+        let rise = &groups[0]["dead_letters_rise"];
+        let is = is && rise["causes"] == json!({ "reject": 1 });
+        is.then(|| groups.clone()).ok_or(groups)
+    });
+    assert_eq!(groups[0]["group"], trouble.witness.group.as_str());
+    assert_eq!(groups[0]["waiting"], 1);
+    assert_eq!(
+        groups[0]["plugins"][0]["dead_letters"],
+        json!({ "reject": 1 })
+    );
+    assert_eq!(groups[0]["topics"][0]["events"]["polled"], 3);
+    let rise = &groups[0]["dead_letters_rise"];
+    assert_eq!(rise["topic"], trouble.witness.dead_letters.name());
+    assert_eq!(rise["since_ms"], rise["last_ms"], "{rise}");
 }
 
 /// The first look lets somebody read; what is read is grouped.

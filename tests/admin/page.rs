@@ -5,6 +5,8 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
 
+use serde_json::{Value, json};
+
 use super::{TIMEOUT, Trouble};
 use crate::harness::browser::{Browser, ENTER};
 use crate::harness::host::Host;
@@ -53,6 +55,10 @@ fn the_page_shows_what_waits_and_why_and_asks_before_it_changes_anything() {
         "Dead letters",
         "1 reject",
     ]);
+    tells_of_dead_letters_that_rise(&browser, group);
+    wait::eventually("an axis that says each number once", TIMEOUT, || {
+        axis(&browser, "Lag in events") == json!(["0", "1", "2"])
+    });
     assert_eq!(
         browser.script("return localStorage.length + sessionStorage.length"),
         0
@@ -64,8 +70,9 @@ fn the_page_shows_what_waits_and_why_and_asks_before_it_changes_anything() {
     asks_before_it_reloads(&browser, &host);
     browser.types("nav a[href='#letters']", ENTER);
     browser.wait_for(&["1 dead letters", "1 × reject", "malformed", "1 open"]);
-    pauses_and_resumes(&browser, group);
+    pauses_and_resumes(&browser, &trouble);
     shows_events(&browser, &trouble);
+    pauses_a_key(&browser, &trouble);
     browser.types("nav a[href='#configuration']", ENTER);
     browser.types("#configuration-filter input", "admin.");
     browser.wait_for(&["admin.token", "hidden", "admin.listen"]);
@@ -115,19 +122,68 @@ fn asks_before_it_reloads(browser: &Browser, host: &Host) {
     assert!(documented(host.admin(), "/v1/plugins/{plugin}/reload"));
 }
 
-/// A group that is paused says so wherever somebody looks, and has its way back there.
-fn pauses_and_resumes(browser: &Browser, group: &str) {
+/// What needs attention says how many came since when and why, and leads to them.
+fn tells_of_dead_letters_that_rise(browser: &Browser, group: &str) {
+    let head = format!("Dead letters of {group}");
+    browser.wait_for(&[&head, "rise: 1 since", "; reject."]);
+    browser.types("#attention-list a", ENTER);
+    browser.wait_for(&["1 dead letters"]);
     browser.types("nav a[href='#overview']", ENTER);
-    browser.click(&format!("button[aria-label='Pause: group {group}']"));
-    browser.wait_for(&[&format!("POST /v1/groups/{group}/pause")]);
+}
+
+/// What stands at the axis of a chart, from the bottom up.
+fn axis(browser: &Browser, title: &str) -> Value {
+    browser.script(&format!(
+        "const chart = [...document.querySelectorAll('.chart')].find((one) => one.querySelector('h3').textContent === '{title}'); \
+         const left = (text) => Number(text.getAttribute('x')) < 44; \
+         return [...chart.querySelectorAll('text')].filter(left).map((text) => text.textContent)"
+    ))
+}
+
+/// A group, a topic and a partition that are paused say so wherever somebody looks, and have their way back there.
+fn pauses_and_resumes(browser: &Browser, trouble: &Trouble) {
+    let (group, topic) = (&trouble.witness.group, trouble.topic());
+    let of_topic = format!("topic {topic} in {group}");
+    let of_partition = format!("topic {topic} partition 1 in {group}");
+    for (view, whose, query) in [
+        ("overview", format!("group {group}"), String::new()),
+        ("overview", of_topic, format!("?topic={topic}")),
+        (
+            "partitions",
+            of_partition,
+            format!("?topic={topic}&partition=1"),
+        ),
+    ] {
+        browser.types(&format!("nav a[href='#{view}']"), ENTER);
+        browser.click(&format!("button[aria-label='Pause: {whose}']"));
+        browser.wait_for(&[&format!("POST /v1/groups/{group}/pause{query}")]);
+        browser.click("#confirm-yes");
+        browser.wait_for(&[&format!("{whose} is paused.")]);
+        let resume = format!("button[aria-label='Resume: {whose}']");
+        browser.click(&format!("#{view} {resume}"));
+        browser.wait_for(&[&format!("POST /v1/groups/{group}/resume{query}")]);
+        browser.click("#confirm-yes");
+        browser.types("nav a[href='#overview']", ENTER);
+        wait::eventually("something that goes on", TIMEOUT, || {
+            let text = browser.text();
+            text.contains("Groups") && !text.contains("Paused since")
+        });
+    }
+}
+
+/// The key of an event that is shown.
+fn pauses_a_key(browser: &Browser, trouble: &Trouble) {
+    let (group, topic) = (&trouble.witness.group, trouble.topic());
+    let whose = format!("topic {topic} key a customer in {group}");
+    browser.click(&format!("button[aria-label='Pause this key: {whose}']"));
+    let call = format!("/v1/groups/{group}/pause?topic={topic}&key=a+customer");
+    browser.wait_for(&[&format!("Pause {whose}?"), &format!("POST {call}")]);
     browser.click("#confirm-yes");
-    browser.wait_for(&["Paused since", "is paused."]);
+    browser.types("nav a[href='#overview']", ENTER);
+    browser.wait_for(&["Paused since", &whose]);
     browser.click("#pauses button");
-    browser.wait_for(&[&format!("POST /v1/groups/{group}/resume")]);
     browser.click("#confirm-yes");
-    wait::eventually("a group that goes on", TIMEOUT, || {
-        !browser.text().contains("Paused since")
-    });
+    browser.wait_for(&[&format!("{whose} goes on.")]);
 }
 
 fn documented(admin: SocketAddr, path: &str) -> bool {

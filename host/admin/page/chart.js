@@ -16,17 +16,21 @@ function shape(tag, attributes, text) {
   return element;
 }
 
-/** A round number at or above `value`. */
-function roof(value) {
-  if (value <= 0) return 1;
-  const step = 10 ** Math.floor(Math.log10(value));
-  return [1, 2, 5, 10].map((times) => times * step).find((round) => round >= value);
+/** A round number at or above `value`, of which the half can be written too: two steps at least. */
+function roof(value, step) {
+  const least = Math.max(value, 2 * step);
+  if (least <= 0) return 1;
+  const unit = 10 ** Math.floor(Math.log10(least));
+  return [1, 2, 4, 6, 10].map((times) => times * unit).find((round) => round >= least);
 }
 
 export class Chart {
-  /** `format` writes a value; `spanMaxMs` is the time that is shown at most, in whole minutes. */
-  constructor(title, format, spanMaxMs) {
-    Object.assign(this, { title, format, spanMaxMs, spanMs: spanMaxMs, series: [], cursor: null });
+  /**
+   * `format` writes a value, and tells apart what is a `step` apart; `spanMaxMs` is the time that is shown at most, in
+   * whole minutes.
+   */
+  constructor(title, format, step, spanMaxMs) {
+    Object.assign(this, { title, format, step, spanMaxMs, spanMs: spanMaxMs, series: [], cursor: null });
     this.legend = make("ul.legend");
     this.svg = shape("svg", { role: "img", tabindex: "0" });
     this.element = make("figure.chart", {}, make("h3", {}, title), this.legend, this.svg);
@@ -77,7 +81,7 @@ export class Chart {
     const end = this.times.at(-1) ?? 0;
     this.start = end - this.spanMs;
     const values = this.series.flatMap((series) => series.values).filter((value) => value != null);
-    const most = roof(Math.max(0, ...values));
+    const most = roof(Math.max(0, ...values), this.step);
     const x = (time) => SPACE.left + ((time - this.start) / this.spanMs) * this.width;
     const y = (value) => SPACE.top + tall - (value / most) * tall;
     const drawn = [];

@@ -2,6 +2,7 @@
 
 import { send } from "/page/ask.js";
 import { byId, choices, clock, count, make, say } from "/page/dom.js";
+import { pauseKey } from "/page/pausing.js";
 
 /** Events that stay on the page. */
 const KEPT = 200;
@@ -11,6 +12,7 @@ const COLOURS = { processed: "good", dead: "bad", moved: "warn", retry: "warn", 
 const form = byId("tap");
 const list = byId("tap-list");
 let stop = null;
+let retryTopics = new Set();
 
 form.addEventListener("submit", (event) => {
   event.preventDefault();
@@ -20,6 +22,7 @@ form.addEventListener("submit", (event) => {
 
 /** Fills in what can be chosen. */
 export function events({ groups, plugins }) {
+  retryTopics = new Set(groups.flatMap((group) => group.topics).filter((topic) => topic.retry_topic).map((topic) => topic.topic));
   choices(form.elements.group, groups.map((group) => group.group));
   choices(form.elements.plugin, plugins.map((plugin) => plugin.plugin));
 }
@@ -89,5 +92,12 @@ function item(event) {
       event.attempt > 1 && make("span.quiet", {}, `attempt ${event.attempt}`),
       make("span.quiet", {}, clock(event.at_ms))),
     event.message && make("p.wrong", {}, `${event.code}: ${event.message}`),
-    make("pre", {}, `${text("key")}  ${text("value")}${cut}`));
+    make("pre", {}, `${text("key")}  ${text("value")}${cut}`),
+    pausable(event) && make("div.buttons", {}, pauseKey(event)));
+}
+
+/** Whether its key is there, whole, and one of a topic that can be paused. */
+function pausable(event) {
+  const known = event.key_bytes == null && (event.key != null || event.key_base64 != null);
+  return known && !retryTopics.has(event.topic);
 }

@@ -9,12 +9,21 @@ let again = null;
 form.addEventListener("input", () => again?.());
 form.addEventListener("submit", (event) => event.preventDefault());
 
+let chosen = null;
+
+/** The topic to show from now on. */
+export function choose(topic) {
+  chosen = topic;
+}
+
 /** Shows the letters of the topic that is chosen; `look` looks at the host anew. */
 export async function letters(look) {
   again = look;
   const topics = await ask("/v1/dead-letters");
   const names = topics.map((one) => one.topic);
   choices(form.elements.topic, names);
+  if (names.includes(chosen)) form.elements.topic.value = chosen;
+  chosen = null;
   if (!form.elements.topic.value && names.length) form.elements.topic.value = names[0];
   const topic = form.elements.topic.value;
   if (!topic) {

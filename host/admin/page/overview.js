@@ -1,12 +1,14 @@
 // The first view: what needs attention, the figures of the moment, the last minutes, the groups.
 
 import { Chart } from "/page/chart.js";
-import { byId, count, duration, keep, make, rate, redraw, state } from "/page/dom.js";
-import { pauseGroup, pauses } from "/page/pausing.js";
+import { byId, clock, count, duration, keep, make, rate, redraw, state } from "/page/dom.js";
+import { choose } from "/page/letters.js";
+import { pauseGroup, pauseTopic, pauses } from "/page/pausing.js";
 import { SPAN_MS, history, newest, series, sum } from "/page/history.js";
 
-const CHARTS = { settled: new Chart("Events settled a second", rate, SPAN_MS), lag: new Chart("Lag in events", count, SPAN_MS),
-  failures: new Chart("Failures a second", rate, SPAN_MS), time: new Chart("Time of an event in its plugin", duration, SPAN_MS) };
+const CHARTS = { settled: new Chart("Events settled a second", rate, 0.1, SPAN_MS),
+  lag: new Chart("Lag in events", count, 1, SPAN_MS), failures: new Chart("Failures a second", rate, 0.1, SPAN_MS),
+  time: new Chart("Time of an event in its plugin", duration, 0, SPAN_MS) };
 
 byId("charts").append(...Object.values(CHARTS).map((chart) => chart.element));
 
@@ -25,7 +27,7 @@ function ordered(of) {
 
 function attention(host, groups, plugins, troubled) {
   const found = [];
-  const note = (bad, head, text) => found.push({ bad, head, text });
+  const note = (bad, head, text, letters) => found.push({ bad, head, text, letters });
   for (const part of host.parts.filter((part) => !part.ready)) note(true, part.part, part.state);
   for (const partition of troubled) {
     const place = `${partition.topic}[${partition.partition}]`;
@@ -33,6 +35,8 @@ function attention(host, groups, plugins, troubled) {
     note(partition.state === "stuck", `${place} of ${partition.group}`, `${since}: ${partition.why}`);
   }
   for (const group of groups) {
+    const rise = group.dead_letters_rise;
+    if (rise) note(true, `Dead letters of ${group.group}`, risen(rise), rise.topic);
     for (const plugin of group.plugins.filter((plugin) => plugin.breaker_open)) {
       note(true, `${plugin.plugin} in ${group.group}`, "its breaker is open: something outside fails for many keys");
     }
@@ -46,12 +50,19 @@ function attention(host, groups, plugins, troubled) {
   found.sort((a, b) => b.bad - a.bad);
   const shown = found.slice(0, 12);
   const more = found.length - shown.length;
-  const place = byId("attention");
-  place.replaceChildren(redraw(place.firstElementChild, { shown, more }, () => {
-    if (!shown.length) return make("p.well", {}, "Nothing needs attention.");
-    const items = shown.map(({ bad, head, text }) => make(bad ? "li.bad" : "li", {}, make("strong", {}, head), ` ${text}`));
-    return make("ul", {}, ...items, more > 0 && make("li", {}, `and ${more} more`));
-  }));
+  if (more > 0) shown.push({ bad: false, head: `${more} more`, text: "are not shown" });
+  byId("well").hidden = shown.length > 0;
+  let place = 0;
+  keep(byId("attention-list"), shown, ({ head }) => `${head} ${place++}`, (one, old) => redraw(old, one, ({ bad, head, text, letters }) =>
+    make(bad ? "li.bad" : "li", {}, make("strong", {}, head), ` ${text} `,
+      letters && make("a", { href: "#letters", onclick: () => choose(letters) }, "Look at them"))));
+}
+
+/** How many came since when, and why the most of them. */
+function risen({ events, causes, since_ms, last_ms }) {
+  const [[cause, most]] = Object.entries(causes).sort((a, b) => b[1] - a[1]);
+  const why = most === events ? cause : `${count(most)} of them ${cause}`;
+  return `rise: ${count(events)} since ${clock(since_ms)}, the last at ${clock(last_ms)}; ${why}.`;
 }
 
 function tiles(groups) {
@@ -88,7 +99,8 @@ function card(group, paused, again, old) {
         ...fact("Processed", count(group.events.processed)),
         ...fact("Dead letters", causes(group))),
       make("ul.route", {}, ...group.topics.map((topic) =>
-        make("li", {}, make("span.code", {}, `${topic.topic} → ${topic.plugin}`), make("span.quiet", {}, count(topic.events.polled))))),
+        make("li", {}, make("span.code", {}, `${topic.topic} → ${topic.plugin}`), make("span.quiet", {}, count(topic.events.polled)),
+          !topic.retry_topic && pauseTopic(group.group, topic.topic, ofGroup, again)))),
       !group.ready && make("p.callout.bad", {}, group.says),
       make("div.buttons", {}, pauseGroup(group.group, ofGroup, again)));
   });

@@ -59,7 +59,7 @@ async function once() {
   const up = duration(Math.round((host.now_ms - host.started_at_ms) / 1_000));
   say(byId("host"), `${location.host} · ${host.version} · up ${up}${host.ready ? "" : " · not ready"}`);
   if (now === "overview") overview({ host, groups, plugins: all, paused, troubled: await troubled(groups) }, again);
-  if (now === "partitions") partitions(await ask("/v1/partitions"));
+  if (now === "partitions") partitions(await ask("/v1/partitions"), paused, again);
   if (now === "plugins") plugins(all, paused, again);
   if (now === "configuration") await configuration();
   if (now === "letters") await letters(again);

@@ -1,6 +1,7 @@
 // The partitions of this host, those that need attention first.
 
 import { byId, choices, count, duration, keep, make, redraw, say, state } from "/page/dom.js";
+import { pausePartition } from "/page/pausing.js";
 
 /** Rows that are drawn unless somebody asks for all: a phone is slow with more. */
 const ROWS = 100;
@@ -11,15 +12,16 @@ let shown = ROWS;
 let last = null;
 
 choices(form.elements.state, STATES);
-form.addEventListener("input", () => last && partitions(last));
+form.addEventListener("input", () => last && partitions(...last));
 form.addEventListener("submit", (event) => event.preventDefault());
 byId("partition-more").addEventListener("click", () => {
   shown = Infinity;
-  if (last) partitions(last);
+  if (last) partitions(...last);
 });
 
-export function partitions(all) {
-  last = all;
+/** `again` looks at the host anew, after something was paused. */
+export function partitions(all, paused, again) {
+  last = [all, paused, again];
   const { group, state: of, topic } = form.elements;
   choices(group, [...new Set(all.map((one) => one.group))]);
   const wanted = all.filter((one) =>
@@ -32,13 +34,14 @@ export function partitions(all) {
   more.hidden = rows.length === wanted.length;
   say(more, `Show all ${count(wanted.length)}`);
   const key = (one) => `${one.group} ${one.topic} ${one.partition}`;
-  keep(byId("partition-table").tBodies[0], rows, key, row);
+  keep(byId("partition-table").tBodies[0], rows, key, (one, old) => row(one, paused, again, old));
 }
 
-function row(one, old) {
+function row(one, paused, again, old) {
   const cell = (label, text) => make("td.number", { "data-label": label }, text);
   const waits = one.waits_ms == null ? null : Math.floor(one.waits_ms / 1_000);
-  return redraw(old, { ...one, waits_ms: waits, settled_per_second: 0, arriving_per_second: 0 }, () =>
+  const here = paused.filter((pause) => pause.what === "partition" && pause.group === one.group && pause.topic === one.topic && pause.partition === one.partition);
+  return redraw(old, { ...one, waits_ms: waits, settled_per_second: 0, arriving_per_second: 0, here }, () =>
     make("tr", {},
       make("td", { "data-label": "State" }, state(one.state)),
       make("td.why", {}, make("span.code", {}, `${one.topic}[${one.partition}]`),
@@ -49,5 +52,7 @@ function row(one, old) {
       cell("Drained in", one.lag > 0 ? duration(one.drain_seconds) : "–"),
       cell("Parked", count(one.events.parked)),
       cell("Dead", count(one.events.dead)),
-      cell("Settled below", String(one.position))));
+      cell("Settled below", String(one.position)),
+      // What a retry topic holds waits with the topic that it came from.
+      make("td.act", {}, !one.retry_topic && pausePartition(one, here, again))));
 }

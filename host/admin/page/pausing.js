@@ -33,11 +33,34 @@ function resume(pause, again) {
 }
 
 /** Pauses a whole group, or lets it go on. */
-export function pauseGroup(group, all, again) {
-  const paused = all.find((pause) => pause.what === "group" && pause.group === group);
-  return paused ? resume(paused, again) : button("Pause", `group ${group}`, {
-    title: `Pause group ${group}?`, text: "No further event of it is started until somebody resumes it; its lag grows, and nothing is lost.",
-    verb: "Pause", path: path({ group }, "pause"), done: `group ${group} is paused.` }, again);
+export const pauseGroup = (group, all, again) => toggle({ what: "group", group }, all, again);
+
+/** The same for one topic of a group. */
+export const pauseTopic = (group, topic, all, again) => toggle({ what: "topic", group, topic }, all, again);
+
+/** The same for one partition of a topic. */
+export const pausePartition = ({ group, topic, partition }, all, again) =>
+  toggle({ what: "partition", group, topic, partition }, all, again);
+
+/** Pauses one key of a topic. Its way back is the one in the list of what is paused. */
+export function pauseKey({ group, topic, key, key_base64 }) {
+  const pause = { what: "key", group, topic, ...(key_base64 == null ? { key } : { key_base64 }) };
+  return button("Pause this key", name(pause), toPause(pause), () => {});
+}
+
+const WAITS = { group: "No further event of it is started until somebody resumes it",
+  topic: "No further event of this topic is started until somebody resumes it",
+  partition: "No further event of this partition is started until somebody resumes it",
+  key: "Events of this key, and what keeps its order with them, wait until somebody resumes it on the overview" };
+
+const toPause = (pause) => ({
+  title: `Pause ${name(pause)}?`, text: `${WAITS[pause.what]}; its lag grows, and nothing is lost.`,
+  verb: "Pause", path: path(pause, "pause"), done: `${name(pause)} is paused.` });
+
+function toggle(pause, all, again) {
+  const same = (other) => ["what", "group", "topic", "partition"].every((of) => pause[of] === other[of]);
+  const paused = all.find(same);
+  return paused ? resume(paused, again) : button("Pause", name(pause), toPause(pause), again);
 }
 
 /** Pauses a plugin in every group that has it, or lets it go on. */

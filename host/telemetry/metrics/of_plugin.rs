@@ -35,19 +35,12 @@ impl Metrics {
             let labels = [group, plugin, kind.word()];
             lanes.traps.with_label_values(&labels).get()
         });
-        let dead_letters = Cause::ALL.into_iter().map(|cause| {
-            let labels = [group, plugin, cause.word()];
-            (
-                cause.word(),
-                lanes.dead_letters.with_label_values(&labels).get(),
-            )
-        });
         let duration = lanes.duration.with_label_values(&labels);
         PluginCounts {
             retries: lanes.retries.with_label_values(&labels).get(),
             traps: traps.iter().sum(),
             restart_delays: lanes.restart_delays.with_label_values(&labels).get(),
-            dead_letters: dead_letters.filter(|(_, events)| *events > 0).collect(),
+            dead_letters: self.dead_letters_of(group, plugin).collect(),
             calls: duration.get_sample_count(),
             events_called: lanes
                 .batch_events
@@ -55,5 +48,19 @@ impl Metrics {
                 .get_sample_sum(),
             event_seconds: duration.get_sample_sum(),
         }
+    }
+
+    /// Events of a plugin in a group that were given up on, by cause; only causes that there were.
+    pub fn dead_letters_of(
+        &self,
+        group: &str,
+        plugin: &str,
+    ) -> impl Iterator<Item = (&'static str, u64)> {
+        let counted = Cause::ALL.into_iter().map(move |cause| {
+            let labels = [group, plugin, cause.word()];
+            let counter = self.lanes.dead_letters.with_label_values(&labels);
+            (cause.word(), counter.get())
+        });
+        counted.filter(|(_, events)| *events > 0)
     }
 }
