@@ -162,7 +162,7 @@ impl AdminServer {
             .merge(pausing::routes(desks.pausing, somebody_is_named))
             .merge(views::routes(desks.views))
             .merge(tap::routes(desks.tapping))
-            .merge(dead_letters::routes(desks.letters))
+            .merge(dead_letters::routes(desks.letters, somebody_is_named))
             .merge(page::routes())
             .fallback(views::nothing_there)
             .layer(from_fn_with_state(self.token.map(Arc::new), guard));

@@ -36,9 +36,7 @@ use self::ready::{Plugins, Ready, load_plugins};
 pub use self::replaying::Replaying;
 use self::rising::Rises;
 use self::rules::AllRules;
-use self::shown::{
-    LettersOf, Shown, show_producer, show_rules, show_schema_registry, show_versions,
-};
+use self::shown::{Shown, show_producer, show_rules, show_schema_registry, show_versions};
 pub use self::summary::{GroupSummary, Summary};
 use self::topics::Broker;
 pub use self::topics::matched_group;
@@ -153,13 +151,7 @@ impl Daemon {
         let plugins = plugins.map(|(versions, plugin)| (plugin.clone(), Arc::clone(versions)));
         let rules = self.ready.rules.values().cloned().collect();
         self.reloader.look_after(plugins, rules);
-        let groups = self.ready.config.groups.iter();
-        let letters = groups.map(|group| LettersOf {
-            id: group.id.clone(),
-            topic: group.dead_letter.topic.clone(),
-            plugins: group.plugins().into_iter().map(str::to_owned).collect(),
-        });
-        self.shown.dead_letters_go_to(letters.collect());
+        self.shown.serves(Arc::clone(&self.ready));
     }
 
     /// What makes another configuration ready for this host, on any thread.
@@ -282,6 +274,7 @@ impl Daemon {
             letters: Arc::new(letters::HostLetters::new(
                 Arc::clone(&self.shown),
                 self.ready.config.kafka.clone(),
+                self.schema_registry.clone(),
             )),
         };
         let admin = admin.serve(move || asked.health(), render, desks, stopped.clone());

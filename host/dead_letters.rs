@@ -2,6 +2,7 @@
 //! Letters are read one after the other and none is kept but the newest, so a topic may hold any number. It must not
 //! know who asks.
 
+mod asked;
 mod board;
 mod clusters;
 mod filter;
@@ -10,14 +11,18 @@ mod letter;
 mod newest;
 mod outbox;
 mod pace;
+mod progress;
 mod purge;
 mod redrive;
 mod redriven;
 mod signature;
+mod told;
+mod work;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+pub use self::asked::{moment, rate};
 pub use self::board::Board;
 pub use self::clusters::{CLUSTERS_MAX, Cluster, Clusters};
 pub use self::filter::Filter;
@@ -25,9 +30,11 @@ pub use self::id::{LetterId, NotAnId};
 pub use self::letter::Letter;
 pub use self::newest::{LISTED_MAX, Newest};
 pub use self::outbox::Outbox;
+pub use self::progress::Progress;
 pub use self::purge::{Bound, Doomed, Purge};
-pub use self::redrive::{Judged, Report, Wish};
+pub use self::redrive::{Judged, REDRIVES_MAX, Report, Wish};
 pub use self::redriven::Redriven;
+pub use self::work::{Task, Work};
 use crate::config;
 use crate::kafka::KafkaError;
 use crate::kafka::reader::{Extent, Reader, Scan};
@@ -98,9 +105,21 @@ impl DeadLetters {
     /// # Errors
     /// A property of Kafka is refused.
     pub fn of(kafka: &config::Kafka, topic: impl Into<String>) -> Result<Self, DeadLettersError> {
+        Self::within(kafka, topic, TIMEOUT)
+    }
+
+    /// The same for who waits only so long for each answer of the cluster.
+    ///
+    /// # Errors
+    /// As [`Self::of`].
+    pub fn within(
+        kafka: &config::Kafka,
+        topic: impl Into<String>,
+        timeout: Duration,
+    ) -> Result<Self, DeadLettersError> {
         Ok(Self {
-            reader: Reader::new(kafka, TIMEOUT)?,
-            topics: Topics::new(kafka, TIMEOUT)?,
+            reader: Reader::new(kafka, timeout)?,
+            topics: Topics::new(kafka, timeout)?,
             kafka: kafka.clone(),
             topic: topic.into(),
         })
@@ -164,10 +183,23 @@ impl DeadLetters {
     pub fn scan(
         &self,
         filter: &Filter,
+        each: impl FnMut(Letter) -> Result<Scan, DeadLettersError>,
+    ) -> Result<(), DeadLettersError> {
+        self.scan_while(|| true, filter, each)
+    }
+
+    /// The same for as long as `go_on` says so.
+    fn scan_while(
+        &self,
+        go_on: impl Fn() -> bool,
+        filter: &Filter,
         mut each: impl FnMut(Letter) -> Result<Scan, DeadLettersError>,
     ) -> Result<(), DeadLettersError> {
         let extents = narrowed(self.extents()?, filter);
         self.reader.scan(&self.topic, &extents, |record| {
+            if !go_on() {
+                return Ok(Scan::Enough);
+            }
             let letter = Letter::new(record);
             if filter.takes(&letter) {
                 each(letter)

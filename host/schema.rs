@@ -57,6 +57,17 @@ pub trait Headers {
     fn last(&self, name: &[u8]) -> Option<&[u8]>;
 }
 
+/// Headers in a list, as they lie in a record that was read.
+#[derive(Debug, Clone, Copy)]
+pub struct RecordHeaders<'a>(pub &'a [(Vec<u8>, Option<Vec<u8>>)]);
+
+impl Headers for RecordHeaders<'_> {
+    fn last(&self, wanted: &[u8]) -> Option<&[u8]> {
+        let mut named = self.0.iter().rev();
+        named.find_map(|(name, value)| value.as_deref().filter(|_| name == wanted))
+    }
+}
+
 /// Headers as a gateway has them.
 #[derive(Debug, Clone, Copy)]
 pub struct HeaderList<'a>(pub &'a [(&'a str, Option<&'a [u8]>)]);

@@ -13,8 +13,12 @@ use crate::harness::witness::Witness;
 mod commands;
 // Every answer is one that the OpenAPI document describes.
 mod described;
+// Dead letters, one by one, put back and removed.
+mod letters;
 // The page.
 mod page;
+// Its dead letters.
+mod page_letters;
 
 /// Events are settled in well under a second, on a machine that does nothing else.
 const TIMEOUT: Duration = Duration::from_secs(60);

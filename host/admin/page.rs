@@ -26,7 +26,7 @@ macro_rules! script {
 }
 
 /// Path, media type and text of each file.
-const FILES: [(&str, &str, &str); 16] = [
+const FILES: [(&str, &str, &str); 18] = [
     ("/", HTML, include_str!("page/page.html")),
     ("/page/page.css", CSS, include_str!("page/page.css")),
     (
@@ -42,11 +42,13 @@ const FILES: [(&str, &str, &str); 16] = [
     script!("dom.js"),
     script!("events.js"),
     script!("history.js"),
+    script!("letter.js"),
     script!("letters.js"),
     script!("overview.js"),
     script!("partitions.js"),
     script!("pausing.js"),
     script!("plugins.js"),
+    script!("redriving.js"),
 ];
 
 /// Whether a path is one of the page's files.

@@ -33,6 +33,10 @@ pub enum Refused {
     Unknown(String),
     /// What was asked for cannot be done; what served goes on.
     Conflict(String),
+    /// What was asked for is not understood.
+    Malformed(String),
+    /// Something outside does not let it be done now; asking again may help.
+    NotNow(String),
 }
 
 /// Whoever answers for the plugins. Each call may block for as long as compiling takes.
@@ -119,13 +123,7 @@ pub(super) async fn answer(
     ask: impl FnOnce() -> Result<Value, Refused> + Send + 'static,
 ) -> Response {
     match tokio::task::spawn_blocking(ask).await {
-        Ok(Ok(state)) => reply(StatusCode::OK, &state),
-        Ok(Err(Refused::Unknown(reason))) => {
-            reply(StatusCode::NOT_FOUND, &json!({ "error": reason }))
-        }
-        Ok(Err(Refused::Conflict(reason))) => {
-            reply(StatusCode::CONFLICT, &json!({ "error": reason }))
-        }
+        Ok(result) => answered(StatusCode::OK, result),
         Err(error) => {
             tracing::error!(%error, "a request for a plugin ended badly; please report this");
             let message = "the host met a bug of its own; its log says more";
@@ -135,6 +133,18 @@ pub(super) async fn answer(
             )
         }
     }
+}
+
+/// The answer to what was met, or why it was not.
+pub(super) fn answered(met: StatusCode, result: Result<Value, Refused>) -> Response {
+    let (status, reason) = match result {
+        Ok(state) => return reply(met, &state),
+        Err(Refused::Unknown(reason)) => (StatusCode::NOT_FOUND, reason),
+        Err(Refused::Conflict(reason)) => (StatusCode::CONFLICT, reason),
+        Err(Refused::Malformed(reason)) => (StatusCode::BAD_REQUEST, reason),
+        Err(Refused::NotNow(reason)) => (StatusCode::SERVICE_UNAVAILABLE, reason),
+    };
+    reply(status, &json!({ "error": reason }))
 }
 
 /// An answer in JSON.

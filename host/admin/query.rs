@@ -16,11 +16,8 @@ impl Query {
     /// It has another one, or one twice, or what is no text.
     pub(super) fn read(query: Option<&str>, known: &[&'static str]) -> Result<Self, String> {
         let mut read = BTreeMap::new();
-        let parts = query.unwrap_or_default().split('&');
-        for part in parts.filter(|part| !part.is_empty()) {
-            let (name, value) = part.split_once('=').unwrap_or((part, ""));
+        for (name, value) in words(query)? {
             let Some(known) = known.iter().find(|known| **known == name) else {
-                let name = percent_decode_str(name).decode_utf8_lossy();
                 return Err(match known {
                     [] => format!("there is no parameter `{name}`: nothing can be asked for here"),
                     known => format!(
@@ -29,11 +26,7 @@ impl Query {
                     ),
                 });
             };
-            let spaced = value.replace('+', " ");
-            let Ok(value) = percent_decode_str(&spaced).decode_utf8() else {
-                return Err(format!("the value of `{known}` is no UTF-8"));
-            };
-            if read.insert(*known, value.into_owned()).is_some() {
+            if read.insert(*known, value).is_some() {
                 return Err(format!("the query has `{known}` twice; leave one out"));
             }
         }
@@ -44,6 +37,25 @@ impl Query {
     pub(super) fn take(&mut self, name: &str) -> Option<String> {
         self.0.remove(name)
     }
+}
+
+/// The names and values of a query in their order, whatever they are.
+///
+/// # Errors
+/// One of them is no text.
+pub(super) fn words(query: Option<&str>) -> Result<Vec<(String, String)>, String> {
+    let parts = query.unwrap_or_default().split('&');
+    let parts = parts.filter(|part| !part.is_empty());
+    let words = parts.map(|part| {
+        let (name, value) = part.split_once('=').unwrap_or((part, ""));
+        let name = percent_decode_str(name).decode_utf8_lossy().into_owned();
+        let spaced = value.replace('+', " ");
+        match percent_decode_str(&spaced).decode_utf8() {
+            Ok(value) => Ok((name, value.into_owned())),
+            Err(_) => Err(format!("the value of `{name}` is no UTF-8")),
+        }
+    });
+    words.collect()
 }
 
 #[cfg(test)]

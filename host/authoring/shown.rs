@@ -3,18 +3,15 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use super::fixture::{Fixture, Header};
+use super::fixture::Fixture;
 use crate::config::Config;
 use crate::schema::confluent::SchemaRegistry;
-use crate::schema::{Event, Flaw, Headers, Preparation, Prepared, Rules, SchemaError, View};
+use crate::schema::{Event, Flaw, Preparation, Prepared, RecordHeaders, Rules, SchemaError, View};
 
 /// A schema registry that is up answers in milliseconds; a person waits for this.
 const PATIENCE: Duration = Duration::from_secs(10);
-
-/// How often it is asked whether the schema has come.
-const PAUSE: Duration = Duration::from_millis(20);
 
 /// What is done with events before a plugin sees them.
 #[derive(Debug)]
@@ -76,21 +73,17 @@ impl Shown {
         let Some(preparation) = self.preparation(group, &event) else {
             return Ok(event);
         };
-        let until = Instant::now() + PATIENCE;
-        loop {
-            let prepared = preparation.prepare(&Event {
-                topic: event.topic.as_deref().unwrap_or_default(),
-                key: event.key.as_deref(),
-                value: event.value.as_deref(),
-                headers: &Listed(&event.headers),
-            });
-            match prepared {
-                Prepared::Ready(None) => return Ok(event),
-                Prepared::Ready(Some(view)) => return Ok(viewed(event, view)),
-                Prepared::Flawed(flaw) => return Err(NotShown::Flawed(flaw)),
-                Prepared::NotNow { .. } if Instant::now() < until => std::thread::sleep(PAUSE),
-                Prepared::NotNow { .. } => return Err(NotShown::NotNow(self.trouble())),
-            }
+        let record = Event {
+            topic: event.topic.as_deref().unwrap_or_default(),
+            key: event.key.as_deref(),
+            value: event.value.as_deref(),
+            headers: &RecordHeaders(&event.headers),
+        };
+        match preparation.prepare_within(&record, PATIENCE) {
+            Prepared::Ready(None) => Ok(event),
+            Prepared::Ready(Some(view)) => Ok(viewed(event, view)),
+            Prepared::Flawed(flaw) => Err(NotShown::Flawed(flaw)),
+            Prepared::NotNow { .. } => Err(NotShown::NotNow(self.trouble())),
         }
     }
 
@@ -110,16 +103,6 @@ impl Shown {
             .as_ref()
             .and_then(|registry| registry.trouble());
         trouble.unwrap_or_else(|| "the schema registry has not answered".to_owned())
-    }
-}
-
-/// The headers of an event in a list.
-struct Listed<'a>(&'a [Header]);
-
-impl Headers for Listed<'_> {
-    fn last(&self, wanted: &[u8]) -> Option<&[u8]> {
-        let mut named = self.0.iter().rev();
-        named.find_map(|(name, value)| value.as_deref().filter(|_| name == wanted))
     }
 }
 

@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use serde_json::Value;
 
+use super::ready::Ready;
 use crate::admin::Health;
 use crate::kafka::publisher::ProducerFigures;
 use crate::pipeline::{GroupStatus, Versions};
@@ -17,11 +18,11 @@ pub(super) struct Shown {
     groups: Mutex<Vec<(String, Arc<GroupStatus>)>>,
     refused: Mutex<Option<String>>,
     explained: Mutex<Option<Value>>,
-    dead_letters: Mutex<Vec<LettersOf>>,
+    ready: Mutex<Option<Arc<Ready>>>,
 }
 
 /// Where a group sends its dead letters, and which plugins give events up.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(super) struct LettersOf {
     /// The group.
     pub(super) id: String,
@@ -46,16 +47,27 @@ impl Shown {
         *self.refused.lock().unwrap_or_else(PoisonError::into_inner) = reason;
     }
 
-    /// The groups of the configuration that serves send their dead letters there.
-    pub(super) fn dead_letters_go_to(&self, groups: Vec<LettersOf>) {
-        let known = self.dead_letters.lock();
-        *known.unwrap_or_else(PoisonError::into_inner) = groups;
+    /// This configuration serves.
+    pub(super) fn serves(&self, ready: Arc<Ready>) {
+        *self.ready.lock().unwrap_or_else(PoisonError::into_inner) = Some(ready);
+    }
+
+    /// The configuration that serves, and what its groups run with.
+    pub(super) fn ready(&self) -> Option<Arc<Ready>> {
+        let ready = self.ready.lock().unwrap_or_else(PoisonError::into_inner);
+        ready.clone()
     }
 
     /// Where each group of the configuration that serves sends its dead letters.
     pub(super) fn dead_letters(&self) -> Vec<LettersOf> {
-        let known = self.dead_letters.lock();
-        known.unwrap_or_else(PoisonError::into_inner).clone()
+        let ready = self.ready();
+        let groups = ready.iter().flat_map(|ready| &ready.config.groups);
+        let letters = groups.map(|group| LettersOf {
+            id: group.id.clone(),
+            topic: group.dead_letter.topic.clone(),
+            plugins: group.plugins().into_iter().map(str::to_owned).collect(),
+        });
+        letters.collect()
     }
 
     /// The configuration that serves is explained so.

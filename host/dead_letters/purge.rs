@@ -27,6 +27,8 @@ pub enum Bound {
     Time(i64),
     /// Of each partition those before the first that was not put back.
     Redriven,
+    /// All of them.
+    All,
 }
 
 /// What is removed of a partition.
@@ -167,14 +169,14 @@ fn first_that_stays(extent: &Extent, bound: Bound) -> Option<i64> {
     match bound {
         Bound::Offset { partition, offset } if partition == extent.partition => Some(offset),
         Bound::Offset { .. } => Some(extent.from),
-        Bound::Time(_) | Bound::Redriven => None,
+        Bound::Time(_) | Bound::Redriven | Bound::All => None,
     }
 }
 
 /// Whether a letter and all behind it stay.
 fn stops(letter: &Letter, bound: Bound, put_back: bool) -> bool {
     match bound {
-        Bound::Offset { .. } => false,
+        Bound::Offset { .. } | Bound::All => false,
         // One that does not say when it was given up is not removed by its time.
         Bound::Time(before_ms) => letter.failed_at_ms().is_none_or(|at| at >= before_ms),
         Bound::Redriven => !put_back,

@@ -12,11 +12,15 @@ use super::filter::Filter;
 use super::letter::Letter;
 use super::outbox::Outbox;
 use super::pace::Pace;
+use super::progress::Progress;
 use super::redriven::{self, Redriven};
 use super::{DeadLetters, DeadLettersError};
 use crate::delivery::dead_letter;
 use crate::kafka::producer::OutgoingRecord;
 use crate::kafka::reader::Scan;
+
+/// An event that was put back so often stays, unless somebody says otherwise.
+pub const REDRIVES_MAX: u32 = 3;
 
 /// What is to be put back, and how.
 #[derive(Debug, Clone, Default)]
@@ -92,15 +96,17 @@ impl Report {
 }
 
 impl DeadLetters {
-    /// Puts back what is meant. The report holds whatever the end was.
+    /// Puts back what is meant, for as long as nobody wishes otherwise. The report holds whatever the end was.
     pub fn redrive(
         &self,
         wish: &Wish,
         judge: &mut dyn FnMut(&Letter) -> Result<Judged, DeadLettersError>,
+        progress: &Progress,
     ) -> (Report, Result<(), DeadLettersError>) {
-        match Redrive::begin(self, wish) {
+        match Redrive::begin(self, wish, progress) {
             Ok(mut redrive) => {
                 let done = redrive.run(judge);
+                progress.show(&redrive.report);
                 (redrive.report, done)
             }
             Err(error) => (Report::default(), Err(error)),
@@ -113,6 +119,7 @@ impl DeadLetters {
 struct Redrive<'a> {
     letters: &'a DeadLetters,
     wish: &'a Wish,
+    progress: &'a Progress,
     redriven: Redriven,
     /// How many partitions the topics have that letters go to; none is not there.
     targets: HashMap<String, Option<usize>>,
@@ -124,7 +131,11 @@ struct Redrive<'a> {
 }
 
 impl<'a> Redrive<'a> {
-    fn begin(letters: &'a DeadLetters, wish: &'a Wish) -> Result<Self, DeadLettersError> {
+    fn begin(
+        letters: &'a DeadLetters,
+        wish: &'a Wish,
+        progress: &'a Progress,
+    ) -> Result<Self, DeadLettersError> {
         if wish.to.as_deref() == Some(letters.topic()) {
             return Err(DeadLettersError::Loop(letters.topic.clone()));
         }
@@ -144,6 +155,7 @@ impl<'a> Redrive<'a> {
         Ok(Self {
             letters,
             wish,
+            progress,
             redriven,
             targets: HashMap::new(),
             pace: Pace::new(wish.per_second),
@@ -157,8 +169,13 @@ impl<'a> Redrive<'a> {
         &mut self,
         judge: &mut dyn FnMut(&Letter) -> Result<Judged, DeadLettersError>,
     ) -> Result<(), DeadLettersError> {
-        let (letters, wish) = (self.letters, self.wish);
-        let scanned = letters.scan(&wish.filter, |letter| self.take(&letter, judge));
+        let (letters, wish, progress) = (self.letters, self.wish, self.progress);
+        let go_on = || !progress.is_stopped();
+        let scanned = letters.scan_while(go_on, &wish.filter, |letter| {
+            let scan = self.take(&letter, judge);
+            self.show();
+            scan
+        });
         let Some(outbox) = &mut self.outbox else {
             self.report.redriven = self.planned;
             return scanned;
@@ -172,6 +189,13 @@ impl<'a> Redrive<'a> {
             .map(|target| redriven::ended(letters.topic(), target))
             .collect();
         outbox.note(&ended)
+    }
+
+    /// What was acknowledged so far; in a dry run, what would be put back.
+    fn show(&mut self) {
+        let acknowledged = self.outbox.as_ref().map(Outbox::acknowledged);
+        self.report.redriven = acknowledged.unwrap_or(self.planned);
+        self.progress.show(&self.report);
     }
 
     fn take(
@@ -193,6 +217,9 @@ impl<'a> Redrive<'a> {
                 self.report.stays(stays::FAILING);
                 return Ok(Scan::Continue);
             }
+        }
+        if self.outbox.is_some() && !self.progress.wait(self.pace.next(Instant::now())) {
+            return Ok(Scan::Enough);
         }
         self.put_back(letter, place)?;
         self.planned += 1;
@@ -274,7 +301,6 @@ impl<'a> Redrive<'a> {
             ..OutgoingRecord::default()
         };
         let mark = redriven::mark(letter, &record.topic);
-        std::thread::sleep(self.pace.next(Instant::now()));
         outbox.send(&record, Some(mark))?;
         if self.planned == 0 {
             // The first one alone: what is refused is refused before a second one is tried, and what connecting takes

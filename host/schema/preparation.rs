@@ -1,11 +1,16 @@
 //! What is done with every event of a route before its plugin is called.
 
 use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use super::confluent::{RegisteredDecoder, SchemaRegistry};
 use super::decode::VIEW_BYTES_MAX;
 use super::{Checker, CloudEvents, Decoded, Decoder, Event, Flaw, Place, Rules, View};
 use crate::config::{self, Decode};
+
+/// How often somebody who waits asks whether what is needed has come.
+const PAUSE: Duration = Duration::from_millis(20);
 
 /// What a route asks for: that events are decoded, or checked, or first the one and then the other. A route that asks
 /// for nothing has none of these, and pays nothing.
@@ -86,6 +91,18 @@ impl Preparation {
         match checked {
             Ok(()) => Prepared::Ready(view),
             Err(flaw) => Prepared::Flawed(flaw),
+        }
+    }
+
+    /// Prepares one event, and waits so long for what it needs: for whoever is no lane.
+    #[must_use]
+    pub fn prepare_within(&self, event: &Event<'_>, patience: Duration) -> Prepared {
+        let until = Instant::now() + patience;
+        loop {
+            match self.prepare(event) {
+                Prepared::NotNow { .. } if Instant::now() < until => thread::sleep(PAUSE),
+                prepared => return prepared,
+            }
         }
     }
 

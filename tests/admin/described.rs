@@ -10,10 +10,10 @@ use crate::harness::topic::Record;
 use crate::harness::wait;
 
 /// The document, and whether answers are as it says.
-struct Document(Value);
+pub(super) struct Document(Value);
 
 impl Document {
-    fn of(host: &Host) -> Self {
+    pub(super) fn of(host: &Host) -> Self {
         let (status, text) = host.get("/v1/openapi.json").expect("it is served");
         assert_eq!(status, 200);
         Self(serde_json::from_str(&text).expect("it is JSON"))
@@ -36,7 +36,7 @@ impl Document {
 
     /// Checks one answer, which stands under this path in the document.
     #[track_caller]
-    fn holds(&self, method: &str, path: &str, (status, text): (u16, &str)) -> Value {
+    pub(super) fn holds(&self, method: &str, path: &str, (status, text): (u16, &str)) -> Value {
         let answer: Value = serde_json::from_str(text).expect("it is JSON");
         let validator = self.schema(method, path, status);
         let flaws: Vec<String> = validator

@@ -1,7 +1,9 @@
-// Dead letters, grouped by what went wrong, with the commands that work on a group of them.
+// Dead letters, grouped by what went wrong, with what can be done with a group of them.
 
 import { Refused, ask } from "/page/ask.js";
 import { byId, choices, count, keep, make, redraw, say } from "/page/dom.js";
+import { opener } from "/page/letter.js";
+import { purges, redriveCluster, works } from "/page/redriving.js";
 
 const form = byId("letters-filter");
 let again = null;
@@ -32,6 +34,7 @@ export async function letters(look) {
   }
   try {
     show(await ask(`/v1/dead-letters/${encodeURIComponent(topic)}`));
+    await works(topic, again);
   } catch (error) {
     if (!(error instanceof Refused)) throw error;
     say(byId("letters-state"), error.message);
@@ -45,6 +48,8 @@ function show(of) {
   say(byId("letters-state"), of.trouble ?? `${count(of.letters)} dead letters${put}${more}${reading}`);
   keep(byId("letters-clusters"), of.clusters, (one) => one.signature, (one, old) =>
     redraw(old, one, () => cluster(of.topic, one)));
+  keep(byId("letters-purges"), of.letters ? [of.topic] : [], (topic) => topic, (topic, old) =>
+    redraw(old, topic, () => purges(topic, again)));
   keep(byId("letters-newest"), of.newest.slice(0, 50), (one) => one.id, (one, old) => redraw(old, one, letter));
 }
 
@@ -64,7 +69,8 @@ function cluster(topic, one) {
       ...fact("Last", when(one.last_seen_ms)),
       ...fact("Example", make("span.code", {}, one.example)),
       ...(one.signature ? fact("Signature", make("span.code", {}, one.signature)) : [])),
-    make("details", {}, make("summary", {}, "What can be done"),
+    make("div.buttons", {}, ...(one.signature ? redriveCluster(topic, one, again) : []), opener(one.example, again)),
+    make("details", {}, make("summary", {}, "On a terminal"),
       make("ul.route", {}, command(`show ${one.example}`), command(`repro ${one.example}`),
         one.signature && command(`redrive ${topic} --signature ${one.signature} --dry-run`))));
 }
@@ -76,7 +82,8 @@ function letter(one) {
       make(one.redriven ? "span.state.good" : "span.state.bad", {}, one.redriven ? "put back" : one.cause ?? "not known"),
       make("code", {}, one.id), make("span.quiet", {}, origin),
       one.plugin && make("span.quiet", {}, one.plugin),
-      make("span.quiet", {}, when(one.failed_at_ms))),
+      make("span.quiet", {}, when(one.failed_at_ms)),
+      opener(one.id, again)),
     one.message && make("p.wrong", {}, `${one.code ? `${one.code}: ` : ""}${one.message}`),
     one.key != null && make("pre", {}, one.key));
 }

@@ -2,16 +2,13 @@
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{bail, ensure};
 use clap::Args;
-use time::OffsetDateTime;
-use time::format_description::well_known::Rfc3339;
 
 use crate::cli::topics::Connection;
 use crate::config::{self, Config};
-use crate::dead_letters::{DeadLetters, Filter, LetterId};
+use crate::dead_letters::{DeadLetters, Filter, LetterId, moment};
 
 /// Where the dead letters are.
 #[derive(Debug, Clone, Args)]
@@ -139,30 +136,9 @@ pub(super) fn topic_and_ids(
     Ok((topics.first().map(|topic| (*topic).to_owned()), ids))
 }
 
-/// A time in milliseconds since the Unix epoch, from a time or from how long ago it was.
-pub(super) fn moment(text: &str) -> Result<i64, String> {
-    if let Ok(time) = OffsetDateTime::parse(text, &Rfc3339) {
-        let ms = time.unix_timestamp_nanos() / 1_000_000;
-        return i64::try_from(ms).map_err(|_| "this time is too far away".to_owned());
-    }
-    let ago = config::units::duration(text).map_err(|_| {
-        "write a time such as 2026-11-29T12:30:00Z, or how long ago it was, such as 2h".to_owned()
-    })?;
-    let now = SystemTime::now().duration_since(UNIX_EPOCH);
-    let then = now.unwrap_or_default().saturating_sub(ago);
-    Ok(i64::try_from(then.as_millis()).unwrap_or(i64::MAX))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn times_are_read_as_people_write_them() {
-        assert_eq!(moment("1970-01-01T00:00:02.5Z"), Ok(2_500));
-        assert!(moment("2h").unwrap() + 2 * 3_600_000 - moment("0s").unwrap() < 60_000);
-        assert!(moment("yesterday").unwrap_err().contains("such as 2h"));
-    }
 
     #[test]
     fn what_is_meant_is_a_topic_or_ids_of_one() {

@@ -5,9 +5,9 @@ use std::io::{self, Write as _};
 use anyhow::bail;
 use clap::Args;
 
-use super::options::{Place, moment};
+use super::options::Place;
 use crate::cli::Output;
-use crate::dead_letters::{Bound, Purge};
+use crate::dead_letters::{Bound, Purge, moment};
 
 /// Arguments of `millrace dlq purge`.
 #[derive(Debug, Args)]
@@ -42,6 +42,9 @@ struct UpTo {
     /// Of each partition those before the first that was not put back.
     #[arg(long)]
     redriven: bool,
+    /// All of them.
+    #[arg(long)]
+    all: bool,
 }
 
 pub(super) fn run(args: &PurgeArgs) -> anyhow::Result<()> {
@@ -63,6 +66,7 @@ pub(super) fn run(args: &PurgeArgs) -> anyhow::Result<()> {
             },
             _,
         ) => Bound::Time(*time),
+        (UpTo { all: true, .. }, _) => Bound::All,
         _ => Bound::Redriven,
     };
     let (letters, _) = args.place.letters(args.topic.as_deref())?;

@@ -10,7 +10,7 @@ use super::options::{FilterArgs, Place, topic_and_ids};
 use super::trial::Trial;
 use crate::cli::Output;
 use crate::config::Config;
-use crate::dead_letters::{Judged, Letter, Report, Wish};
+use crate::dead_letters::{Judged, Letter, Progress, REDRIVES_MAX, Report, Wish, rate};
 
 /// Arguments of `millrace dlq redrive`.
 #[derive(Debug, Args)]
@@ -34,7 +34,7 @@ pub(super) struct RedriveArgs {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     limit: Option<u64>,
     /// Leaves events alone that were put back so often already.
-    #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, value_name = "N", default_value_t = REDRIVES_MAX, value_parser = clap::value_parser!(u32).range(1..))]
     max_redrives: u32,
     /// Puts back only those that now succeed with this component, run with the grants, limits and settings of the
     /// plugin in the configuration.
@@ -54,20 +54,6 @@ pub(super) struct RedriveArgs {
     /// How to print the answer.
     #[arg(long, value_enum, default_value_t)]
     output: Output,
-}
-
-/// Reads a rate as records a second.
-fn rate(text: &str) -> Result<f64, String> {
-    let (number, seconds) = match text.split_once('/') {
-        None | Some((_, "s")) => (text.trim_end_matches("/s"), 1.0),
-        Some((number, "m")) => (number, 60.0),
-        Some((number, "h")) => (number, 3_600.0),
-        Some(_) => ("", 1.0),
-    };
-    let rate = number.parse().ok().map(|rate: f64| rate / seconds);
-    // A slower one is a letter in eleven days, which nobody means.
-    rate.filter(|rate| (1e-6..=1e9).contains(rate))
-        .ok_or_else(|| "write a rate such as 100/s, 6000/m or 10/h".to_owned())
 }
 
 pub(super) fn run(args: &RedriveArgs) -> anyhow::Result<()> {
@@ -99,10 +85,11 @@ pub(super) fn run(args: &RedriveArgs) -> anyhow::Result<()> {
         dry_run: args.dry_run,
         keep_time: args.keep_time,
     };
-    let (report, done) = letters.redrive(&wish, &mut |letter: &Letter| match &mut trial {
+    let mut judge = |letter: &Letter| match &mut trial {
         Some(trial) => trial.judge(letter),
         None => Ok(Judged::Fixed),
-    });
+    };
+    let (report, done) = letters.redrive(&wish, &mut judge, &Progress::default());
     print(args, &report, config.as_ref())?;
     Ok(done?)
 }
@@ -151,25 +138,4 @@ fn warnings(report: &Report, config: Option<&Config>) -> Vec<String> {
         format!("no group of the configuration reads topic {topic}: what is put back there is waited for by nobody")
     });
     missing.chain(unread).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_rate_is_a_number_of_records_in_a_time() {
-        for (text, per_second) in [
-            ("100/s", 100.0),
-            ("100", 100.0),
-            ("6000/m", 100.0),
-            ("36/h", 0.01),
-        ] {
-            let read = rate(text).unwrap();
-            assert!((read - per_second).abs() < 1e-9, "{text}: {read}");
-        }
-        for wrong in ["0/s", "-1/s", "many", "1/d", "NaN/s", "inf", ""] {
-            rate(wrong).unwrap_err();
-        }
-    }
 }

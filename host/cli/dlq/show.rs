@@ -3,7 +3,7 @@
 
 use anyhow::ensure;
 use clap::Args;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::options::{Place, topic_and_ids};
 use super::repro::transcript_of;
@@ -13,7 +13,7 @@ use crate::authoring::fixture::Fixture;
 use crate::authoring::shown::Shown;
 use crate::cli::Output;
 use crate::dead_letters::{Letter, LetterId, Redriven};
-use crate::delivery::dead_letter::{PREFIX, fact};
+use crate::delivery::dead_letter::fact;
 
 /// Records that are shown at once: they are held in memory.
 const LAST_MAX: u64 = 10_000;
@@ -81,7 +81,7 @@ pub(super) fn run(args: &ShowArgs) -> anyhow::Result<()> {
         Output::Json => {
             let all = found
                 .iter()
-                .map(|letter| in_json(letter, &redriven, decoded(letter)));
+                .map(|letter| letter.to_json(redriven.has(letter), decoded(letter).as_deref()));
             println!("{}", all.collect::<Value>());
         }
         Output::Text => found
@@ -107,26 +107,6 @@ fn decoded(letter: &Letter, shown: &Shown) -> Option<Vec<u8>> {
     let account = letter.account.as_ref()?;
     let value = shown.event(&account.group, event(letter)).ok()?.value?;
     (letter.record.value.as_ref() != Some(&value)).then_some(value)
-}
-
-fn json_or_text(value: &[u8]) -> Value {
-    serde_json::from_slice(value).unwrap_or_else(|_| String::from_utf8_lossy(value).into())
-}
-
-/// What the host wrote on it, by name without the prefix.
-fn facts(letter: &Letter) -> Vec<(String, String)> {
-    let headers = &letter.record.headers;
-    let names = headers.iter().filter_map(|(name, _)| {
-        let name = name.strip_prefix(PREFIX.as_bytes())?;
-        // It is shown by what it says.
-        if name == b"transcript" {
-            return None;
-        }
-        String::from_utf8(name.to_vec()).ok()
-    });
-    names
-        .filter_map(|name| Some((name.clone(), fact(headers, &name)?)))
-        .collect()
 }
 
 /// What another system wrote on it.
@@ -160,34 +140,11 @@ fn foreign_facts(letter: &Letter) -> Vec<(String, String)> {
     .collect()
 }
 
-fn in_json(letter: &Letter, redriven: &Redriven, decoded: Option<Vec<u8>>) -> Value {
-    // What was written as a line reads as a value.
-    let event: Value = serde_json::from_str(&event(letter).to_line()).unwrap_or_default();
-    let facts = facts(letter)
-        .into_iter()
-        .map(|(name, text)| (name, Value::from(text)));
-    let record = &letter.record;
-    let transcript = transcript_of(letter).ok().flatten();
-    json!({
-        "transcript": transcript,
-        "id": letter.id().to_string(),
-        "topic": record.topic,
-        "partition": record.partition,
-        "offset": record.offset,
-        "timestamp_ms": record.timestamp_ms,
-        "dead_letter": facts.collect::<serde_json::Map<_, _>>(),
-        "event": event,
-        "summary": letter.summary(),
-        "redriven": redriven.has(letter),
-        "decoded": decoded.map(|value| json_or_text(&value)),
-    })
-}
-
 /// One letter, for a person.
 fn told(letter: &Letter, redriven: &Redriven, decoded: Option<Vec<u8>>) -> String {
     let mut told = format!("{}\n", letter.id());
     let mut line = |name: &str, text: &str| told.push_str(&format!("  {name:<16} {text}\n"));
-    let mut facts = facts(letter);
+    let mut facts = letter.facts();
     if fact(&letter.record.headers, "cause").is_none() {
         facts.extend(foreign_facts(letter));
     }
