@@ -57,7 +57,9 @@ fn the_page_shows_what_waits_and_why_and_asks_before_it_changes_anything() {
     ]);
     tells_of_dead_letters_that_rise(&browser, group);
     wait::eventually("an axis that says each number once", TIMEOUT, || {
-        axis(&browser, "Lag in events") == json!(["0", "1", "2"])
+        // The first look may have seen the others on their way.
+        let axis = axis(&browser, "Lag in events");
+        [json!(["0", "1", "2"]), json!(["0", "2", "4"])].contains(&axis)
     });
     assert_eq!(
         browser.script("return localStorage.length + sessionStorage.length"),
@@ -135,7 +137,7 @@ fn tells_of_dead_letters_that_rise(browser: &Browser, group: &str) {
 fn axis(browser: &Browser, title: &str) -> Value {
     browser.script(&format!(
         "const chart = [...document.querySelectorAll('.chart')].find((one) => one.querySelector('h3').textContent === '{title}'); \
-         const left = (text) => Number(text.getAttribute('x')) < 44; \
+         const left = (text) => Number(text.getAttribute('x')) < 50; \
          return [...chart.querySelectorAll('text')].filter(left).map((text) => text.textContent)"
     ))
 }
@@ -163,6 +165,7 @@ fn pauses_and_resumes(browser: &Browser, trouble: &Trouble) {
         browser.click(&format!("#{view} {resume}"));
         browser.wait_for(&[&format!("POST /v1/groups/{group}/resume{query}")]);
         browser.click("#confirm-yes");
+        browser.wait_for(&[&format!("{whose} goes on.")]);
         browser.types("nav a[href='#overview']", ENTER);
         wait::eventually("something that goes on", TIMEOUT, || {
             let text = browser.text();

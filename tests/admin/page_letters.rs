@@ -32,7 +32,7 @@ fn a_letter_is_opened_a_cluster_is_put_back_and_removed_and_each_call_is_shown_b
     let button = format!("button[aria-label='Redrive: {signature}']");
     browser.types(&button, ENTER);
     browser.wait_for(&["Put 3 dead letters back?", &redrive]);
-    browser.types("#confirm button[value='no']", ENTER);
+    leaves(&browser, "#confirm");
     browser.types(&button, ENTER);
     browser.types("#confirm-field-text", "50/s");
     browser.wait_for(&[&format!("{redrive}&rate=50%2Fs")]);
@@ -80,9 +80,15 @@ fn opens_a_letter(browser: &Browser, graves: &Graves) {
     ));
     let call = format!("/v1/groups/{group}/pause?topic={source}&key=a+customer");
     browser.wait_for(&[&format!("POST {call}")]);
-    browser.types("#confirm button[value='no']", ENTER);
-    browser.types("#letter .head button", ENTER);
-    wait::eventually("a letter that is closed", TIMEOUT, || {
-        browser.script("return document.querySelector('#letter').open") == false
+    leaves(browser, "#confirm");
+    leaves(browser, "#letter");
+}
+
+/// Closes a dialog without a yes.
+fn leaves(browser: &Browser, dialog: &str) {
+    browser.types(&format!("{dialog} button[value='no']"), ENTER);
+    let open = format!("return document.querySelector('{dialog}').open");
+    wait::eventually("a dialog that is closed", TIMEOUT, || {
+        browser.script(&open) == false
     });
 }

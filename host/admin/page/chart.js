@@ -4,7 +4,7 @@ import { make, say } from "/page/dom.js";
 
 const SVG = "http://www.w3.org/2000/svg";
 const HEIGHT = 150;
-const SPACE = { left: 44, right: 8, top: 8, bottom: 20 };
+const SPACE = { left: 52, right: 8, top: 8, bottom: 20 };
 
 /** Series that get a colour of their own. */
 export const COLOURS = 6;
