@@ -8,7 +8,7 @@ import { byId, clock, count, keep, make, redraw } from "/page/dom.js";
 const [ASK_EVERY_MS, ASK_TIMES_MAX] = [300, 400];
 
 const path = (topic, work) => `/v1/dead-letters/${encodeURIComponent(topic)}/${work}`;
-const RATE = { name: "rate", label: "At most, left out as fast as they are taken", placeholder: "100/s" };
+const RATE = { name: "rate", label: "Rate (without one, as fast as they are taken)", placeholder: "100/s" };
 const BACK = "Each goes back to where it came from, once, those of one key in their order, the first one alone. The letters stay.";
 
 /** Puts a cluster back, or tells what that would do. */
