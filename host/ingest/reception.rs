@@ -376,7 +376,7 @@ impl Reception {
         caller.client.may_publish_to(event.topic)?;
         self.check_size(event)?;
         check_idempotency_key(event)?;
-        check_timestamp(event, SystemTime::now())?;
+        check_timestamp(event)?;
         self.shared.rules.check(event)?;
         self.shared.publisher.ensure_topic(event.topic).await?;
         // Last, because the lookup may have taken its time.
@@ -425,11 +425,14 @@ fn complete(event: &mut Received<'_>) {
 }
 
 /// A broker that refuses one time refuses the whole record batch that the event was put into, with events of others.
-fn check_timestamp(event: &Received<'_>, now: SystemTime) -> Result<(), Refusal> {
+fn check_timestamp(event: &Received<'_>) -> Result<(), Refusal> {
     let Some(timestamp_ms) = event.timestamp_ms else {
         return Ok(());
     };
-    let latest = now.duration_since(UNIX_EPOCH).unwrap_or_default() + TIMESTAMP_AHEAD_MAX;
+    let latest = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default()
+        + TIMESTAMP_AHEAD_MAX;
     if u128::try_from(timestamp_ms).is_ok_and(|timestamp_ms| timestamp_ms > latest.as_millis()) {
         return Err(invalid(
             "timestamp_ms lies more than an hour ahead, which brokers refuse; it is milliseconds since 1970, and now \

@@ -300,7 +300,7 @@ impl Publisher {
     }
 
     fn remembered(&self, topic: &str) -> Option<Result<(), PublishError>> {
-        match self.topics.get(topic, Instant::now()) {
+        match self.topics.get(topic, Instant::now) {
             Some(Knowledge::Exists(_)) => Some(Ok(())),
             Some(Knowledge::Absent) => Some(Err(PublishError::UnknownTopic(topic.to_owned()))),
             Some(Knowledge::NoAnswer) => Some(Err(self.unreachable())),
