@@ -4,6 +4,7 @@ mod dialects;
 mod lasting;
 mod redrive;
 mod refused;
+mod times;
 
 use serde_json::Value;
 
@@ -62,9 +63,19 @@ impl Graveyard {
     }
 
     /// The dead letter of the event with this number: cause, code, message and what the signature adds.
-    fn letter(&self, number: usize, [cause, code, message, frames]: [&str; 4]) -> Record {
+    fn letter(&self, number: usize, account: [&str; 4]) -> Record {
+        self.letter_of(number, recent_ms() + number as i64, account)
+    }
+
+    /// The same for an event that was given up at this time.
+    fn letter_of(
+        &self,
+        number: usize,
+        failed_at_ms: i64,
+        [cause, code, message, frames]: [&str; 4],
+    ) -> Record {
         let key = number % 40;
-        let failed_at = (recent_ms() + number as i64).to_string();
+        let failed_at = failed_at_ms.to_string();
         let facts = [
             ("version", "1"),
             ("origin.topic", self.source.name()),

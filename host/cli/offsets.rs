@@ -256,7 +256,8 @@ fn print_setting(set: &Set, group: &str, setting: &Setting, waiting: i64) {
     let head = ["topic", "partition", "before", "after", "again", "skipped"];
     print_table(&head, rows);
     if setting.forget_state {
-        println!("state, sums and unsent emissions of these partitions are forgotten");
+        let are = if set.dry_run { "would be" } else { "are" };
+        println!("state, sums and unsent emissions of these partitions {are} forgotten");
     }
     if waiting > 0 {
         println!(

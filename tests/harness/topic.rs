@@ -134,6 +134,14 @@ pub(crate) fn recent_ms() -> i64 {
     now.expect("it is after 1970").as_millis() as i64 - 60_000
 }
 
+/// A time in RFC 3339, of milliseconds since 1970.
+pub(crate) fn rfc3339(time_ms: i64) -> String {
+    let nanos = i128::from(time_ms) * 1_000_000;
+    let time = time::OffsetDateTime::from_unix_timestamp_nanos(nanos).expect("a time");
+    time.format(&time::format_description::well_known::Rfc3339)
+        .expect("a time of our days")
+}
+
 /// One topic of one cluster.
 #[derive(Debug, Clone)]
 pub(crate) struct Topic {

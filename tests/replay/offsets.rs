@@ -4,10 +4,12 @@ use std::fs;
 
 use serde_json::json;
 
+use super::range::Counting;
 use super::{TIMEOUT, command, first_partition};
 use crate::harness::host::Setup;
 use crate::harness::kafka;
-use crate::harness::topic::{Record, recent_ms};
+use crate::harness::main_flow::with_sessions_of;
+use crate::harness::topic::{Record, recent_ms, rfc3339};
 use crate::harness::wait;
 use crate::harness::witness::Witness;
 
@@ -198,10 +200,86 @@ fn a_group_is_set_to_a_time_and_what_makes_no_sense_is_answered_with_what_to_wri
     );
 }
 
-/// A time in RFC 3339, of milliseconds since 1970.
-fn rfc3339(time_ms: i64) -> String {
-    let nanos = i128::from(time_ms) * 1_000_000;
-    let time = time::OffsetDateTime::from_unix_timestamp_nanos(nanos).expect("a time");
-    time.format(&time::format_description::well_known::Rfc3339)
-        .expect("a time of our days")
+#[test]
+fn state_is_forgotten_with_the_offset_where_that_is_asked_for_and_of_these_partitions_only() {
+    let (counting, setup) = Counting::over("forgets", 2);
+    let of_each = || {
+        [0, 1].map(|partition| {
+            Record::new(format!("{}-{partition}", counting.keys), "x").partition(partition)
+        })
+    };
+    let handle_one_more = || {
+        counting.source.produce(&of_each());
+        counting.handle_all(&setup);
+        [0, 1].map(|key| counting.last_count(key))
+    };
+    for _ in 0..3 {
+        counting.source.produce(&of_each());
+    }
+    assert_eq!(handle_one_more(), [4, 4]);
+    let first = format!("{}:0", counting.source.name());
+    let set = |options: &[&str]| {
+        let options = [&["--topic", &first, "--to", "earliest"], options].concat();
+        let exit = command(&setup, &["offsets", "set"], &counting.group, &options);
+        exit.expect_code(0).json()
+    };
+    let dry = set(&["--forget-state", "--dry-run"]);
+    assert_eq!(
+        (&dry["set"], &dry["forget_state"]),
+        (&json!(false), &json!(true))
+    );
+    assert_eq!(handle_one_more(), [5, 5], "a dry run forgets nothing");
+
+    set(&["--forget-state"]);
+    assert_eq!(
+        handle_one_more(),
+        [6, 6],
+        "six events from nothing, and one more of the partition that was left alone"
+    );
+    set(&[]);
+    assert_eq!(
+        handle_one_more(),
+        [6 + 7, 7],
+        "the same state, and all events again"
+    );
+}
+
+#[test]
+fn sums_that_have_not_left_are_counted_twice_or_forgotten_as_it_is_asked_for() {
+    const EVENTS: i64 = 5;
+    let witness = Witness::new("unsent", 1);
+    let (source, group) = (&witness.source, witness.group.as_str());
+    // Sums leave only when a host ends in order, and one that was killed is missed soon.
+    let config = witness.config("").replace("tick: 300ms", "tick: 1h");
+    let setup = Setup::new(kafka::shared(), &with_sessions_of(6_000, &config));
+    source.produce(
+        &(0..EVENTS)
+            .map(|n| Record::new(format!("{n}"), "{}"))
+            .collect::<Vec<_>>(),
+    );
+    let set = |options: &[&str]| {
+        let options = [&["--to", "earliest"], options].concat();
+        wait::eventually_some("a group without members", TIMEOUT, || {
+            let exit = command(&setup, &["offsets", "set"], group, &options);
+            if exit.code == Some(0) {
+                Ok(())
+            } else {
+                Err(exit.stderr)
+            }
+        });
+    };
+    let mut counted = 0;
+    for (options, of_each_event) in [(&[][..], 2), (&["--forget-state"], 1)] {
+        let host = setup.start();
+        source.wait_for_no_lag(group, TIMEOUT);
+        host.kill9();
+        assert_eq!(witness.counted(), counted, "the sums have not left");
+        set(options);
+        let host = setup.start();
+        source.wait_for_no_lag(group, TIMEOUT);
+        host.sigterm().expect_code(0);
+        counted += of_each_event * EVENTS;
+        assert_eq!(witness.counted(), counted, "{options:?}");
+        set(&[]);
+    }
 }

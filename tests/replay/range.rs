@@ -1,6 +1,7 @@
 //! `millrace replay`: a range beside the live group, and that nothing of the live group is touched.
 
 use std::fs;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
@@ -10,6 +11,7 @@ use crate::harness::kafka;
 use crate::harness::main_flow::guest;
 use crate::harness::topic::{Record, Stored, Topic, unique};
 use crate::harness::wait;
+use crate::harness::witness::Witness;
 
 /// One group that counts the events of each key in its state, and outputs the counts.
 pub(super) struct Counting {
@@ -22,8 +24,13 @@ pub(super) struct Counting {
 
 impl Counting {
     pub(super) fn new(hint: &str) -> (Self, Setup) {
+        Self::over(hint, 1)
+    }
+
+    /// The same, of so many partitions.
+    pub(super) fn over(hint: &str, partitions: i32) -> (Self, Setup) {
         let counting = Self {
-            source: Topic::create(kafka::shared(), hint, 1),
+            source: Topic::create(kafka::shared(), hint, partitions),
             group: unique(hint),
             dead_letters: Topic::create(kafka::shared(), &format!("{hint}.dlq"), 1),
             keys: unique(hint),
@@ -59,19 +66,30 @@ impl Counting {
     #[track_caller]
     pub(super) fn counts_after(&self, setup: &Setup, value: &str) -> i64 {
         self.produce(&[value]);
+        self.handle_all(setup);
+        self.last_count(0)
+    }
+
+    /// Lets a host handle what there is.
+    pub(super) fn handle_all(&self, setup: &Setup) {
         let host = setup.start();
         self.source.wait_for_no_lag(&self.group, TIMEOUT);
         host.sigterm().expect_code(0);
-        let first = format!("{}-0", self.keys);
-        let of_first = self.outputs().into_iter();
-        let of_first = of_first.filter(|record| record.key.as_deref() == Some(first.as_bytes()));
-        let last = of_first.max_by_key(|record| record.offset);
+    }
+
+    /// The last count of a key that has been sent.
+    #[track_caller]
+    pub(super) fn last_count(&self, key: usize) -> i64 {
+        let key = format!("{}-{key}", self.keys);
+        let of_key = self.outputs().into_iter();
+        let of_key = of_key.filter(|record| record.key.as_deref() == Some(key.as_bytes()));
+        let last = of_key.max_by_key(|record| record.offset);
         last.and_then(|record| record.json().as_i64())
             .expect("a count")
     }
 
     /// The outputs of this test that the live topic has.
-    fn outputs(&self) -> Vec<Stored> {
+    pub(super) fn outputs(&self) -> Vec<Stored> {
         let of_test = |record: &Stored| {
             let key = record.key.as_deref().unwrap_or_default();
             key.starts_with(self.keys.as_bytes())
@@ -82,7 +100,7 @@ impl Counting {
 }
 
 /// The lines of a file that a replay has written.
-fn lines(setup: &Setup, file: &str) -> Vec<Value> {
+pub(super) fn lines(setup: &Setup, file: &str) -> Vec<Value> {
     let path = setup.folder().join("store/live.replay").join(file);
     let text = fs::read_to_string(&path).unwrap_or_default();
     text.lines()
@@ -185,4 +203,56 @@ fn records_of_a_replay_go_to_topics_where_that_is_asked_for_and_requests_are_not
         "{}",
         refused.stderr
     );
+}
+
+#[test]
+fn a_replay_that_does_not_come_to_its_end_gives_up_at_its_time_and_says_what_is_left() {
+    let witness = Witness::new("gives-up", 1);
+    let setup = Setup::new(kafka::shared(), &witness.config(""));
+    let replay = |options: &[&str]| command(&setup, &["replay"], &witness.group, options);
+    let events = [
+        ("a", "{}"),
+        ("b", r#"{"do":"retry","after-ms":600000}"#),
+        ("a", "{}"),
+    ];
+    let events = events.map(|(key, value)| Record::new(key, value));
+    witness.source.produce(&events);
+    let began = Instant::now();
+    let said = replay(&["--from", "earliest", "--timeout", "5s"]);
+    let said = said.expect_code(1).json();
+    let took = began.elapsed();
+    assert!(Duration::from_secs(5) < took && took < TIMEOUT, "{took:?}");
+    assert_eq!(
+        (&said["complete"], &said["offsets_left"]),
+        (&json!(false), &json!(2)),
+        "the event that waits holds the commit: {said}"
+    );
+    let why = said["ended_early"].as_str().expect("a reason");
+    assert!(why.contains("--timeout"), "{why}");
+    assert_eq!(said["events"]["processed"], 2, "{said}");
+    assert_eq!(said["dead_letters"], 0, "it is not given up: {said}");
+    assert_eq!(witness.source.committed(&witness.group), [].into());
+
+    let swap = command(&setup, &["replay", "swap"], &witness.group, &[]).expect_code(2);
+    let told = "has not come to its end";
+    assert!(swap.stderr.contains(told), "{}", swap.stderr);
+    let again = replay(&["--from", "earliest"]).expect_code(2);
+    assert!(again.stderr.contains("--again"), "{}", again.stderr);
+    let part = [
+        "--from",
+        "earliest",
+        "--to",
+        "1",
+        "--again",
+        "--timeout",
+        "1m",
+    ];
+    let said = replay(&part).expect_code(0).json();
+    assert_eq!(
+        (&said["complete"], &said["events"]["polled"]),
+        (&json!(true), &json!(1)),
+        "it began at its start: {said}"
+    );
+    let misread = replay(&["--from", "earliest", "--timeout", "soon"]).expect_code(2);
+    assert!(misread.stderr.contains("--timeout"), "{}", misread.stderr);
 }

@@ -5,7 +5,7 @@ use std::os::unix::fs::MetadataExt as _;
 
 use serde_json::json;
 
-use super::range::Counting;
+use super::range::{Counting, lines};
 use super::{TIMEOUT, command, first_partition};
 use crate::harness::host::Setup;
 
@@ -117,4 +117,67 @@ fn the_state_of_a_replay_is_compared_takes_the_place_of_the_live_one_and_goes_ba
     // A part of what the group reads cannot take the place of the whole.
     counting.replay(&setup, &again).expect_code(0);
     refused(&counting, &setup, &["swap"], "would be lost");
+}
+
+#[test]
+fn a_replay_that_is_ahead_of_its_group_serves_only_where_its_outputs_may_stay_in_files() {
+    let (counting, setup) = Counting::new("ahead");
+    let (source, group) = (&counting.source, counting.group.as_str());
+    counting.produce(&["x"; 9]);
+    counting.handle_all(&setup);
+    counting.produce(&["x"; 3]);
+    counting
+        .replay(&setup, &["--from", "earliest"])
+        .expect_code(0);
+    let compared = command(&setup, &["replay", "compare"], group, &[]);
+    let compared = compared.expect_code(1).json();
+    let outputs = &compared["outputs"][0];
+    assert_eq!(
+        (&outputs["same"], &outputs["only_side"]),
+        (&json!(9), &json!(3))
+    );
+
+    let told = "has handled 3 offsets that the live group had not";
+    refused(&counting, &setup, &["swap"], told);
+    refused(
+        &counting,
+        &setup,
+        &["swap", "--dry-run"],
+        "--accept-captured",
+    );
+    let swap = |options: &[&str]| {
+        let exit = command(&setup, &["replay", "swap"], group, options);
+        exit.expect_code(0).json()
+    };
+    let dry = swap(&["--accept-captured", "--dry-run"]);
+    assert_eq!(
+        (&dry["swapped"], &first_partition(&dry)["after"]),
+        (&json!(false), &json!(12))
+    );
+    assert_eq!(source.committed(group)[&0], 9, "a dry run sets nothing");
+    let done = swap(&["--accept-captured"]);
+    let moved = first_partition(&done);
+    let of_moved = ["before", "after", "skipped"].map(|name| moved[name].as_i64());
+    assert_eq!(of_moved, [Some(9), Some(12), Some(3)]);
+
+    assert_eq!(counting.counts_after(&setup, "x"), 5, "four of the side");
+    assert_eq!(
+        counting.outputs().len(),
+        10,
+        "nobody sends what the replay alone has handled"
+    );
+    let back = swap(&["--back"]);
+    let moved = first_partition(&back);
+    assert_eq!(
+        (&moved["after"], &moved["again"]),
+        (&json!(9), &json!(4)),
+        "what the live group had not handled before the swap runs on its own state"
+    );
+    assert_eq!(lines(&setup, "outputs/counts.jsonl").len(), 12);
+    assert_eq!(
+        counting.counts_after(&setup, "x"),
+        6,
+        "three and three events"
+    );
+    assert_eq!(counting.outputs().len(), 10 + 5);
 }

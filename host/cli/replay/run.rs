@@ -154,9 +154,16 @@ pub(super) fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
             Compiler::own_child()?,
         )?;
         manifest.plugins.clone_from(running.plugins());
-        let ended = until_the_end(args, &running, (&offsets, &manifest.ranges), &signals);
+        let mut ended = until_the_end(args, &running, (&offsets, &manifest.ranges), &signals);
         exit_in_the_end(config.drain_timeout + EXIT_MARGIN);
-        (ended, Some(running.stop()))
+        let summary = running.stop();
+        // What was in flight has been finished meanwhile.
+        if let Ended::Early(_, left) = &mut ended
+            && let Ok(now) = remaining(&offsets, &manifest.ranges)
+        {
+            *left = now;
+        }
+        (ended, Some(summary))
     };
     manifest.took_ms = began.elapsed().as_millis() as u64;
     manifest.complete = matches!(ended, Ended::AtItsEnd);
@@ -246,8 +253,9 @@ fn until_the_end(
             .timeout
             .is_some_and(|timeout| began.elapsed() >= timeout)
         {
-            let waits = running.trouble().unwrap_or_default();
-            return Ended::Early(format!("the time of --timeout is over; {waits}"), left);
+            let waits = running.trouble().map(|why| format!("; {why}"));
+            let waits = waits.unwrap_or_default();
+            return Ended::Early(format!("the time of --timeout is over{waits}"), left);
         }
         if told.elapsed() >= TELL_EVERY {
             told = Instant::now();
