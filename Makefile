@@ -403,6 +403,22 @@ setup-browser: ## the browser that the page is tested in, and what tells it what
 screenshots: setup-build setup-kafka setup-browser plugins ## the page as it is now, into docs/images
 	@MILLRACE_SCREENSHOTS="$(CURDIR)/docs/images" cargo test --release --workspace --test integration -- admin::page bad_night
 
+# From a module of its own, because what Jaeger replaces in its own module keeps `go install` from building it.
+define BUILD_JAEGER
+go -C tests/jaeger build -trimpath -ldflags '-s -w' -o "$$incoming/jaeger" github.com/jaegertracing/jaeger/cmd/all-in-one
+endef
+
+.PHONY: setup-jaeger
+setup-jaeger: ## a Jaeger for `make traces`, built from its source in some minutes; no part of `make setup`
+	@packages=()
+	if ! command -v go >/dev/null; then packages+=(golang-go); fi
+	$(INSTALL_PACKAGES)
+	$(call INSTALL_TOOLCHAIN,jaeger,tests/jaeger/go.sum,$(BUILD_JAEGER))
+
+.PHONY: traces
+traces: setup-build setup-kafka setup-jaeger plugins ## whether a real Jaeger shows what a host sends by OTLP, over gRPC and HTTP
+	@MILLRACE_TEST_JAEGER=1 cargo test --release --workspace --test integration spans::jaeger
+
 .PHONY: setup-clients
 setup-clients: ## clients of strangers that the HTTP gateway is tested with: the CloudEvents SDK, and schemathesis
 	@packages=()

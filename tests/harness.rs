@@ -16,6 +16,7 @@ pub(crate) mod frames;
 pub(crate) mod host;
 pub(crate) mod http;
 pub(crate) mod ingest;
+pub(crate) mod jaeger;
 pub(crate) mod kafka;
 pub(crate) mod load;
 pub(crate) mod main_flow;

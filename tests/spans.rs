@@ -1,6 +1,8 @@
 //! Spans, as an OpenTelemetry collector sees them: one trace from a gateway through a retry and an output to a dead
 //! letter and what is put back; what is not sampled; and a collector that is not there.
 
+mod jaeger;
+
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
