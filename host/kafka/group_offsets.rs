@@ -1,7 +1,8 @@
 //! What a consumer group has committed, who is in it, and setting its offsets while nobody is. It joins no group, and
 //! must not know why offsets are set.
 
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
 use rdkafka::error::{KafkaError as ClientError, RDKafkaErrorCode as Code};
@@ -15,6 +16,9 @@ use super::topics::Topics;
 use super::{KafkaError, QuietContext};
 use crate::config;
 use crate::delivery::offsets::Offset;
+
+/// How long it is waited before a coordinator is asked again that has yet to begin.
+const COORDINATOR_PAUSE: Duration = Duration::from_millis(200);
 
 /// A member of a group, as its coordinator knows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -110,20 +114,24 @@ impl GroupOffsets {
     /// # Errors
     /// The cluster does not say.
     pub fn committed(&self, of: &[(String, i32)]) -> Result<Vec<Committed>, KafkaError> {
-        let committed = self
-            .consumer
-            .committed_offsets(names(of), self.timeout)
-            .map_err(|error| self.refused("say what is committed by", &error))?;
+        let committed = self.of_coordinator(|| {
+            let committed = self.consumer.committed_offsets(names(of), self.timeout)?;
+            for element in committed.elements() {
+                element.error()?;
+            }
+            Ok(committed)
+        });
+        let committed =
+            committed.map_err(|error| self.refused("say what is committed by", &error))?;
         let metadata = metadata(&committed);
         let elements = committed.elements();
         let each = elements.iter().zip(metadata);
-        each.map(|(element, metadata)| {
-            let broken = |error| self.refused("say what is committed by", &error);
-            element.error().map_err(broken)?;
-            let offset = offset_of(element.offset());
-            Ok(Committed { offset, metadata })
-        })
-        .collect()
+        Ok(each
+            .map(|(element, metadata)| Committed {
+                offset: offset_of(element.offset()),
+                metadata,
+            })
+            .collect())
     }
 
     /// The oldest offset of a partition, and the one after its newest record.
@@ -175,8 +183,8 @@ impl GroupOffsets {
     /// It was refused, in part or as a whole; [`KafkaError::Refused`] says why.
     pub fn set(&self, commits: &[Commit]) -> Result<(), KafkaError> {
         let action = "set the offsets of";
-        self.consumer
-            .commit(&list(commits, true), CommitMode::Sync)
+        let commits_of_group = list(commits, true);
+        self.of_coordinator(|| self.consumer.commit(&commits_of_group, CommitMode::Sync))
             .map_err(|error| self.refused(action, &error))?;
         let of: Vec<(String, i32)> = commits
             .iter()
@@ -200,6 +208,23 @@ impl GroupOffsets {
         }
     }
 
+    /// Asks what the group's coordinator answers. One that moves to another broker, or that was made a moment ago, is
+    /// asked again until it is there or the time is over.
+    fn of_coordinator<T>(
+        &self,
+        ask: impl Fn() -> Result<T, ClientError>,
+    ) -> Result<T, ClientError> {
+        let until = Instant::now() + self.timeout;
+        loop {
+            match ask() {
+                Err(error) if has_yet_to_begin(&error) && Instant::now() < until => {
+                    thread::sleep(COORDINATOR_PAUSE);
+                }
+                answer => return answer,
+            }
+        }
+    }
+
     fn refused(&self, action: &str, error: &ClientError) -> KafkaError {
         let reason = match error.rdkafka_error_code() {
             Some(
@@ -220,6 +245,19 @@ impl GroupOffsets {
             reason,
         }
     }
+}
+
+/// Whether the coordinator will be there in a moment, or is another broker by now.
+fn has_yet_to_begin(error: &ClientError) -> bool {
+    matches!(
+        error.rdkafka_error_code(),
+        Some(
+            Code::NotCoordinator
+                | Code::CoordinatorNotAvailable
+                | Code::CoordinatorLoadInProgress
+                | Code::WaitingForCoordinator
+        )
+    )
 }
 
 fn offset_of(offset: ClientOffset) -> Option<Offset> {

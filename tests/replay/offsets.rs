@@ -2,14 +2,14 @@
 
 use std::fs;
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::range::Counting;
 use super::{TIMEOUT, command, first_partition};
 use crate::harness::host::Setup;
-use crate::harness::kafka;
-use crate::harness::main_flow::with_sessions_of;
-use crate::harness::topic::{Record, recent_ms, rfc3339};
+use crate::harness::kafka::{self, Node, Speed};
+use crate::harness::main_flow::{guest, with_sessions_of};
+use crate::harness::topic::{Record, Topic, recent_ms, rfc3339, unique};
 use crate::harness::wait;
 use crate::harness::witness::Witness;
 
@@ -282,4 +282,25 @@ fn sums_that_have_not_left_are_counted_twice_or_forgotten_as_it_is_asked_for() {
         assert_eq!(witness.counted(), counted, "{options:?}");
         set(&[]);
     }
+}
+
+#[test]
+fn the_coordinator_of_a_cluster_that_has_just_begun_is_waited_for() {
+    let node = Node::start(Speed::QuickStart);
+    let source = Topic::create(&node.brokers(), "begins", 1);
+    let group = unique("begins");
+    let config = format!(
+        "plugins:\n  counter: {{ path: {}, grants: [state, \"output:counts\"] }}\n\
+         groups:\n  - id: {group}\n    routes: {{ {}: counter }}\n",
+        guest("counter-state"),
+        source.name(),
+    );
+    let setup = Setup::new(&node.brokers(), &config);
+    let shown = command(&setup, &["offsets", "show"], &group, &[]);
+    let shown = shown.expect_code(0).json();
+    assert_eq!(first_partition(&shown)["committed"], Value::Null);
+    source.produce(&[Record::new("k", "{}")]);
+    let set = command(&setup, &["offsets", "set"], &group, &["--to", "latest"]);
+    set.expect_code(0);
+    assert_eq!(source.committed(&group), [(0, 1)].into());
 }
