@@ -26,7 +26,7 @@ macro_rules! script {
 }
 
 /// Path, media type and text of each file.
-const FILES: [(&str, &str, &str); 18] = [
+const FILES: [(&str, &str, &str); 19] = [
     ("/", HTML, include_str!("page/page.html")),
     ("/page/page.css", CSS, include_str!("page/page.css")),
     (
@@ -42,6 +42,7 @@ const FILES: [(&str, &str, &str); 18] = [
     script!("dom.js"),
     script!("events.js"),
     script!("history.js"),
+    script!("lanes.js"),
     script!("letter.js"),
     script!("letters.js"),
     script!("overview.js"),

@@ -109,6 +109,8 @@ fn asks_before_it_reloads(browser: &Browser, host: &Host) {
         browser.script(&calls)
     };
     browser.types("nav a[href='#plugins']", ENTER);
+    // An event waits for its retry in one of them.
+    browser.wait_for(&["Lanes", "witness 0", "Held back"]);
     let reload = "button[aria-label='Reload: witness']";
     browser.types(reload, ENTER);
     browser.wait_for(&["Reload witness?", &format!("POST {path}")]);

@@ -5,6 +5,7 @@ import { configuration } from "/page/configuration.js";
 import { byId, duration, say } from "/page/dom.js";
 import { events, leave } from "/page/events.js";
 import { LOOK_EVERY_MS, look } from "/page/history.js";
+import { lanes } from "/page/lanes.js";
 import { letters } from "/page/letters.js";
 import { overview } from "/page/overview.js";
 import { partitions } from "/page/partitions.js";
@@ -60,7 +61,10 @@ async function once() {
   say(byId("host"), `${location.host} · ${host.version} · up ${up}${host.ready ? "" : " · not ready"}`);
   if (now === "overview") overview({ host, groups, plugins: all, paused, troubled: await troubled(groups) }, again);
   if (now === "partitions") partitions(await ask("/v1/partitions"), paused, again);
-  if (now === "plugins") plugins(all, paused, again);
+  if (now === "plugins") {
+    plugins(all, paused, again);
+    lanes(await ask("/v1/lanes"));
+  }
   if (now === "configuration") await configuration();
   if (now === "letters") await letters(again);
   if (now === "events") events({ groups, plugins: all });
