@@ -156,6 +156,13 @@ pub struct GroupConsumer<M: Membership> {
     told_of_packed: AtomicBool,
 }
 
+impl<M: Membership> Drop for GroupConsumer<M> {
+    fn drop(&mut self) {
+        // Leaving the group polls it to the end.
+        self.context().leave();
+    }
+}
+
 impl<M: Membership> std::fmt::Debug for GroupConsumer<M> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("GroupConsumer").finish_non_exhaustive()

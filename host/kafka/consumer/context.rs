@@ -42,6 +42,8 @@ pub(super) struct Context<M> {
     metadata_refused: AtomicBool,
     /// When the commit was asked for that has no answer yet.
     commit_asked: Mutex<Option<Instant>>,
+    /// Nothing more is taken up.
+    leaving: AtomicBool,
     tokens: Option<Arc<Keeper>>,
 }
 
@@ -52,6 +54,7 @@ impl<M: Membership> Context<M> {
             failed: Mutex::new(None),
             metadata_refused: AtomicBool::new(false),
             commit_asked: Mutex::new(None),
+            leaving: AtomicBool::new(false),
             tokens,
         }
     }
@@ -97,7 +100,20 @@ impl<M: Membership> Context<M> {
         self.failed.lock().ok()?.take()
     }
 
+    /// Partitions that are offered from now on are left to others.
+    pub(super) fn leave(&self) {
+        self.leaving.store(true, Ordering::Release);
+    }
+
     fn assign(&self, consumer: &BaseConsumer<Self>, offered: &TopicPartitionList) {
+        if self.leaving.load(Ordering::Acquire) {
+            // A rebalance may have been on its way. librdkafka answers no question about offsets while it leaves a
+            // group, and waits for this call.
+            if let Err(error) = consumer.unassign() {
+                log_error(&error, "while leaving the group");
+            }
+            return;
+        }
         let assign = || -> Result<(), ClientError> {
             let offered = questioned(&self.membership, || known(consumer, offered))?;
             let starts = self.membership.assigned(&offered);

@@ -1,5 +1,6 @@
 //! What a member of a group hears, on the embedded broker.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
@@ -9,11 +10,13 @@ use super::*;
 use crate::kafka::client;
 use crate::kafka::embedded::EmbeddedBroker;
 
-/// Begins at the beginning, and notes the commits that it hears of and the metadata that it is offered.
+/// Begins at the beginning, and notes the commits that it hears of, the metadata that it is offered, and how often it was
+/// told of a question that is asked again.
 #[derive(Clone, Default)]
 struct Hears(
     Arc<Mutex<Vec<(String, i32, Offset)>>>,
     Arc<Mutex<Vec<Vec<u8>>>>,
+    Arc<AtomicUsize>,
 );
 
 impl Membership for Hears {
@@ -27,7 +30,9 @@ impl Membership for Hears {
         Vec::new()
     }
 
-    fn waits(&self) {}
+    fn waits(&self) {
+        self.2.fetch_add(1, Ordering::Relaxed);
+    }
 
     fn committed(&self, offsets: &[(String, i32, Offset)]) {
         self.0.lock().unwrap().extend_from_slice(offsets);
@@ -99,4 +104,28 @@ fn metadata_that_is_no_text_is_offered_as_the_bytes_that_it_is() {
         consumer.poll(Duration::from_millis(50));
     }
     assert_eq!(*hears.1.lock().unwrap(), [FOREIGN.to_vec()]);
+}
+
+#[test]
+fn what_is_offered_to_a_member_that_leaves_is_left_to_others_at_once() {
+    let broker = EmbeddedBroker::start().unwrap();
+    broker.create_topic("events", 1).unwrap();
+    let kafka = config::Kafka::at(broker.bootstrap_servers());
+    let hears = Hears::default();
+    let consumer = GroupConsumer::join(&kafka, "g", &["events".into()], hears.clone()).unwrap();
+    let end = Instant::now() + Duration::from_secs(20);
+    // SAFETY: the client lives until the end of the loop, and the queue is a reference of its own that is given back.
+    let offers = || unsafe {
+        let queue = sys::rd_kafka_queue_get_consumer(consumer.consumer.client().native_ptr());
+        let length = sys::rd_kafka_queue_length(queue);
+        sys::rd_kafka_queue_destroy(queue);
+        length
+    };
+    while offers() == 0 {
+        assert!(Instant::now() < end, "nothing was offered");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    drop(consumer);
+    assert_eq!(*hears.1.lock().unwrap(), Vec::<Vec<u8>>::new());
+    assert_eq!(hears.2.load(Ordering::Relaxed), 0, "nothing was asked");
 }
