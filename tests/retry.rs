@@ -200,3 +200,29 @@ fn events_held_back_at_sigterm_are_not_committed_and_run_after_the_restart() {
     assert_eq!(witness.counted(), 4);
     assert_eq!(witness.dead_letters.read_all(), []);
 }
+
+#[test]
+fn bad_keys_that_come_in_one_batch_with_many_good_ones_are_no_outage() {
+    const EVENTS: usize = 400;
+    let witness = Witness::new("no-outage", 1);
+    let (source, group) = (&witness.source, witness.group.as_str());
+    // Taken for an outage, they would wait longer than this test.
+    let settings = "    breaker: { probe: { initial: 1h, max: 1h } }\n    \
+                    retry: { backoff: { initial: 100ms } }\n";
+    let setup = Setup::new(kafka::shared(), &witness.config(settings));
+    let records: Vec<_> = (0..EVENTS)
+        .map(|n| match n % 10 {
+            9 => Record::new(format!("bad {n}"), r#"{"do":"retry","times":1}"#),
+            _ => Record::new(format!("good {n}"), "{}"),
+        })
+        .collect();
+    source.produce(&records);
+    let host = setup.start();
+
+    source.wait_for_no_lag(group, TIMEOUT);
+
+    host.metrics().assert_ledger_balanced(group);
+    host.sigterm().expect_code(0);
+    assert_eq!(witness.places(&setup).len(), EVENTS);
+    assert_eq!(witness.dead_letters.read_all(), []);
+}

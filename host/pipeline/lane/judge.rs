@@ -39,7 +39,7 @@ impl Lane {
         self.trace_answers(batch, &part, &answer.answers);
         let mut special = answer.answers.into_iter().peekable();
         let mut failed: Vec<u32> = Vec::new();
-        let (events, mut rejected) = (part.len(), 0);
+        let (events, mut well, mut well_told) = (part.len(), 0, 0);
         for index in part.clone() {
             let meta = batch.events[index];
             let local = (index - start) as u32;
@@ -53,17 +53,22 @@ impl Lane {
                 other => {
                     failed.push(local);
                     // A plugin that refuses an event is well itself.
-                    rejected += usize::from(matches!(other, Answer::Reject(_)));
+                    well += usize::from(matches!(other, Answer::Reject(_)));
+                    // An outage is told by what went well between failures, and much of a batch may have.
+                    self.tell_well(well - well_told);
+                    well_told = well;
                     self.judge_failure(batch, index, other, settlement);
                     continue;
                 }
             };
+            well += 1;
             settlement.settle(meta.assignment, settled, meta.seq, meta.offset);
             if self.waited && !self.failed_before.is_empty() {
                 self.recovered(batch, index);
             }
         }
-        self.count_well(events, events - failed.len() + rejected);
+        self.tell_well(well - well_told);
+        self.count_well(events, well);
         if let Some(filtered) = watched {
             self.show_well(batch, part, (&failed, &filtered));
         }
@@ -75,8 +80,12 @@ impl Lane {
         self.record.events += judged as u64;
         self.well += well as u64;
         self.metrics.judged(judged);
+    }
+
+    /// Tells the breaker of events that went well since it was told last.
+    fn tell_well(&self, events: usize) {
         if let Some(outage) = &self.settings.outage {
-            outage.well(well as u64);
+            outage.well(events as u64);
         }
     }
 
