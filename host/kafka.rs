@@ -5,6 +5,7 @@
 
 mod aside;
 pub mod consumer;
+mod coordinator;
 pub mod embedded;
 pub mod group_offsets;
 mod known_topics;

@@ -1,7 +1,6 @@
 //! What a consumer group has committed, who is in it, and setting its offsets while nobody is. It joins no group, and
 //! must not know why offsets are set.
 
-use std::thread;
 use std::time::{Duration, Instant};
 
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
@@ -13,12 +12,9 @@ use super::consumer::Commit;
 use super::consumer::lists::{list, metadata, names};
 use super::security::refused;
 use super::topics::Topics;
-use super::{KafkaError, QuietContext};
+use super::{KafkaError, QuietContext, coordinator};
 use crate::config;
 use crate::delivery::offsets::Offset;
-
-/// How long it is waited before a coordinator is asked again that has yet to begin.
-const COORDINATOR_PAUSE: Duration = Duration::from_millis(200);
 
 /// A member of a group, as its coordinator knows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -215,14 +211,14 @@ impl GroupOffsets {
         ask: impl Fn() -> Result<T, ClientError>,
     ) -> Result<T, ClientError> {
         let until = Instant::now() + self.timeout;
-        loop {
-            match ask() {
-                Err(error) if has_yet_to_begin(&error) && Instant::now() < until => {
-                    thread::sleep(COORDINATOR_PAUSE);
-                }
-                answer => return answer,
-            }
-        }
+        let begins = |answer: &Result<T, ClientError>| {
+            let code = answer
+                .as_ref()
+                .err()
+                .and_then(ClientError::rdkafka_error_code);
+            code.is_some_and(coordinator::has_yet_to_begin)
+        };
+        coordinator::asked(until, begins, ask)
     }
 
     fn refused(&self, action: &str, error: &ClientError) -> KafkaError {
@@ -245,19 +241,6 @@ impl GroupOffsets {
             reason,
         }
     }
-}
-
-/// Whether the coordinator will be there in a moment, or is another broker by now.
-fn has_yet_to_begin(error: &ClientError) -> bool {
-    matches!(
-        error.rdkafka_error_code(),
-        Some(
-            Code::NotCoordinator
-                | Code::CoordinatorNotAvailable
-                | Code::CoordinatorLoadInProgress
-                | Code::WaitingForCoordinator
-        )
-    )
 }
 
 fn offset_of(offset: ClientOffset) -> Option<Offset> {

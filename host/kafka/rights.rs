@@ -8,15 +8,14 @@
 
 use std::collections::BTreeMap;
 use std::ffi::{CStr, CString, c_char, c_int};
-use std::thread;
 use std::time::{Duration, Instant};
 
 use rdkafka::error::RDKafkaErrorCode as Code;
 use rdkafka::producer::Producer as _;
 use rdkafka_sys::{self as sys, rd_kafka_admin_op_t as Operation};
 
-use super::KafkaError;
 use super::topics::{Topics, plainly};
+use super::{KafkaError, coordinator};
 
 /// What a client may do with one topic or group.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,9 +31,6 @@ pub type RightsByName = BTreeMap<String, Option<Rights>>;
 
 /// Beyond its own limit of time, what librdkafka may take to tell that it is over.
 const SPARE: Duration = Duration::from_secs(1);
-
-/// Until a coordinator is asked again that has not begun yet.
-const COORDINATOR_PAUSE: Duration = Duration::from_millis(200);
 
 impl Topics {
     /// What this client may do with each of these topics. One that the cluster does not show may nothing.
@@ -89,17 +85,15 @@ impl Topics {
     /// As of [`Topics::rights_to_topics`].
     pub fn rights_to_groups(&self, ids: &[String]) -> Result<RightsByName, KafkaError> {
         let until = Instant::now() + self.timeout();
-        loop {
-            let told = self.told_of_groups(ids)?;
-            let begins = |told: &Told| told.as_ref().is_err_and(|code| may_begin(*code));
-            if !told.iter().any(|(_, told)| begins(told)) || Instant::now() >= until {
-                let told = told.into_iter();
-                return Ok(told
-                    .map(|(id, told)| (id, told.unwrap_or_default()))
-                    .collect());
-            }
-            thread::sleep(COORDINATOR_PAUSE);
-        }
+        let begins = |told: &Result<Vec<(String, Told)>, _>| {
+            let mut told = told.iter().flatten().map(|(_, told)| told);
+            told.any(|told| told.is_err_and(coordinator::has_yet_to_begin))
+        };
+        let told = coordinator::asked(until, begins, || self.told_of_groups(ids))?;
+        let told = told.into_iter();
+        Ok(told
+            .map(|(id, told)| (id, told.unwrap_or_default()))
+            .collect())
     }
 
     fn told_of_groups(&self, ids: &[String]) -> Result<Vec<(String, Told)>, KafkaError> {
@@ -195,14 +189,6 @@ impl Topics {
 
 /// What the cluster says of one topic or group; none where it says nothing of rights.
 type Told = Result<Option<Rights>, Code>;
-
-/// Whether a coordinator that says this may answer in a moment.
-fn may_begin(code: Code) -> bool {
-    matches!(
-        code,
-        Code::CoordinatorLoadInProgress | Code::CoordinatorNotAvailable | Code::NotCoordinator
-    )
-}
 
 /// Reads what the cluster says of one topic or group.
 ///

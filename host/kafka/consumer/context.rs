@@ -17,7 +17,7 @@ use super::lists::{list, metadata};
 use super::{Commit, Membership, Offered};
 use crate::delivery::offsets::Offset;
 use crate::kafka::tokens::{self, Keeper};
-use crate::kafka::{log, log_error};
+use crate::kafka::{coordinator, log, log_error};
 
 /// How long one question to the broker during an assignment may take.
 const QUESTION_TIMEOUT: Duration = Duration::from_secs(5);
@@ -25,9 +25,6 @@ const QUESTION_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a question is asked again and again before the assignment is given up: within every default of
 /// `max.poll.interval.ms`, and longer than a coordinator takes to move.
 const QUESTION_TIME: Duration = Duration::from_secs(30);
-
-/// Between two times: a broker that refuses does so at once.
-const QUESTION_PAUSE: Duration = Duration::from_millis(200);
 
 /// A commit without an answer for so long counts as answered: longer than librdkafka tries a request, or keeps one for a
 /// coordinator that is away. Commits must not end for ever with an answer that was lost.
@@ -257,7 +254,7 @@ fn questioned<M: Membership, T>(
             Err(error) if !may_pass(&error) || Instant::now() >= until => return Err(error),
             Err(error) => log_error(&error, "while taking partitions up; asking again"),
         }
-        thread::sleep(QUESTION_PAUSE);
+        thread::sleep(coordinator::PAUSE);
         membership.waits();
     }
 }
@@ -266,9 +263,6 @@ fn questioned<M: Membership, T>(
 fn may_pass(error: &ClientError) -> bool {
     use RDKafkaErrorCode as Code;
     let passing = [
-        Code::NotCoordinator,
-        Code::CoordinatorNotAvailable,
-        Code::CoordinatorLoadInProgress,
         Code::LeaderNotAvailable,
         Code::NotLeaderForPartition,
         Code::UnknownTopicOrPartition,
@@ -278,11 +272,10 @@ fn may_pass(error: &ClientError) -> bool {
         Code::BrokerTransportFailure,
         Code::AllBrokersDown,
         Code::OperationTimedOut,
-        Code::WaitingForCoordinator,
     ];
     error
         .rdkafka_error_code()
-        .is_some_and(|code| passing.contains(&code))
+        .is_some_and(|code| coordinator::has_yet_to_begin(code) || passing.contains(&code))
 }
 
 fn known<M: Membership>(
