@@ -2,15 +2,14 @@
 //! delivered, and is asked as Grafana would ask it.
 
 use std::fs;
-use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use serde_json::Value;
 
-use super::{process, toolchains, wait};
+use super::{http, process, toolchains, wait};
 
 /// It starts in a second, on a machine that may be compiling.
 const READY_TIMEOUT: Duration = Duration::from_secs(60);
@@ -91,16 +90,8 @@ impl Prometheus {
     }
 
     fn get(&self, path: &str) -> std::io::Result<(u16, String)> {
-        let mut stream = TcpStream::connect(("127.0.0.1", self.port))?;
-        stream.set_read_timeout(Some(Duration::from_secs(30)))?;
         let request = format!("GET {path} HTTP/1.0\r\nHost: 127.0.0.1\r\n\r\n");
-        stream.write_all(request.as_bytes())?;
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer)?;
-        let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((&answer, ""));
-        let status = head.split(' ').nth(1);
-        let status = status.and_then(|status| status.parse().ok());
-        Ok((status.unwrap_or_default(), body.to_owned()))
+        http::exchange(self.port, &request)
     }
 }
 
