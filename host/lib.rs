@@ -28,6 +28,7 @@ pub mod sabotage;
 pub mod sample;
 pub mod sandbox;
 pub mod schema;
+mod since_1970;
 pub mod store;
 pub mod telemetry;
 mod tls;

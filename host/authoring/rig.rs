@@ -7,9 +7,10 @@ mod report;
 mod shown;
 mod state;
 
+use crate::since_1970;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::Instant;
 
 pub use self::lines::Line;
 pub use self::report::{Outcome, Ran, Sums, Ticked};
@@ -190,7 +191,13 @@ impl Rig {
             let instance = self.instance()?;
             instance.set_state_source(None);
             let began = Instant::now();
-            let answer = instance.tick(&place.0, partition, wall_ms(), reason, list);
+            let answer = instance.tick(
+                &place.0,
+                partition,
+                since_1970::now_timestamp_ms(),
+                reason,
+                list,
+            );
             Ok((answer?, began.elapsed()))
         });
         let (outcome, outputs, took) = match called {
@@ -303,7 +310,9 @@ impl Rig {
         let next = self.next_offsets.entry((topic, partition)).or_insert(0);
         let offset = *event.offset.get_or_insert(*next);
         *next = offset.saturating_add(1);
-        event.timestamp_ms.get_or_insert_with(wall_ms);
+        event
+            .timestamp_ms
+            .get_or_insert_with(since_1970::now_timestamp_ms);
         event.attempt.get_or_insert(1);
         event
     }
@@ -358,9 +367,4 @@ fn batch_of(event: &Fixture) -> Batch {
         }
     });
     batch
-}
-
-pub(super) fn wall_ms() -> i64 {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH);
-    i64::try_from(now.unwrap_or_default().as_millis()).unwrap_or(i64::MAX)
 }

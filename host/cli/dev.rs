@@ -13,7 +13,7 @@ mod view;
 use std::io::Write as _;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use anyhow::bail;
 
@@ -33,6 +33,7 @@ use crate::daemon::{Daemon, Summary};
 use crate::kafka::embedded::EmbeddedBroker;
 use crate::sample::SampleSettings;
 use crate::sandbox::Compiler;
+use crate::since_1970;
 use crate::telemetry::logs::{self, LogFormat};
 
 /// How often figures are shown.
@@ -107,13 +108,11 @@ impl DevArgs {
     }
 
     fn sample_settings(&self) -> SampleSettings {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH);
-        let now_ms = now.unwrap_or_default().as_millis();
         SampleSettings {
             bad_share: self.bad_share,
             duplicate_share: self.duplicate_share,
             seed: fastrand::u64(..),
-            start_ms: i64::try_from(now_ms).unwrap_or(i64::MAX),
+            start_ms: since_1970::now_timestamp_ms(),
             #[allow(clippy::cast_possible_truncation, reason = "a float cast saturates")]
             step_us: (1e6 / self.rate) as i64,
             ..SampleSettings::default()

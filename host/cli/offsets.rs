@@ -2,7 +2,7 @@
 //! [`crate::replay`] does.
 #![allow(clippy::print_stdout, reason = "its answer goes to standard output")]
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use clap::{Args, Subcommand};
 use comfy_table::{Table, presets};
@@ -18,6 +18,7 @@ use crate::replay::{
     Chosen, Moved, Position, ReplayError, Setting, Standing, check_nobody_is_in, locate,
     set_offsets, standings,
 };
+use crate::since_1970;
 
 /// A cluster that is up answers in milliseconds; a coordinator that moves takes a few seconds.
 pub(super) const TIMEOUT: Duration = Duration::from_secs(15);
@@ -76,9 +77,7 @@ struct Set {
 
 /// Reads a position of the command line.
 pub(super) fn position(text: &str) -> Result<Position, String> {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH);
-    let now_ms = now.unwrap_or_default().as_millis();
-    Position::parse(text, i64::try_from(now_ms).unwrap_or(i64::MAX))
+    Position::parse(text, since_1970::now_timestamp_ms())
 }
 
 /// Runs `millrace offsets`.

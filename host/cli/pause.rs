@@ -2,7 +2,6 @@
 //! It must not know what a pause does, nor what may be paused; the host does.
 
 use std::io::Write as _;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::bail;
 use clap::Args;
@@ -13,6 +12,7 @@ use serde_json::Value;
 use super::lag::seconds;
 use super::tap::printable;
 use super::{Output, ask};
+use crate::since_1970;
 
 /// Arguments of `millrace pause`.
 #[derive(Debug, Args)]
@@ -120,7 +120,7 @@ fn print(paused: &Value, output: Output) -> anyhow::Result<()> {
     let mut out = std::io::stdout().lock();
     match (output, paused.as_array()) {
         (Output::Text, Some(all)) if all.is_empty() => writeln!(out, "nothing is paused")?,
-        (Output::Text, Some(all)) => writeln!(out, "{}", table(all, now_ms()))?,
+        (Output::Text, Some(all)) => writeln!(out, "{}", table(all, since_1970::now_ms()))?,
         _ => writeln!(out, "{paused}")?,
     }
     Ok(())
@@ -157,12 +157,6 @@ fn told(one: &Value) -> String {
         Some("key") => format!("topic {}, key base64 {}", word("topic"), word("key_base64")),
         _ => one.to_string(),
     }
-}
-
-/// Milliseconds since the Unix epoch; 0 before it.
-fn now_ms() -> u64 {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH);
-    now.map_or(0, |now| now.as_millis() as u64)
 }
 
 #[cfg(test)]

@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::BufWriter;
 use std::path::PathBuf;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 use clap::{Args, ValueEnum};
@@ -26,6 +26,7 @@ use super::Output;
 use super::topics::Connection;
 use crate::kafka::publisher::Publisher;
 use crate::sample::{Sample, SampleSettings, Sampler};
+use crate::since_1970;
 
 /// Event time between two events when no rate says it: as if 100 000 events a second happened.
 const STEP_UNPACED_US: i64 = 10;
@@ -196,17 +197,12 @@ impl Source {
             bail!("--bad-share and --duplicate-share are more than 1 together");
         }
         let seed = args.seed.unwrap_or_else(|| fastrand::u64(..));
-        let now = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .unwrap_or_default();
         let settings = SampleSettings {
             bad_share: args.bad_share,
             duplicate_share: args.duplicate_share,
             users: args.users,
             seed,
-            start_ms: args
-                .start_ms
-                .unwrap_or(i64::try_from(now.as_millis()).unwrap_or(i64::MAX)),
+            start_ms: args.start_ms.unwrap_or_else(since_1970::now_timestamp_ms),
             #[allow(clippy::cast_possible_truncation, reason = "a float cast saturates")]
             step_us: if args.rate > 0.0 {
                 (1e6 / args.rate) as i64

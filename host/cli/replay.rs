@@ -7,7 +7,6 @@ mod swap;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use clap::{Args, Subcommand};
 
@@ -56,11 +55,6 @@ struct Of {
 /// The side in this folder, or where it is when nobody says.
 fn side_of(group: &Group, folder: Option<&PathBuf>) -> Side {
     folder.map_or_else(|| Side::beside(group), |folder| Side::at(folder.clone()))
-}
-
-fn now_ms() -> u64 {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH);
-    now.unwrap_or_default().as_millis() as u64
 }
 
 /// Runs `millrace replay`. Ends with 1 where events failed or the end was not reached.

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde_json::{Value, json};
 
@@ -11,6 +10,7 @@ use crate::config::Try;
 use crate::delivery::trial::Record;
 use crate::pipeline::{Difference, Differs, End, Refusal, Trial, Version, Versions};
 use crate::reload::{PluginState, ReloadError, Reloader};
+use crate::since_1970;
 
 /// The plugins of this host, as the admin server sees them.
 pub(super) struct Desk(pub(super) Arc<Reloader>);
@@ -49,7 +49,7 @@ fn told(plugin: &str, state: &PluginState) -> Value {
         json!({
             "digest": refusal.digest,
             "reason": refusal.reason,
-            "at_ms": unix_ms(refusal.at),
+            "at_ms": since_1970::ms_of(refusal.at),
         })
     };
     let published = &state.versions.published();
@@ -58,7 +58,7 @@ fn told(plugin: &str, state: &PluginState) -> Value {
         "version": published.current.name,
         "digest": published.current.digest,
         "grants": published.current.grants,
-        "since_ms": unix_ms(published.since),
+        "since_ms": since_1970::ms_of(published.since),
         "previous": published.previous.as_ref().map(version),
         "refused": published.refused.as_ref().map(refused),
         "waiting": state.waiting.as_ref().map(|(loaded, asks_for)| json!({
@@ -100,7 +100,7 @@ fn told_of_trial(trial: &Trial, serving: &Versions) -> Value {
         "share": share,
         "version": round.version.name,
         "digest": round.version.digest,
-        "since_ms": unix_ms(round.since),
+        "since_ms": since_1970::ms_of(round.since),
         "candidate": record(candidate),
         "serving": record(of_serving),
         "differences": BTreeMap::from(differences),
@@ -109,10 +109,4 @@ fn told_of_trial(trial: &Trial, serving: &Versions) -> Value {
         "ended": ended,
         "refused": refused.map(|refusal| refusal.reason),
     })
-}
-
-/// Milliseconds since the Unix epoch; 0 before it.
-pub(super) fn unix_ms(at: SystemTime) -> u64 {
-    at.duration_since(UNIX_EPOCH)
-        .map_or(0, |since| since.as_millis() as u64)
 }

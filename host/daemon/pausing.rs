@@ -3,7 +3,6 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use base64::prelude::{BASE64_STANDARD, Engine as _};
 use serde_json::{Value, json};
@@ -13,6 +12,7 @@ use crate::admin::plugins::Refused;
 use crate::config;
 use crate::delivery::pauses::Target;
 use crate::pipeline::{PAUSES_MAX, PauseDesk};
+use crate::since_1970;
 use crate::telemetry::metrics::Metrics;
 
 /// The pauses of every group.
@@ -62,7 +62,7 @@ impl Paused {
 
     fn change(&self, id: &str, of: &OfGroup, pause: bool, target: &Target) -> Result<(), Refused> {
         let desk = &of.desk;
-        if pause && !desk.pause(target.clone(), now_ms()) {
+        if pause && !desk.pause(target.clone(), since_1970::now_ms()) {
             return Err(Refused::Conflict(format!(
                 "group {id} has {PAUSES_MAX} pauses already; resume some of them, or pause a whole topic or plugin"
             )));
@@ -197,11 +197,4 @@ fn said(target: &Target) -> String {
         Target::Partition(topic, partition) => format!("{topic}[{partition}]"),
         Target::Key(topic, _) => format!("a key of topic {topic}"),
     }
-}
-
-/// Milliseconds since the Unix epoch; 0 before it.
-fn now_ms() -> u64 {
-    SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .map_or(0, |since| since.as_millis() as u64)
 }

@@ -3,15 +3,15 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio::time::{MissedTickBehavior, interval};
 
-use super::desk::unix_ms;
 use super::shown::Shown;
 use crate::delivery::retry::Millis;
 use crate::delivery::rise::{Rise, Rising};
+use crate::since_1970;
 use crate::telemetry::metrics::Metrics;
 
 /// Between two looks: a few counters of each group are read, and nobody waits for it.
@@ -76,5 +76,5 @@ impl Rises {
 
 /// By the wall, because people are told when it began.
 fn now() -> Millis {
-    Millis(unix_ms(SystemTime::now()))
+    Millis(since_1970::now_ms())
 }

@@ -7,7 +7,6 @@ use std::time::SystemTime;
 
 use serde::Serialize;
 
-use super::desk::unix_ms;
 use super::rising::Rises;
 use super::rules;
 use super::shown::{Shown, health_of};
@@ -18,6 +17,7 @@ use crate::delivery::ledger::Ledger;
 use crate::delivery::pace::Speed;
 use crate::pipeline::{GroupStatus, GroupView, PartitionView, Waits};
 use crate::schema::confluent::SchemaRegistry;
+use crate::since_1970;
 use crate::telemetry::metrics::{Metrics, PluginCounts};
 
 /// This host, as the admin server sees it.
@@ -34,8 +34,8 @@ impl Views for HostViews {
         let parts = self.health();
         written(&Host {
             version: env!("CARGO_PKG_VERSION"),
-            started_at_ms: unix_ms(self.started),
-            now_ms: unix_ms(SystemTime::now()),
+            started_at_ms: since_1970::ms_of(self.started),
+            now_ms: since_1970::now_ms(),
             ready: parts.iter().all(|part| part.ready),
             parts: parts
                 .into_iter()

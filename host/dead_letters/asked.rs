@@ -3,7 +3,6 @@
 
 use std::collections::BTreeMap;
 use std::str::FromStr;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
@@ -13,6 +12,7 @@ use super::id::LetterId;
 use super::purge::Bound;
 use super::redrive::{REDRIVES_MAX, Wish};
 use crate::config;
+use crate::since_1970;
 
 /// Names that may stand several times.
 const LISTS: [&str; 2] = ["id", "cause"];
@@ -196,9 +196,8 @@ pub fn moment(text: &str) -> Result<i64, String> {
     let ago = config::units::duration(text).map_err(|_| {
         "write a time such as 2026-11-29T12:30:00Z, or how long ago it was, such as 2h".to_owned()
     })?;
-    let now = SystemTime::now().duration_since(UNIX_EPOCH);
-    let then = now.unwrap_or_default().saturating_sub(ago);
-    Ok(i64::try_from(then.as_millis()).unwrap_or(i64::MAX))
+    let ago_ms = i64::try_from(ago.as_millis()).unwrap_or(i64::MAX);
+    Ok(since_1970::now_timestamp_ms().saturating_sub(ago_ms).max(0))
 }
 
 /// A rate as records a second.

@@ -4,7 +4,6 @@
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde_json::{Value, json};
 
@@ -13,6 +12,7 @@ use super::purge::{Bound, Purge};
 use super::redrive::{Judged, Wish};
 use super::{DeadLetters, DeadLettersError};
 use crate::config;
+use crate::since_1970;
 
 /// What is done.
 #[derive(Debug, Clone)]
@@ -82,11 +82,11 @@ impl Work {
             .name("letters work".to_owned())
             .spawn(move || {
                 let error = working.work(&kafka).err().map(|error| error.to_string());
-                let at_ms = now_ms();
+                let at_ms = since_1970::now_ms();
                 *lock(&working.ended) = Some(Ended { at_ms, error });
             })?;
         Ok(Self {
-            begun_ms: now_ms(),
+            begun_ms: since_1970::now_ms(),
             shared,
             thread,
         })
@@ -158,10 +158,4 @@ impl Shared {
 fn lock<T>(of: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     // What it holds is whole between any two statements.
     of.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// Milliseconds since the Unix epoch; 0 before it.
-fn now_ms() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH);
-    since.map_or(0, |since| since.as_millis() as u64)
 }

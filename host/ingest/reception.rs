@@ -9,7 +9,7 @@
 //! What every event has to pass stands in `Reception::admit`; what every event is given in `complete`.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit, oneshot};
 
@@ -24,6 +24,7 @@ use crate::delivery::trace_context::TraceContext;
 use crate::kafka::publisher::{
     Done, Outcome, Outgoing, PublishError, Publisher, Receipt, Receipts,
 };
+use crate::since_1970;
 use crate::telemetry::traces::{OpenSpan, Operation, Traces};
 
 /// Bytes added to each header for its framing in a record, about.
@@ -429,11 +430,8 @@ fn check_timestamp(event: &Received<'_>) -> Result<(), Refusal> {
     let Some(timestamp_ms) = event.timestamp_ms else {
         return Ok(());
     };
-    let latest = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default()
-        + TIMESTAMP_AHEAD_MAX;
-    if u128::try_from(timestamp_ms).is_ok_and(|timestamp_ms| timestamp_ms > latest.as_millis()) {
+    let ahead_ms = timestamp_ms.saturating_sub(since_1970::now_timestamp_ms());
+    if u128::try_from(ahead_ms).is_ok_and(|ahead_ms| ahead_ms > TIMESTAMP_AHEAD_MAX.as_millis()) {
         return Err(invalid(
             "timestamp_ms lies more than an hour ahead, which brokers refuse; it is milliseconds since 1970, and now \
              when it is left out",

@@ -8,7 +8,7 @@ mod endpoint;
 use std::error::Error;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -17,6 +17,7 @@ use serde_json::Value;
 
 use super::KafkaError;
 use crate::config::{self, Sasl, Secret, TokenSource};
+use crate::since_1970;
 
 /// How often the keeper looks whether there is something to do, and whether anybody still needs it.
 const LOOK_INTERVAL: Duration = Duration::from_millis(500);
@@ -111,7 +112,7 @@ impl Keeper {
             source: source.clone(),
             kept: Mutex::default(),
         });
-        keeper.refresh(now_ms());
+        keeper.refresh(since_1970::now_timestamp_ms());
         if let Some(failure) = &keeper.kept().failure {
             return Err(KafkaError::Token(failure.clone()));
         }
@@ -133,7 +134,7 @@ impl Keeper {
                 .unwrap_or_else(|| "the last one has ended".to_owned())
         };
         match &kept.token {
-            Some(token) if token.expires_ms > now_ms() => Ok(OAuthToken {
+            Some(token) if token.expires_ms > since_1970::now_timestamp_ms() => Ok(OAuthToken {
                 token: token.text.reveal().to_owned(),
                 principal_name: token.principal.clone(),
                 lifetime_ms: token.expires_ms,
@@ -191,7 +192,7 @@ fn keep_fresh(keeper: &Weak<Keeper>) {
         let Some(keeper) = keeper.upgrade() else {
             return;
         };
-        keeper.refresh(now_ms());
+        keeper.refresh(since_1970::now_timestamp_ms());
     }
 }
 
@@ -224,13 +225,6 @@ fn read(path: &Path) -> Result<String, String> {
         return Err(format!("{} holds no token", path.display()));
     }
     Ok(text.to_owned())
-}
-
-fn now_ms() -> i64 {
-    let now = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default();
-    i64::try_from(now.as_millis()).unwrap_or(i64::MAX)
 }
 
 #[cfg(test)]
@@ -270,7 +264,7 @@ mod tests {
     fn a_file_is_read_again_before_its_token_ends_and_clients_share_a_keeper() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("token");
-        let now = now_ms();
+        let now = since_1970::now_timestamp_ms();
         std::fs::write(&path, token("one", now + 60_000)).unwrap();
         let keeper = Keeper::of(&kafka(&path)).unwrap().unwrap();
         let again = Keeper::of(&kafka(&path)).unwrap().unwrap();

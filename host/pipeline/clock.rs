@@ -3,9 +3,10 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use crate::delivery::retry::Millis;
+use crate::since_1970;
 
 /// The clocks of a group.
 #[derive(Debug, Clone)]
@@ -62,7 +63,7 @@ impl Clock {
     /// The wall clock, in milliseconds since the Unix epoch.
     pub(crate) fn wall_ms(&self) -> u64 {
         match self {
-            Self::Machine(_) => wall_ms(),
+            Self::Machine(_) => since_1970::now_ms(),
             Self::Virtual(time) => time.began_wall_ms + time.ms(),
         }
     }
@@ -89,13 +90,4 @@ impl Clock {
 fn virtual_start() -> Instant {
     static START: OnceLock<Instant> = OnceLock::new();
     *START.get_or_init(Instant::now)
-}
-
-/// The machine's wall clock, in milliseconds since the Unix epoch.
-pub(crate) fn wall_ms() -> u64 {
-    // A clock before 1970 reads as 1970; the time is for people and for record timestamps only.
-    SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default()
-        .as_millis() as u64
 }

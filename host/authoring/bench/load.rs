@@ -6,12 +6,13 @@ use std::sync::Arc;
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::authoring::fixture::Fixture;
-use crate::authoring::rig::{MemoryState, Scope, wall_ms};
+use crate::authoring::rig::{MemoryState, Scope};
 use crate::delivery::lanes::OrderGroup;
 use crate::delivery::offsets::{Applied, Offset};
 use crate::pipeline::assignment::Assignment;
 use crate::pipeline::batch::{Batch, EventKind, Place, pack_header};
 use crate::sandbox::{StateSource, encode_topics};
+use crate::since_1970;
 
 /// The events, and where the next batch begins.
 pub(super) struct Load {
@@ -51,7 +52,7 @@ impl Load {
             topics,
             at: 0,
             offset: 0,
-            now_ms: wall_ms(),
+            now_ms: since_1970::now_timestamp_ms(),
         }
     }
 

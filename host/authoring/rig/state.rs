@@ -3,9 +3,9 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::sandbox::{StateSource, StateWrite};
+use crate::since_1970;
 
 /// What has settled, by full key. Clones share it.
 #[derive(Debug, Clone)]
@@ -113,12 +113,16 @@ impl StateSource for Source {
     }
 
     fn now_ms(&self) -> u64 {
-        now_ms()
+        since_1970::now_ms()
     }
 
     fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, String> {
         let entries = self.state.entries();
-        let alive = |entry: &&Entry| entry.expires_ms.is_none_or(|expires| now_ms() < expires);
+        let alive = |entry: &&Entry| {
+            entry
+                .expires_ms
+                .is_none_or(|expires| since_1970::now_ms() < expires)
+        };
         let found = entries.values.get(key).filter(alive);
         Ok(found.map(|entry| entry.value.clone()))
     }
@@ -143,11 +147,6 @@ impl StateSource for Source {
         }
         Ok(())
     }
-}
-
-fn now_ms() -> u64 {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH);
-    now.unwrap_or_default().as_millis() as u64
 }
 
 #[cfg(test)]
@@ -189,7 +188,7 @@ mod tests {
         let scope = Scope::new("t", 0, None);
         let source = state.source(vec![scope.clone()]);
         let expired = StateWrite {
-            expires_ms: Some(now_ms() - 1),
+            expires_ms: Some(since_1970::now_ms() - 1),
             ..write(&*source, "n", Some(b"1"))
         };
         state.settle(&scope, expired);

@@ -2,9 +2,10 @@
 
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::Context as _;
+
+use crate::since_1970;
 
 /// A folder for as long as this value lives, or for good.
 #[derive(Debug)]
@@ -31,8 +32,7 @@ impl Folder {
             .recursive(!temporary)
             .create(&path)
             .with_context(|| format!("the folder {} cannot be made", path.display()))?;
-        let now = SystemTime::now().duration_since(UNIX_EPOCH);
-        let stores = path.join(format!("stores-{}", now.unwrap_or_default().as_millis()));
+        let stores = path.join(format!("stores-{}", since_1970::now_ms()));
         Ok(Self {
             path,
             stores,

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use clap::Args;
 use serde_json::{Value, json};
 
-use super::{Of, now_ms, side_of};
+use super::{Of, side_of};
 use crate::cli::Output;
 use crate::cli::offsets::{TIMEOUT, group_of, position};
 use crate::kafka::group_offsets::GroupOffsets;
@@ -14,6 +14,7 @@ use crate::kafka::reader::Reader;
 use crate::replay::{
     Manifest, OutputDifferences, Position, StoreDifferences, compare_outputs, compare_stores,
 };
+use crate::since_1970;
 use crate::store::{RowDifferences, shown_key};
 
 /// Arguments of `millrace replay compare`.
@@ -48,7 +49,12 @@ pub(super) fn run(args: &CompareArgs) -> anyhow::Result<ExitCode> {
     let most = usize::from(args.show);
     let stores = match args.outputs_only {
         true => None,
-        false => Some(compare_stores(&group.store, &side, now_ms(), most)?),
+        false => Some(compare_stores(
+            &group.store,
+            &side,
+            since_1970::now_ms(),
+            most,
+        )?),
     };
     let offsets = GroupOffsets::new(&config.kafka, &group.id, TIMEOUT)?;
     let reader = Reader::new(&config.kafka, TIMEOUT)?;

@@ -10,7 +10,7 @@ use anyhow::Context as _;
 use clap::Args;
 use serde_json::json;
 
-use super::{now_ms, side_of};
+use super::side_of;
 use crate::cli::Output;
 use crate::cli::offsets::{TIMEOUT, group_of, position, print_table};
 use crate::cli::run::{ConfigArgs, EXIT_MARGIN, exit_in_the_end, time};
@@ -25,6 +25,7 @@ use crate::replay::{
     Standing, Web, ranges, remaining, set_offsets,
 };
 use crate::sandbox::Compiler;
+use crate::since_1970;
 use crate::telemetry::logs::{self, LogFormat};
 
 /// How often it is looked how far the replay is. A commit takes a quarter of a second anyway.
@@ -135,7 +136,7 @@ pub(super) fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
         ranges: found,
         complete: false,
         plugins: BTreeMap::new(),
-        began_ms: now_ms(),
+        began_ms: since_1970::now_ms(),
         took_ms: 0,
         swapped: None,
     };

@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 
 use super::super::batch::Batch;
-use super::super::clock::wall_ms;
 use super::{Lane, LaneSettings, encoding};
 use crate::sandbox::{Answer, BatchAnswer, Effects, Fault, FaultKind, Output, TallyChange};
+use crate::since_1970;
 
 /// What Kafka's format adds to a header, in bytes at most: two lengths.
 const HEADER_OVERHEAD_BYTES: usize = 10;
@@ -104,7 +104,7 @@ pub(crate) fn refused_output(
     output_partitions: &OutputPartitions,
     outputs: &[Output],
 ) -> Option<Fault> {
-    refused_at(bytes_max, output_partitions, outputs, wall_ms())
+    refused_at(bytes_max, output_partitions, outputs, since_1970::now_ms())
 }
 
 fn refused_at(

@@ -3,12 +3,12 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, RwLock};
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use redb::{Database, DatabaseError, ReadableDatabase, StorageError, TableError};
 
 use super::usage::Usages;
 use super::{JOURNALS, META, OUTBOX, PARTITIONS, STATE, SUMS, SettleStore, StoreError};
+use crate::since_1970;
 
 /// Version of the layout of the rows. A file of another version is set aside.
 const LAYOUT: u64 = 1;
@@ -172,8 +172,5 @@ pub(super) fn create(path: &Path) -> Result<Database, DatabaseError> {
 }
 
 fn set_aside_name(path: &Path) -> PathBuf {
-    let now = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default();
-    path.with_extension(format!("redb.set-aside-{}", now.as_millis()))
+    path.with_extension(format!("redb.set-aside-{}", since_1970::now_ms()))
 }
