@@ -44,6 +44,12 @@ pub const LOOKUP_TIMEOUT: Duration = Duration::from_secs(5);
 /// take more threads than this.
 const LOOKUPS_AT_ONCE: usize = 4;
 
+/// Requests on their way to one broker. It serves those of a connection one after the other, each until every replica
+/// has it, so that the second is there when the first is answered, and a third would only wait there; here it grows
+/// meanwhile. And librdkafka's thread spins while a partition has a request on its way and more to send, unless requests
+/// wait to be written.
+const IN_FLIGHT: &str = "2";
+
 /// A name of a topic has at most 249 bytes, and a zero behind them here.
 const TOPIC_BYTES_MAX: usize = 250;
 
@@ -383,14 +389,17 @@ fn settings(kafka: &config::Kafka, producing: &Producing) -> ClientConfig {
     for (name, value) in &fixed {
         settings.set(*name, value);
     }
+    // Where it is not idempotent, nothing else keeps the order of what is sent again.
+    let in_flight = if producing.idempotence {
+        IN_FLIGHT
+    } else {
+        "1"
+    };
     settings.remove("request.required.acks");
     settings
         .set("acks", producing.acks.as_str())
-        .set("enable.idempotence", producing.idempotence.to_string());
-    if !producing.idempotence {
-        // Nothing else keeps the order of what is sent again.
-        settings.set("max.in.flight.requests.per.connection", "1");
-    }
+        .set("enable.idempotence", producing.idempotence.to_string())
+        .set("max.in.flight.requests.per.connection", in_flight);
     settings
 }
 
