@@ -27,6 +27,7 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 
 use shared::harness::host::Setup;
+use shared::harness::kafka::Speed;
 use shared::harness::metrics::Metrics;
 use shared::harness::topic::{Topic, unique};
 use shared::{PATIENCE, cluster, leave, median, number};
@@ -64,7 +65,7 @@ struct Row {
 
 fn main() {
     let rounds = number("MILLRACE_BENCH_ROUNDS", 3);
-    let (_node, brokers) = cluster();
+    let (_node, brokers) = cluster(Speed::Throughput);
     let rows = rows(&brokers);
     eprintln!("warming up");
     rows[0].course.run(&brokers);

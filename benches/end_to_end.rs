@@ -54,6 +54,7 @@ use row::{ROWS, Row};
 use table::table;
 
 use shared::harness::host::Setup;
+use shared::harness::kafka::Speed;
 use shared::harness::metrics::Metrics;
 use shared::harness::process::setting;
 use shared::harness::topic::{Topic, unique};
@@ -94,7 +95,7 @@ fn main() {
     let can_run = |row: &Row| !row.is_rival() || setting("MILLRACE_BENCH_RIVALS").is_some();
     let rows: Vec<Row> = ROWS.into_iter().filter(can_run).collect();
     let rows = chosen(&rows, Row::name);
-    let (_node, brokers) = cluster();
+    let (_node, brokers) = cluster(Speed::Throughput);
     let course = Course::new(brokers, events);
     // The broker's own code is compiled as it runs; the first reader would pay for all.
     eprintln!("warming up");

@@ -37,6 +37,7 @@ use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use rdkafka::{ClientConfig, Message, Offset, TopicPartitionList};
 
 use shared::harness::host::Setup;
+use shared::harness::kafka::Speed;
 use shared::harness::topic::{Record, Topic, unique};
 use shared::harness::wait;
 use shared::{cluster, leave, number};
@@ -82,7 +83,7 @@ struct Figures {
 
 fn main() -> ExitCode {
     let seconds = number("MILLRACE_BENCH_SECONDS", 20);
-    let (_node, brokers) = cluster();
+    let (_node, brokers) = cluster(Speed::Latency);
     let cores = thread::available_parallelism().map_or(2, usize::from);
     let mut table = format!(
         "{cores} cores, {cores} loops, {RATE} healthy events a second for {seconds} s\n\n\

@@ -39,6 +39,7 @@ use rdkafka::producer::{BaseRecord, DefaultProducerContext, Producer, ThreadedPr
 use serde_json::{Value, json};
 
 use shared::harness::host::{Host, Setup};
+use shared::harness::kafka::Speed;
 use shared::harness::process;
 use shared::harness::topic::Topic;
 use shared::{PATIENCE, chosen, cluster, cpu_of, in_child, leave, median, number, own_cpu};
@@ -127,7 +128,7 @@ fn main() {
     let events = number("MILLRACE_BENCH_EVENTS", 400_000);
     let rounds = number("MILLRACE_BENCH_ROUNDS", 5).max(1);
     let rows = chosen(&ROWS, Row::name);
-    let (_node, brokers) = cluster();
+    let (_node, brokers) = cluster(Speed::Throughput);
     // The broker's own code is compiled as it runs; the first would pay for all.
     eprintln!("warming up");
     run(&brokers, Row::Bare, events);

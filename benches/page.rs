@@ -23,6 +23,7 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 
 use shared::harness::host::{Host, Setup};
+use shared::harness::kafka::Speed;
 use shared::harness::load::{ENDLESS, Load, Plan};
 use shared::harness::topic::{Topic, unique};
 use shared::harness::{http, wait};
@@ -83,7 +84,7 @@ fn asked(host: &Host, path: &str, until: Instant) -> (Vec<Duration>, usize) {
 
 fn main() -> ExitCode {
     let seconds = number("MILLRACE_BENCH_SECONDS", 20);
-    let (_node, brokers) = cluster();
+    let (_node, brokers) = cluster(Speed::Throughput);
     let events = Topic::create(&brokers, "events", PARTITIONS);
     let letters = Topic::create(&brokers, "letters", 4);
     let setup = setup(&events, &letters);

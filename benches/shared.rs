@@ -41,12 +41,12 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(300);
 const CPU_TICKS_PER_SECOND: f64 = 100.0;
 
 /// The cluster that `MILLRACE_TEST_BROKERS` names, or a node of its own, which ends when it is dropped.
-pub(crate) fn cluster() -> (Option<Node>, String) {
+pub(crate) fn cluster(speed: Speed) -> (Option<Node>, String) {
     if let Some(brokers) = setting("MILLRACE_TEST_BROKERS") {
         return (None, brokers);
     }
     eprintln!("starting Kafka");
-    let node = Node::start(Speed::Throughput);
+    let node = Node::start(speed);
     let brokers = node.brokers();
     (Some(node), brokers)
 }

@@ -43,6 +43,9 @@ pub(crate) enum Speed {
     QuickStart,
     /// Full compilation, as an operator would run it: for measuring throughput.
     Throughput,
+    /// The same with the memory and the collector that Kafka's own start script chooses, which keeps its pauses short: for
+    /// measuring latency.
+    Latency,
 }
 
 /// One private node. It is killed when dropped, and in any case when the process ends.
@@ -314,17 +317,20 @@ pub(crate) fn run_java(source: &Path, args: &[&str]) -> String {
     String::from_utf8(output.stdout).expect("it prints text")
 }
 
-/// Java with Kafka's jars. Serial collection and 1 GiB: one node beside the tests on two cores.
+/// Java with Kafka's jars. Serial collection mostly, and 1 GiB: one node beside the tests on two cores.
 fn java(speed: Speed) -> Command {
     let mut java = process::java();
-    java.args([
-        "-Xmx1g",
-        "-XX:+UseSerialGC",
-        "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn",
-    ]);
-    if speed == Speed::QuickStart {
-        java.arg("-XX:TieredStopAtLevel=1");
-    }
+    java.args(["-Xmx1g", "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn"]);
+    java.args(match speed {
+        Speed::QuickStart => ["-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"].as_slice(),
+        Speed::Throughput => &["-XX:+UseSerialGC"],
+        Speed::Latency => &[
+            "-Xms1g",
+            "-XX:+UseG1GC",
+            "-XX:MaxGCPauseMillis=20",
+            "-XX:InitiatingHeapOccupancyPercent=35",
+        ],
+    });
     java.arg("-cp").arg(jars().join("*"));
     java
 }
