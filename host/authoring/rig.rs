@@ -7,7 +7,6 @@ mod report;
 mod shown;
 mod state;
 
-use crate::since_1970;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Instant;
@@ -25,6 +24,7 @@ use crate::sandbox::{
     Answer, BatchAnswer, Effects, Fault, FaultKind, Instance, LoadError, LoadedPlugin, Output,
     TickReason, Transcript, WallClock, encode_topics,
 };
+use crate::since_1970;
 
 /// Fuel where only the figure is wanted: more than a deadline leaves time for.
 pub const FUEL_UNBOUNDED: u64 = 1 << 50;
