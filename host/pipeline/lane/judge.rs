@@ -39,7 +39,7 @@ impl Lane {
         self.trace_answers(batch, &part, &answer.answers);
         let mut special = answer.answers.into_iter().peekable();
         let mut failed: Vec<u32> = Vec::new();
-        let (events, mut well, mut well_told) = (part.len(), 0, 0);
+        let (events, mut well) = (part.len(), 0);
         for index in part.clone() {
             let meta = batch.events[index];
             let local = (index - start) as u32;
@@ -55,8 +55,7 @@ impl Lane {
                     // A plugin that refuses an event is well itself.
                     well += usize::from(matches!(other, Answer::Reject(_)));
                     // An outage is told by what went well between failures, and much of a batch may have.
-                    self.tell_well(well - well_told);
-                    well_told = well;
+                    self.count_well(std::mem::take(&mut well));
                     self.judge_failure(batch, index, other, settlement);
                     continue;
                 }
@@ -67,8 +66,9 @@ impl Lane {
                 self.recovered(batch, index);
             }
         }
-        self.tell_well(well - well_told);
-        self.count_well(events, well);
+        self.count_well(well);
+        self.record.events += events as u64;
+        self.metrics.judged(events);
         if let Some(filtered) = watched {
             self.show_well(batch, part, (&failed, &filtered));
         }
@@ -76,14 +76,8 @@ impl Lane {
         self.judge_no_more();
     }
 
-    fn count_well(&mut self, judged: usize, well: usize) {
-        self.record.events += judged as u64;
-        self.well += well as u64;
-        self.metrics.judged(judged);
-    }
-
-    /// Tells the breaker of events that went well since it was told last.
-    fn tell_well(&self, events: usize) {
+    fn count_well(&mut self, events: usize) {
+        self.well += events as u64;
         if let Some(outage) = &self.settings.outage {
             outage.well(events as u64);
         }
